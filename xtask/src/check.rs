@@ -19,7 +19,7 @@ pub fn run(_: &Args) -> Outcome {
     Ok(if counts.all_passed() { Exit::Done } else { Exit::No })
 }
 
-/// Runs the checks; the first that finds something ends it, except that all tests run.
+/// Runs the checks; stops at the first one that fails, except that all tests run.
 pub fn all(checkout: &Checkout) -> Result<TestCounts> {
     system_packages::for_testing()?;
     step::run("check formatting", cargo(checkout).args(["fmt", "--all", "--check"]))?;

@@ -1,4 +1,4 @@
-//! `cargo xtask e2e`: the tests of a container that was really built and booted.
+//! `cargo xtask e2e`: tests of containers of a built image.
 
 use std::env;
 use std::path::PathBuf;
@@ -58,7 +58,7 @@ pub fn tests(
     })
 }
 
-/// Lets `docker` mean this engine in a command and its children.
+/// Points `docker` at this engine, in a command and its children.
 pub fn talk_to(engine: &Engine, command: &mut Command) {
     let docker = engine.docker();
     for (name, value) in docker.get_envs() {

@@ -1,4 +1,4 @@
-//! `cargo xtask TASK`: one line per task; what a task does is in the module of its name.
+//! `cargo xtask TASK`: one line per task; each task is in the module of its name.
 
 use std::process::ExitCode;
 

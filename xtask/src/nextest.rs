@@ -23,7 +23,7 @@ pub struct TestCounts {
     pub passed: u64,
     /// Number of tests that failed.
     pub failed: u64,
-    /// Output of the failed tests, to be read where a reader looks: at the end.
+    /// Output of the failed tests, printed at the end.
     pub failures: String,
 }
 
@@ -38,13 +38,13 @@ impl TestCounts {
         }
     }
 
-    /// True if there were tests and all of them passed: a run of nothing proves nothing.
+    /// True if at least one test ran and all passed.
     #[must_use]
     pub fn all_passed(&self) -> bool {
         self.passed > 0 && self.failed == 0
     }
 
-    /// Prints the failures, and the closing line as other programs read it.
+    /// Prints the failures and the line of totals, which other programs parse.
     pub fn print(&self) -> Result<()> {
         let failures = kit::logging::escape_control(&self.failures);
         writeln!(io::stdout(), "{failures}{} passed, {} failed", self.passed, self.failed)
@@ -99,7 +99,7 @@ fn count(report: &str) -> Option<TestCounts> {
     Some(TestCounts { passed: number(" tests")?.checked_sub(failed)?, failed, failures: String::new() })
 }
 
-/// Returns what nextest prints behind its summary, which are the failed tests and their output.
+/// Returns the text after nextest's summary: the failed tests with their output.
 fn failures(output: &str) -> String {
     let lines: Vec<_> = output.lines().collect();
     let summary = lines.iter().rposition(|line| line.trim_start().starts_with("Summary ["));

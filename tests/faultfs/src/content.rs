@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::Answer;
 use crate::passthrough::PassThrough;
 
-/// The flags of an open that make sense for us: the kernel has the offset, follows links and creates by itself.
+/// Flags of an open that are passed on: the kernel keeps the offset, follows links and creates files.
 pub fn usable(flags: i32) -> OFlags {
     let ours = OFlags::APPEND | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::EXCL;
     (OFlags::from_bits_retain(flags.cast_unsigned()) - ours) | OFlags::CLOEXEC

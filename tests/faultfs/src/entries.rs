@@ -188,7 +188,7 @@ impl PassThrough {
         Ok(self.attributes(number, &*self.nodes.get(number)?, &stat))
     }
 
-    /// The name under which an entry is there, where case does not matter; else the name as it was given.
+    /// Returns the name under which an entry exists, if case does not matter; otherwise the given name.
     fn spelled(&self, parent: &Node, name: &OsStr) -> Answer<OsString> {
         let there = || sys::statat(parent.descriptor(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         if !self.faults.has(&Fault::CaseInsensitive) || there() {

@@ -1,4 +1,4 @@
-//! From `docker run` to the login page, and what a running container costs.
+//! Time from `docker run` to the login page, and memory and size of a container.
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};

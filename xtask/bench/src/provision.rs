@@ -1,5 +1,4 @@
-//! `provision` beside `tee`: how much of a script's output it takes, its memory, and what it costs when there is nothing
-//! to do.
+//! `provision` beside `tee`: throughput of a script's output, memory, and time of a run with nothing to do.
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +16,7 @@ use crate::tools;
 /// One line of a usual length.
 const LINE: &str =
     "2026-11-24 00:00:00,000 INFO a line of a program that says what it is doing at the moment, and why\n";
-/// The script prints a file of this size again and again, so that printing costs next to nothing.
+/// Size of the file that the script prints repeatedly, so that printing costs almost nothing.
 const FILE: u64 = 100_000_000;
 /// Interval at which a program's memory is read.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);

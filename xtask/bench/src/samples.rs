@@ -14,7 +14,7 @@ impl Samples {
         if measured.is_empty() { None } else { Some(Self(measured)) }
     }
 
-    /// The middle one; of an even number the lower of the two.
+    /// The median; of an even number, the lower of the two in the middle.
     #[must_use]
     pub fn median(&self) -> Duration {
         self.0[(self.0.len() - 1) / 2]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Write the manual pages and the command reference from the tools' own command lines.
+/// Write the manual pages and the command reference from the tools' command lines
 #[derive(Debug, Parser)]
 #[command(name = "manual", version, long_about = None)]
 pub struct Cli {

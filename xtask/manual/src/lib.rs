@@ -1,4 +1,4 @@
-//! Write the manual pages and the command reference from the tools' own command lines.
+//! Write the manual pages and the command reference from the tools' command lines
 //!
 //! `cargo xtask docs` runs this. It is a separate program, because it links every tool of the image and `xtask` must stay
 //! quick to build. It is not below `crates/`, because every program there is copied into the image.

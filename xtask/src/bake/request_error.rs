@@ -4,29 +4,29 @@ use std::fmt;
 
 use kit::{HintExt, UsageError};
 
-/// Candidates that a message names at most.
+/// Maximum number of candidates in a message.
 const MAX_LISTED: usize = 12;
 
 /// A request that names no variant, or more than one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestError {
-    /// It cannot be read as a request.
+    /// It cannot be parsed.
     Usage {
         /// The request.
         request: String,
         /// The cause.
         reason: String,
     },
-    /// Nothing listed fits.
+    /// No listed variant matches.
     Unknown {
         /// The request.
         request: String,
         /// The part that does not exist.
         reason: String,
-        /// Tags that fit but for that part; may be none.
+        /// Tags that differ only in that part; may be empty.
         candidates: Vec<String>,
     },
-    /// Several listed variants fit.
+    /// Several listed variants match.
     Ambiguous {
         /// The request.
         request: String,
@@ -48,7 +48,7 @@ impl fmt::Display for RequestError {
 impl std::error::Error for RequestError {}
 
 impl RequestError {
-    /// The next step: what could have been meant.
+    /// Returns the hint: candidates, or the command that lists all variants.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
@@ -61,7 +61,7 @@ impl RequestError {
     }
 }
 
-/// The answer, or the error that a user sees: exit code 2 where a request cannot be read, 1 where the answer is no.
+/// Converts the error for a user: exit code 2 if a request cannot be parsed, 1 if nothing matches.
 pub fn into_anyhow<T>(answer: Result<T, RequestError>) -> anyhow::Result<T> {
     match answer {
         Ok(answer) => Ok(answer),

@@ -30,7 +30,7 @@ const LOG_LINES: usize = 15;
 const NEEDED: &[(&str, &str)] =
     &[("runc", "runc"), ("iptables", "iptables"), ("ip", "iproute2"), ("setsid", "util-linux")];
 
-/// Starts the daemon of `paths` and waits until it answers; leftovers of one that was killed do not matter.
+/// Starts the daemon of `paths` and waits until it answers; removes leftovers of a killed one.
 pub fn start(paths: &EnginePaths) -> Result<()> {
     packages::install(NEEDED)?;
     clear_runtime(paths)?;
@@ -68,7 +68,7 @@ pub fn wait_until_it_answers(paths: &EnginePaths) -> Result<()> {
         .hint(|| format!("see {}; `cargo xtask engine down` ends it", paths.log().display()))
 }
 
-/// Ends the daemon and its containers, and removes what it had at run time; returns whether anything ran.
+/// Stops the daemon and its containers, and removes its runtime files; returns true if anything ran.
 pub fn stop(paths: &EnginePaths) -> Result<bool> {
     let pid = running(paths);
     if let Some(pid) = pid {
@@ -81,7 +81,7 @@ pub fn stop(paths: &EnginePaths) -> Result<bool> {
     Ok(pid.is_some())
 }
 
-/// Container runtimes without their daemon, because that was killed; a new daemon takes them over.
+/// True if container runtimes run without their daemon, which was killed; a new daemon takes them over.
 #[must_use]
 pub fn has_orphans(paths: &EnginePaths) -> bool {
     running(paths).is_none() && process::has_orphans(&paths.exec_root())

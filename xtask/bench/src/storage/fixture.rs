@@ -58,7 +58,7 @@ impl Fixture {
     pub fn wait_for(&self, name: &str) -> Result<()> {
         let link = self.path(TARGETS[1]).join(name);
         let started = Instant::now();
-        // Looking all the time: pauses would be part of what is measured.
+        // Busy waiting: pauses would be part of the measurement.
         while link.symlink_metadata().is_err() {
             anyhow::ensure!(started.elapsed() < DEADLINE, "{} was never linked", link.display());
             std::hint::spin_loop();
@@ -66,7 +66,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// Takes a file away and puts it back unless the monitor has linked it; returns true if it has.
+    /// Replaces a file unless the monitor has linked it; returns true if it has.
     pub fn relink(&self, name: &str) -> Result<bool> {
         let linked = self.path(TARGETS[1]).join(name).symlink_metadata().is_ok();
         if !linked {
@@ -82,7 +82,7 @@ impl Fixture {
         kit::wait::until(DEADLINE, "all links", || (linked() >= count).then_some(()))
     }
 
-    /// Makes the links of the first pass by bare calls, in directories of their own: nothing can be quicker.
+    /// Makes the links of the first pass by bare system calls, in separate directories; nothing can be faster.
     pub fn baseline(&self) -> Result<Duration> {
         let names: Vec<_> =
             fs::read_dir(self.path(MODELS))?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
@@ -101,12 +101,12 @@ impl Fixture {
         self.path("status.json").exists()
     }
 
-    /// Removes the state of a monitor that has ended.
+    /// Removes the state of a monitor that has exited.
     pub fn forget_state(&self) -> Result<()> {
         fs::remove_file(self.path("status.json")).context("cannot remove the state")
     }
 
-    /// Our monitor.
+    /// Command of our monitor.
     pub fn monitor_command(&self, program: &Path, task: &str) -> Command {
         let mut command = Command::new(program);
         command.arg(task).env_clear().env("WORKSPACE", self.top.path());
@@ -121,7 +121,7 @@ impl Fixture {
         command
     }
 
-    /// inotifywait and a loop of the shell.
+    /// Command of inotifywait with a loop of the shell.
     pub fn shell_command(&self) -> Command {
         let mut command = Command::new("bash");
         command.args(["-c", include_str!("peer.sh"), "peer"]).arg(self.path(MODELS));

@@ -68,8 +68,8 @@ pub fn run(args: &Args) -> Result<()> {
     idle(args, &mut fixtures, ours)
 }
 
-/// Fixtures of all measurements: removed at the end, because ext4 without a journal passes over the numbers of files that were
-/// removed within the last minutes, one by one, whenever it makes a file.
+/// Fixtures of all measurements: removed at the end, because ext4 without a journal skips the inodes of recently removed
+/// files, one by one, whenever it creates a file.
 type Fixtures = Vec<Fixture>;
 
 fn keep(fixtures: &mut Fixtures, fixture: Fixture) -> Result<&Fixture> {
@@ -133,7 +133,7 @@ fn burst(
     wait_for_watch(fixture)?;
     (0..files).try_for_each(|number| fixture.add(&format!("burst-{number}")))?;
     let last = Instant::now();
-    // The first file, and the one that shows that the watch is set.
+    // The first file, and the one by which the watch was detected.
     fixture.wait_for_all(files + 2)?;
     row(who, &format!("{files} new files, after the last"), vec![last.elapsed()])
 }
@@ -151,7 +151,7 @@ fn singles_in(args: &Args, directories: usize, fixture: &Fixture) -> Result<()> 
     row("ours", &format!("one new file, {directories} directories"), times)
 }
 
-/// A first pass, and another after a restart: the more memory of both.
+/// Peak memory of a first pass, and of another after a restart.
 fn memory(
     args: &Args,
     directories: usize,
@@ -162,7 +162,7 @@ fn memory(
     let mut peaks = Vec::new();
     for _ in 0..2 {
         let monitor = Running::start(ours(fixture, "run"))?;
-        // Returns after another look at everything.
+        // Returns after another scan of everything.
         kit::wait::until(Duration::from_mins(5), "the monitor", || {
             fixture.has_state().then(|| kit::cmd::run(&mut ours(fixture, "once")).ok()).flatten()
         })?;
@@ -204,7 +204,7 @@ fn idle(args: &Args, fixtures: &mut Fixtures, ours: impl Fn(&Fixture, &str) -> C
     Ok(())
 }
 
-/// A watch is set some time after the first pass: files are added until one is noticed, all under one name.
+/// Waits until the watch is set, some time after the first pass: replaces a file until it is linked.
 fn wait_for_watch(fixture: &Fixture) -> Result<()> {
     kit::wait::until(Duration::from_mins(1), "the watch", || fixture.relink("settled").ok()?.then_some(()))
 }
@@ -223,7 +223,7 @@ fn row(who: &str, what: &str, times: Vec<Duration>) -> Result<()> {
     Ok(())
 }
 
-/// A monitor and what it started; ended when dropped.
+/// A monitor with its children; killed when dropped.
 struct Running(Child);
 
 impl Running {
@@ -234,13 +234,13 @@ impl Running {
 }
 
 impl Running {
-    /// The most memory that it has had, in kB.
+    /// Its peak memory, in kB.
     fn memory(&self) -> Result<u64> {
         let peak = Process::new(self.0.id()).status()?.number("VmHWM:", 10);
         peak.context("the kernel reports no VmHWM")
     }
 
-    /// The time that its threads were running, as the scheduler counts it.
+    /// Processor time of its threads, as counted by the scheduler.
     fn processor(&self) -> Result<Duration> {
         let mut sum = 0;
         for thread in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {

@@ -1,4 +1,4 @@
-//! Several ways to the same end, measured in turns.
+//! Compares several programs for the same task, measured in turns.
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::samples::Samples;
 /// Work of a contender.
 type Task<'a> = Box<dyn Fn() -> Result<()> + 'a>;
 
-/// One way to the end.
+/// One program for the task.
 pub struct Contender<'a> {
     name: &'static str,
     prepare: Task<'a>,
@@ -27,7 +27,7 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// The results, the first contender being what the others are compared with.
+/// The results; the first contender is the baseline.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table {
     title: &'static str,
@@ -42,8 +42,8 @@ pub enum Until {
     OnDisk,
 }
 
-/// Runs each contender once a round, and begins each round with another one, so that a slow minute, or the remains of the
-/// one before, is spread over all.
+/// Runs each contender once per round, and begins each round with another one, so that a slow minute, or work left by the
+/// previous one, is spread over all.
 pub fn run_rounds(
     title: &'static str,
     compared: &'static str,
@@ -98,7 +98,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// The median in seconds, and how many times the first one's that is.
+/// The median in seconds, and its ratio to the first contender's.
 fn figures(times: &Samples, first: &Samples) -> (f64, f64) {
     let median = times.median().as_secs_f64();
     (median, median / first.median().as_secs_f64())

@@ -13,7 +13,7 @@ use super::fixture::drop_caches;
 use super::options::BenchOptions;
 use crate::tools;
 
-/// The quickest public copier on machines like these; it loses hard links and the times of directories.
+/// The fastest public copier; it loses hard links and the times of directories.
 const XCP: (&str, &str) = ("xcp", "0.24.9");
 
 pub fn run(bench: &BenchOptions) -> Result<()> {

@@ -57,12 +57,12 @@ impl Fixture {
         Ok(path)
     }
 
-    /// Removes something in it, if it is there.
+    /// Removes an entry in it, if it exists.
     pub fn remove(&self, name: &str) -> Result<()> {
         if self.keep { Ok(()) } else { remove(&self.path(name)) }
     }
 
-    /// Removes something in it, also where trees are to be left: something else comes into its place.
+    /// Removes an entry in it, even if trees are kept, because it is replaced.
     pub fn clear(&self, name: &str) -> Result<()> {
         remove(&self.path(name))
     }
@@ -78,7 +78,7 @@ impl Drop for Fixture {
     }
 }
 
-/// Writes everything to disk, and as root lets the kernel forget what it has read.
+/// Writes everything to disk and, as root, drops the kernel's caches.
 pub fn drop_caches() -> Result<()> {
     nix::unistd::sync();
     if !nix::unistd::geteuid().is_root() {

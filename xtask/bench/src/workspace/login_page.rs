@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_mins(15);
 pub fn run(bench: &BenchOptions, engine: &Engine, variant: Option<&str>) -> Result<()> {
     let built = image::build(engine, variant)?;
     let image = format!("{NAME}:latest");
-    // A link from build time on, as extended images have it; the tree itself is mounted, which spares building it in.
+    // A link since build time, as in extended images; the tree itself is mounted, so no image has to be built.
     let recipe = format!(
         "FROM {}\nRUN mkdir /opt/.image/{TREE} && ln -s /opt/.image/{TREE} /opt/{TREE}\n",
         built.image
@@ -62,7 +62,7 @@ fn measure(bench: &BenchOptions, engine: &Engine, image: &str) -> Result<()> {
     writeln!(io::stdout(), "{table}\nThe copy was in use after {seconds:.1} s.\n").context("cannot print")
 }
 
-/// Waits for the end of the sync, and fails if the tree is not the copy then: there was nothing to compare with.
+/// Waits for the end of the sync; fails if the tree is not the copy then.
 fn synced(engine: &Engine) -> Result<()> {
     let run = |command: &[&str]| kit::cmd::stdout(engine.docker().args(["exec", NAME]).args(command));
     let ended = || run(&["test", "!", "-e", "/run/workspace_sync"]).is_ok().then_some(());

@@ -1,4 +1,4 @@
-//! The memory that a million entries take.
+//! Memory for a million entries.
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ pub fn run(bench: &BenchOptions) -> Result<()> {
     writeln!(out).context("cannot print")
 }
 
-/// Runs a program to its end; the most memory that it had resident, in bytes.
+/// Runs a program and returns its peak resident memory, in bytes.
 fn peak(command: &mut Command) -> Result<u64> {
     let described = kit::cmd::describe(command);
     let mut child = command
@@ -38,7 +38,7 @@ fn peak(command: &mut Command) -> Result<u64> {
         .stdout(Stdio::null())
         .spawn()
         .with_context(|| format!("cannot run {described}"))?;
-    // The kernel keeps the maximum as long as the process lives, so that looking now and then misses little of it.
+    // The kernel keeps the maximum while the process runs, so polling misses little.
     let process = Process::new(child.id());
     let mut peak = 0;
     let ended = kit::wait::until(DEADLINE, &described, || {

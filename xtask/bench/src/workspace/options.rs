@@ -19,7 +19,7 @@ pub struct BenchOptions {
 }
 
 impl BenchOptions {
-    /// Prints a line of the answer.
+    /// Prints the title of a part.
     pub fn show(&self, text: &str) -> Result<()> {
         let bytes = self.shape.bytes / 1_000_000;
         writeln!(io::stdout(), "\n{text} ({bytes} MB, seed {}, {} rounds)\n", self.seed, self.rounds)

@@ -17,7 +17,7 @@ use crate::tools;
 const ENTRIES: usize = 101_000;
 /// The volume's owner.
 const USER: &str = "1000";
-/// Every distribution has this group; ours is made in the image.
+/// A group of every distribution; the image's own group does not exist here.
 pub const GROUP: &str = "users";
 
 pub fn run(bench: &BenchOptions) -> Result<()> {

@@ -17,12 +17,12 @@ pub fn run(bench: &BenchOptions) -> Result<()> {
     let (tree, copy) = (bench.fixture.path("tree"), bench.fixture.path("copy"));
     bench.fixture.clear("copy")?;
     kit::cmd::run(&mut tools::sync(&workspace_sync, &tree, &copy))?;
-    // A quick copy that is not the same would be no figure. What the tool notes in the copy's root is its own.
+    // A copy that differs would make the measurement meaningless. The tool's own files in the copy's root do not count.
     let differ = trees::difference_except(&tree, &copy, &[Aspect::Content]);
     if let Some(line) = differ.iter().find(|line| !line.starts_with('.')) {
         bail!("the copy of workspace-sync differs in {} ways, such as {line}", differ.len());
     }
-    // It must ask for a time that nothing has, or it would print names.
+    // A time that no entry has, so that it prints no names.
     let walk = || kit::cmd::run(Command::new("find").args([&tree, &copy]).args(["-newermt", "2100-01-01"]));
     let contenders = |prepare: fn() -> Result<()>| {
         [
