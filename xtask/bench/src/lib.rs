@@ -4,6 +4,7 @@ mod boot;
 mod cli;
 mod gate;
 mod logtail;
+mod process_usage;
 mod provision;
 mod samples;
 mod storage;

@@ -7,11 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kit::process::Process;
 use xtask::checkout::Checkout;
 
 use crate::samples::Samples;
-use crate::tools;
+use crate::{process_usage, tools};
 
 /// One line of a usual length.
 const LINE: &str =
@@ -146,9 +145,7 @@ fn time_of(mut command: Command) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// `VmHWM` of proc(5), in MB; zero once the process is gone.
+/// Peak memory in MB; zero once the process has exited.
 fn peak(child: &Child) -> f64 {
-    let kilobytes =
-        Process::new(child.id()).status().ok().and_then(|status| status.number::<u32>("VmHWM:", 10));
-    kilobytes.map_or(0.0, |number| f64::from(number) * 1.024e-3)
+    process_usage::peak_kilobytes(child.id()).map_or(0.0, |kilobytes| f64::from(kilobytes) * 1.024e-3)
 }

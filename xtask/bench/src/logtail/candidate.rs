@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::process_usage;
+
 /// A program that is compared.
 #[derive(Debug, Clone, Copy)]
 pub enum Candidate<'a> {
@@ -91,14 +93,11 @@ impl Running {
         killpg(self.group()?, Signal::SIGTERM).context("cannot stop it")
     }
 
-    /// Sum of the peak memory of its processes, in MB (`VmHWM` of proc(5)).
+    /// Sum of the peak memory of its processes, in MB.
     pub fn memory(&self) -> Result<f64> {
         let mut kilobytes = 0;
         for process in self.processes()? {
-            let text = read(process, "status")?;
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let number = line.and_then(|line| line.trim().strip_suffix("kB")).context("no VmHWM")?;
-            kilobytes += number.trim().parse::<u32>().context("not a number")?;
+            kilobytes += process_usage::peak_kilobytes(process).context("cannot read the peak memory")?;
         }
         Ok(f64::from(kilobytes) * 1.024e-3)
     }

@@ -8,14 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use kit::process::Process;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use xtask::checkout::Checkout;
 use xtask::engine::packages;
 
 use crate::samples::Samples;
-use crate::tools;
+use crate::{process_usage, tools};
 use fixture::Fixture;
 
 /// Linking 10,000 files into two applications, again, and as they come
@@ -235,9 +234,8 @@ impl Running {
 
 impl Running {
     /// Its peak memory, in kB.
-    fn memory(&self) -> Result<u64> {
-        let peak = Process::new(self.0.id()).status()?.number("VmHWM:", 10);
-        peak.context("the kernel reports no VmHWM")
+    fn memory(&self) -> Result<u32> {
+        process_usage::peak_kilobytes(self.0.id()).context("cannot read the monitor's peak memory")
     }
 
     /// Processor time of its threads, as counted by the scheduler.

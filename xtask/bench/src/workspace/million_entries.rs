@@ -4,11 +4,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kit::process::Process;
 use trees::Shape;
 
 use super::options::BenchOptions;
-use crate::tools;
+use crate::{process_usage, tools};
 
 const ENTRIES: usize = 1_000_000;
 const DEADLINE: Duration = Duration::from_hours(2);
@@ -39,11 +38,10 @@ fn peak(command: &mut Command) -> Result<u64> {
         .spawn()
         .with_context(|| format!("cannot run {described}"))?;
     // The kernel keeps the maximum while the process runs, so polling misses little.
-    let process = Process::new(child.id());
+    let id = child.id();
     let mut peak = 0;
     let ended = kit::wait::until(DEADLINE, &described, || {
-        let kilobytes = process.status().ok().and_then(|status| status.number::<u64>("VmHWM:", 10));
-        peak = kilobytes.map_or(peak, |kilobytes| kilobytes * 1024);
+        peak = process_usage::peak_kilobytes(id).map_or(peak, |kilobytes| u64::from(kilobytes) * 1024);
         child.try_wait().transpose()
     })?;
     if !ended.with_context(|| format!("cannot wait for {described}"))?.success() {
