@@ -76,8 +76,8 @@ pub fn scan_target(directory: impl AsFd, names: &Names) -> nix::Result<Listing> 
     Ok(listing)
 }
 
-/// Lists what a storage directory offers under these names: files and directories that have their final names. A link
-/// is never followed into a directory.
+/// Lists the entries of a source directory that can be linked and have one of the names: files and directories with final
+/// names. Links to directories count as files.
 pub fn scan_source(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
     let directory = directory.as_fd();
     let mut listing = match names {

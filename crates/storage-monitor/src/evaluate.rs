@@ -2,9 +2,9 @@
 //!
 //! bash starts with an empty environment (`PATH` and `WORKSPACE` alone), as `nobody` if we are root, without standard
 //! input, with 10 seconds of processor time, 1 GB of memory and files of 4 MB for each process, and has five seconds; then
-//! its process group ends, and with the monitor bash does. What the file prints goes nowhere; what is in its array
-//! afterwards comes back in fields that end in NUL. A file that writes to standard error or ends bash is wrong as a whole;
-//! one with a command that failed, or without any entry, may lack something.
+//! its process group ends, and with the monitor bash does. The file's output is discarded; its array is printed
+//! in fields that end in NUL. A file that writes to standard error or exits bash is rejected; one with a failed command, or
+//! without entries, is treated as incomplete.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -30,7 +30,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Limit of the file, and of what it prints, in bytes: `ulimit -f` is the same.
 const MAX_BYTES: u64 = 4 << 20;
 /// Sources the file of its only argument and prints the array, after that the first command that failed, the marker of a
-/// deliberately empty map, and a last field that proves that it came to the end.
+/// deliberately empty map, and a last field that proves that the file was read to its end.
 ///
 /// A command fails as for `set -e`: not in a condition, nor before `&&` and `||`; a pipeline fails with any command of it, but
 /// for one whose reader has enough, as `head` has (SIGPIPE, 141).
@@ -62,7 +62,7 @@ pub struct Evaluated {
     pub incomplete: Option<String>,
 }
 
-/// Evaluates the file; an error names it, and the line where that is known.
+/// Evaluates the file; an error names it, and the line if known.
 pub fn evaluate(file: &Path, workspace: &Path) -> Result<Evaluated> {
     let text = trusted(file)?;
     evaluate_text(file, &text, workspace).map_err(|error| match windows_text::detect(&text) {
@@ -165,7 +165,7 @@ struct Output {
     may_be_empty: bool,
 }
 
-/// Parses the output, if its last field is there.
+/// Parses the output; `None` if its last field is missing.
 fn fields(output: &[u8]) -> Option<Output> {
     let mut fields: Vec<&[u8]> = output.split(|byte| *byte == 0).collect();
     if fields.pop() != Some(b"") || fields.pop() != Some(b"end") {

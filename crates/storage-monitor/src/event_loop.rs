@@ -113,7 +113,7 @@ impl EventLoop {
         counts
     }
 
-    /// Logs what is new, and writes the state if it has changed.
+    /// Logs new messages, and writes the state if it has changed.
     fn report(&mut self, counts: &ScanCounts, coverage: EventCoverage, interval: Duration) {
         if !counts.is_idle() {
             log::info!("linked {}, removed {}", counts.linked, counts.removed);

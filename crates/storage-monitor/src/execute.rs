@@ -248,7 +248,7 @@ mod tests {
         let directory = fs::File::open(folder.path()).unwrap();
         let source = Path::new("/s/a");
         let (file, place) = (folder.path().join("file"), folder.path().join("name"));
-        // A user who puts a file there again and again; what was there before may go, the file never.
+        // A user who keeps moving a file there; the link may be lost, the file never.
         let (order, orders) = std::sync::mpsc::channel::<()>();
         let (done, is_done) = std::sync::mpsc::channel();
         let user = {

@@ -18,7 +18,7 @@ use crate::mapping::Source;
 use crate::monitor::Monitor;
 use crate::plan::DryRunStep;
 
-/// Prints a line for each place where the file is linked or wanted, or the reason why there is none.
+/// Prints a line for each place where the file is or should be linked, or the reason why it is not linked.
 pub fn explain(mut monitor: Monitor, path: &Path, json: bool) -> Result<Exit> {
     let file = storage_relative(&monitor.paths().storage, path)?;
     monitor.read_mapping(false);
@@ -44,7 +44,7 @@ fn storage_relative(storage: &Path, path: &Path) -> Result<PathBuf> {
     let real = fs::canonicalize(storage).with_context(|| format!("cannot find {}", storage.display()))?;
     let name = path.file_name().with_context(|| format!("{} is not a file name", quoted(path)))?;
     let parent = path.parent().unwrap_or(path);
-    // An absolute path stays what it is when it is joined.
+    // Joining an absolute path replaces the base.
     [Path::new("."), &real]
         .into_iter()
         .filter_map(|base| fs::canonicalize(base.join(parent)).ok())

@@ -1,4 +1,4 @@
-//! Results of a scan: what it did, and what it could not do.
+//! Results of a scan: counts of changes, conflicts and errors.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

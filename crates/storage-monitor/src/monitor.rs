@@ -43,7 +43,7 @@ pub struct Monitor {
     targets: Targets,
     /// Path and identity of the storage in which the ledger of the image's files was read.
     storage: Option<(PathBuf, Identity)>,
-    /// Problems of a stage as a whole, by what it reads.
+    /// Problems of a whole stage, by the tree that it reads.
     problems: BTreeMap<&'static str, String>,
     /// Duration of the last scan of everything, without the changes that it made.
     pub scan_cost: Duration,
@@ -138,13 +138,13 @@ impl Monitor {
         let storage = changes.below(&storage);
         if !storage.is_empty() {
             // Links to files of the image are names in the storage too, and can be removed there.
-            counts.add(self.ship(Scope::Spoilt(changes), None));
+            counts.add(self.ship(Scope::ChangedLinks(changes), None));
             counts.add(self.link(Scope::Changed(&storage), None));
         }
         counts
     }
 
-    /// Scans directories that are watched from now on: what happened between the last scan and the watch was not reported.
+    /// Scans newly watched directories: changes between their last scan and the watch were not reported.
     /// A change in a directory that leads nowhere may concern everything.
     pub fn rescan(&mut self, directories: &[PathBuf], may_be_full: bool) -> ScanCounts {
         let storage = self.storage();
@@ -331,7 +331,7 @@ impl Monitor {
         self.active_mapping.error()
     }
 
-    /// The first conflicts between files of the storage and what else has their names.
+    /// The first conflicts between files of the storage and other entries of the same names.
     pub fn conflicts(&self) -> impl Iterator<Item = (&PathBuf, &Conflict)> {
         // In the storage itself, a user's file wins over the image's, as it should.
         let findings = self.mapped.findings.iter();

@@ -33,7 +33,7 @@ struct Wanted<'a> {
     losers: Vec<usize>,
 }
 
-/// Joins what the sources offer, in the order of names.
+/// Merges the listings of the sources, in the order of names.
 fn merge(sources: &[Listing]) -> impl Iterator<Item = Wanted<'_>> {
     let mut heads: Vec<_> = sources.iter().map(|listing| listing.iter().peekable()).collect();
     std::iter::from_fn(move || {
@@ -71,7 +71,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns the step as a dry run shows it; what changes only the ledger is not shown.
+    /// Returns the step as a dry run shows it; `None` if it changes only the ledger.
     pub fn dry_run(&self, target: &Path, ledger: &Ledger) -> Option<DryRunStep> {
         let (action, name, source) = match self {
             Self::Adopt(..) | Self::Forget(..) => return None,
@@ -124,7 +124,7 @@ pub struct NameConflict {
 /// Decisions about one directory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// In the order of names; an `Unlink` comes before what takes its place.
+    /// In the order of names; an `Unlink` comes before the step that replaces the entry.
     pub steps: Vec<Step>,
     /// Directories that mirror others, with the indices of these.
     pub directories: Vec<(OsString, Vec<usize>)>,
@@ -164,7 +164,7 @@ pub fn plan<'a>(
         let want = wanted.next_if(|wanted| wanted.name == name);
         let recorded = links.next_if(|link| link.0 == name).map(|(_, source)| source);
         let link_source = (kind == Some(FileType::Symlink)).then(|| (context.link_source)(name)).flatten();
-        // Ours only while it leads where we made it lead.
+        // Ours only if its target is the recorded one.
         let own = recorded.filter(|source| link_source == Some(*source));
         if let (Some(source), None) = (recorded, own) {
             plan.steps.push(Step::Forget(name.into(), source));

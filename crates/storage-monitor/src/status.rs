@@ -16,7 +16,7 @@ pub const PATH: &str = "/run/leonardo/storage-monitor.json";
 /// Limit of the file, in bytes: 400 sentences of 1,000 characters, each of which may be escaped, are less.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Links and problems. Names are quoted, with escapes for what is not printable or not UTF-8.
+/// Links and problems. Names are quoted, with escapes for bytes that are not printable or not UTF-8.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Process id of the monitor.
@@ -46,7 +46,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Reads the file; `None` if there is none, because the monitor has not run yet.
+    /// Reads the file; `None` if it does not exist, because the monitor has not run yet.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let Some(text) = ReadPolicy::max_size(MAX_BYTES).read_if_exists(path)? else { return Ok(None) };
         serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display())).map(Some)

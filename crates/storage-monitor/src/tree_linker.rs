@@ -1,4 +1,4 @@
-//! A scan: every directory that a tree leads into is compared with what it should have, and corrected.
+//! A scan: compares each target directory of a tree with its wanted links, and corrects it.
 //!
 //! A scan looks at everything, or at the directories into which changed parts of the tree lead. Parents come before their
 //! children, so that all that leads into a directory is known when it is visited (`directory_visit.rs`).
@@ -44,7 +44,7 @@ pub enum Scope<'a> {
     /// Those into which these changes of the tree lead.
     Changed(&'a Changes),
     /// Those with links that were changed themselves, by absolute path.
-    Spoilt(&'a Changes),
+    ChangedLinks(&'a Changes),
 }
 
 /// Receives the steps of a dry run, which are not made.
@@ -93,7 +93,7 @@ pub struct Pass<'a, 'b> {
 }
 
 impl TreeLinker {
-    /// Links from this tree, with what earlier runs have made.
+    /// Links from this tree, with the links of earlier runs.
     pub fn new(root: &Path, ledger: Ledger) -> Self {
         Self {
             root: root.to_owned(),
@@ -173,7 +173,7 @@ impl TreeLinker {
                     directory.targets.iter().for_each(|target| self.add(&mut jobs, target, names.clone()));
                 }
             }
-            Scope::Spoilt(changes) => {
+            Scope::ChangedLinks(changes) => {
                 let affected = changes.affected(self.routes.targets());
                 affected.for_each(|(target, _, names)| self.add(&mut jobs, target, names));
             }

@@ -94,7 +94,7 @@ impl LedgerFile {
         Ok(())
     }
 
-    /// Replaces the log by what `fill` writes.
+    /// Replaces the log's content by the output of `fill`.
     pub fn replace(&self, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
         let written = atomic::write_with(&self.at, WriteOptions::volatile(MODE), fill);
         written.map_err(|error| anyhow!("cannot write {}: {}", self.path.display(), error.root_cause()))

@@ -1,4 +1,4 @@
-//! The ledger after a restart, whatever happens to the log.
+//! The ledger after a restart, with any damage to the log.
 
 use std::fs;
 

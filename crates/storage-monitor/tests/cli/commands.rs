@@ -211,7 +211,7 @@ fn files_of_the_image_appear_in_the_storage_and_an_upgrade_removes_its_own() {
     assert_eq!(fs::read_to_string(world.stored("models/mine")).unwrap(), "content", "a user's file wins");
     let links = ["mine -> models/mine", "shipped -> models/shipped", "sub/", "sub/old -> models/sub/old"];
     assert_eq!(world.links(), links);
-    // A new container from a newer image: what the container knew is gone, the volume has stayed.
+    // A new container from a newer image: the container's state is gone, the volume is kept.
     symlink("/opt/elsewhere", world.stored("models/sub/foreign")).unwrap();
     fs::remove_dir_all(world.path("state")).unwrap();
     fs::remove_dir_all(world.path("app")).unwrap();

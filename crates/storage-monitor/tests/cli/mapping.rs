@@ -1,4 +1,4 @@
-//! What a mappings file may do, and what it may not.
+//! Valid and invalid mappings files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -49,7 +49,7 @@ fn links_stay_while_the_storage_is_missing_or_another_empty_one() {
     assert_eq!(world.run(&["once"]).code, Some(0));
     let both = ["x -> a/x", "y -> a/y"];
     assert_eq!(world.links(), both);
-    // The volume is gone, and its empty mount point is there.
+    // The volume is gone, and its empty mount point remains.
     unmount(&world.stored(""));
     let answer = world.run(&["once"]);
     let expected = "is missing its files, keeping the links: it is a different directory than before and contains no files\n";
@@ -189,7 +189,7 @@ fn two_containers_with_different_images_share_a_volume() {
     let both = ["both -> a/both", "one -> a/one", "two -> a/two"];
     let done = || world.links() == both && world.links_in("app-2") == both;
     let waited = kit::wait::until(std::time::Duration::from_secs(30), "both", || done().then_some(()));
-    // Neither takes for stale what the other has made.
+    // Neither treats the other's links as stale.
     let asked = [world.run(&["once"]).code, world.command_of(&["once"], "-2").status().unwrap().code()];
     let links = (world.links(), world.links_in("app-2"), fs::read_link(world.stored("a/two")).ok());
     other.kill().unwrap();
