@@ -1,4 +1,4 @@
-//! A docker command line client and the environment that makes it talk to the right engine.
+//! A docker client, and the environment that points it at the right engine.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub struct Client {
     forgotten: &'static [&'static str],
 }
 
-/// Settings of the user's shell that would lead a private client to another engine or builder.
+/// Variables of the user's shell that would point a private client at another engine or builder.
 const MISLEADING: &[&str] = &[
     "DOCKER_CONTEXT",
     "DOCKER_TLS",
@@ -30,7 +30,7 @@ impl Client {
         Self { program, environment: Vec::new(), forgotten: &[] }
     }
 
-    /// The client from unpacked packages; it looks for nothing outside `settings` and `host`.
+    /// The client from unpacked packages; it uses only `settings` and `host`.
     #[must_use]
     pub fn private(program: PathBuf, settings: &Path, host: &str) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! One Docker daemon, started and stopped.
+//! Starts and stops a private Docker daemon.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -100,7 +100,7 @@ fn terminate(pid: i32, paths: &EnginePaths) -> Result<()> {
 fn clear_runtime(paths: &EnginePaths) -> Result<()> {
     let runtime = paths.runtime();
     if process::has_orphans(&paths.exec_root()) {
-        // The new daemon needs their state; the old number would make it think that it runs already.
+        // The new daemon needs their state; with the old pid file it would refuse to start.
         let _ = fs::remove_file(paths.pid_file());
         return Ok(());
     }
@@ -132,7 +132,7 @@ fn settings(network: &Network) -> serde_json::Value {
     serde_json::json!({
         "bridge": network.bridge,
         "default-address-pools": [{ "base": network.networks.pool.to_string(), "size": 24 }],
-        // Access to the socket is as good as root; the group docker is meant for the machine's own engine.
+        // Access to the socket gives root's rights; the group docker is for the machine's own engine.
         "group": "root",
         "ip": "127.0.0.1",
         "ip-forward": true,
@@ -153,7 +153,7 @@ fn pool(settings: &[u8]) -> Option<Subnet> {
     settings.pointer("/default-address-pools/0/base")?.as_str()?.parse().ok()
 }
 
-/// In a session of its own, so that neither the end of this program nor Ctrl-C in its terminal reaches it.
+/// Starts it in a new session, so that it survives this program and Ctrl-C in its terminal.
 fn spawn(paths: &EnginePaths) -> Result<Child> {
     let (bin, sbin) = (paths.programs().join("usr/bin"), paths.programs().join("usr/sbin"));
     let proxy = [
@@ -211,7 +211,7 @@ fn wait_for_answer(child: &mut Child, paths: &EnginePaths) -> Result<()> {
     }
 }
 
-/// Asks as docker's API describes it; quicker than starting a client.
+/// Uses docker's HTTP API, which is faster than starting a client.
 fn ping(socket: &Path) -> std::io::Result<bool> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PING_DEADLINE))?;

@@ -39,7 +39,7 @@ impl EnginePaths {
         self.home.join("root")
     }
 
-    /// A directory for the time of a set-up, removed at the end and before the next one.
+    /// Temporary directory of a set-up, removed at its end and before the next one.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
         self.home.join("setup")

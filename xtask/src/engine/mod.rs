@@ -1,4 +1,4 @@
-//! `cargo xtask engine`: a Docker engine with BuildKit, the machine's or one of our own.
+//! `cargo xtask engine`: a Docker engine with BuildKit, the machine's or a private one.
 
 pub mod apt;
 pub mod client;
@@ -98,7 +98,7 @@ impl Engine {
         }
     }
 
-    /// Lines that make a POSIX shell talk to this engine.
+    /// Returns the lines that point a POSIX shell at this engine.
     #[must_use]
     pub fn exports(&self) -> String {
         self.client.exports(&self.host)
@@ -175,7 +175,7 @@ pub fn with<T>(choice: Choice, task: impl FnOnce(&Checkout, &Engine) -> Result<T
     done
 }
 
-/// The engines that answer now, in the order in which [`find`] would take them; starts nothing.
+/// Returns the engines that answer, in the order of [`find`]; starts none.
 pub fn running() -> Result<Vec<Engine>> {
     let paths = EnginePaths::of(&Checkout::find()?);
     let private = private::running(&paths).map(|client| Engine::private(paths, client, false));
@@ -188,7 +188,7 @@ pub fn stop_private() -> Result<bool> {
     private::stop(&EnginePaths::of(&Checkout::find()?))
 }
 
-/// A docker with buildx for questions that need no engine, such as `buildx bake --print`.
+/// Returns a docker client with buildx, for commands that need no engine, such as `buildx bake --print`.
 pub fn client() -> Result<Client> {
     system::client().or_else(|reason| {
         log::debug!("{reason}; using a client of our own");
@@ -196,7 +196,7 @@ pub fn client() -> Result<Client> {
     })
 }
 
-/// Fails where `docker` did not print what it should have.
+/// Returns the line that `docker` printed; fails if it is empty.
 pub(crate) fn expect_line<'text>(text: &'text str, what: &str) -> Result<&'text str> {
     match text.trim() {
         "" => bail!("docker printed no {what}"),

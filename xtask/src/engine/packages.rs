@@ -1,6 +1,6 @@
 //! Docker's programs from the distribution's packages, unpacked and not installed.
 //!
-//! The machine stays as it is: nothing is enabled, no group is made, no service starts. apt fetches and checks
+//! The machine is not changed: no group is created, and no service is enabled or started. apt fetches and checks
 //! the signatures. Where the machine's own release is too old for a usable BuildKit, a second apt with its own
 //! state reads the release after it from the same mirror.
 
@@ -53,7 +53,7 @@ pub fn plan_here() -> Option<Plan> {
     fs::read_to_string("/etc/os-release").ok().as_deref().and_then(plan)
 }
 
-/// Unpacks the programs unless they are there; may be killed at any time and called again.
+/// Unpacks the programs unless they exist; can be killed at any time and called again.
 pub fn unpack(paths: &EnginePaths, plan: Plan) -> Result<()> {
     if paths.programs().is_dir() {
         return Ok(());
@@ -105,7 +105,7 @@ fn client_settings(paths: &EnginePaths, unpacked: &Path) -> Result<()> {
     atomic::write(&file, settings.to_string().as_bytes(), WriteOptions::volatile(0o644))
 }
 
-/// Installs what the machine lacks; each pair is a program, or the full path of any file, and its package.
+/// Installs missing packages; each pair is a program, or the full path of any file, and its package.
 pub fn install(needed: &[(&str, &str)]) -> Result<()> {
     let is_there =
         |name: &str| if name.starts_with('/') { Path::new(name).exists() } else { find(name).is_some() };

@@ -68,7 +68,7 @@ struct Metadata {
     packages: Vec<Package>,
 }
 
-/// The part of a package's metadata that matters here.
+/// Fields of a package's metadata that are used.
 #[derive(Debug, Deserialize)]
 struct Package {
     name: String,

@@ -35,9 +35,9 @@ pub struct ExistingContainer {
 pub enum Action {
     /// Nothing has changed.
     Keep,
-    /// There is none.
+    /// No container exists.
     Create,
-    /// Ours, but made of something else, or it has stopped.
+    /// It is ours, but has another image or options, or has stopped.
     Replace,
 }
 
@@ -71,7 +71,7 @@ pub fn check_name(name: &str) -> Result<()> {
 
 /// The container of that name.
 pub fn find(engine: &Engine, name: &str) -> Result<Option<ExistingContainer>> {
-    // A filter answers with nothing where `inspect` fails; it is a regular expression.
+    // The filter, a regular expression, prints nothing if there is no container; `inspect` would fail.
     let filter = format!("name=^/?{}$", name.replace('.', "\\."));
     let id = kit::cmd::stdout(engine.docker().args([
         "ps",
@@ -156,7 +156,7 @@ fn run_arguments(command: &mut Command, name: &str, digest: &str, options: &Opti
     }
 }
 
-/// Names that would change the client itself; none of them is for secrets.
+/// True for variables that would affect the client itself; none of them is a secret.
 fn is_read_by_client(name: &str) -> bool {
     ["PATH", "HOME", "TMPDIR", "TZ"].contains(&name) || name.starts_with("LD_") || name.starts_with("GO")
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask up`: from a checkout to a portal that answers.
+//! `cargo xtask up`: builds the image, starts a container and waits for its portal.
 
 mod cli;
 pub(crate) mod container;
