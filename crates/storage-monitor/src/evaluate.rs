@@ -21,7 +21,6 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use workspace::NOBODY;
 
 use crate::mapping::{Mapping, find_line};
 
@@ -147,7 +146,7 @@ fn spawn(file: &Path, workspace: &Path, output: &File, error: &File) -> io::Resu
     };
     if nix::unistd::geteuid().is_root() {
         // The standard library gives up the supplementary groups with it.
-        match bash()?.gid(NOBODY).uid(NOBODY).spawn() {
+        match bash()?.gid(workspace::NOBODY).uid(workspace::NOBODY).spawn() {
             // A user namespace may have no other user than root.
             Err(error) if [Some(libc::EINVAL), Some(libc::EPERM)].contains(&error.raw_os_error()) => {}
             child => return child,
