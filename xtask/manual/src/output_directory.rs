@@ -84,9 +84,9 @@ fn is_ours(content: &[u8]) -> bool {
 
 /// Adds the regular files directly in `directory`; links and directories are never ours.
 fn read(output: &Path, directory: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
-    let directory = output.join(directory);
-    let cannot = || format!("cannot read {}", directory.display());
-    for entry in missing_ok(fs::read_dir(&directory)).with_context(cannot)?.into_iter().flatten() {
+    let path = output.join(directory);
+    let cannot = || format!("cannot read {}", path.display());
+    for entry in missing_ok(fs::read_dir(&path)).with_context(cannot)?.into_iter().flatten() {
         let entry = entry.with_context(cannot)?;
         if entry.file_type().with_context(cannot)?.is_file() {
             let path = entry.path();
