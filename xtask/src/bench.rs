@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: a package of its own, so that the other tasks do not compile what only measurements need.
+//! `cargo xtask bench`: runs a separate package, so that the other tasks do not compile its dependencies.
 
 use std::ffi::OsString;
 
@@ -9,15 +9,15 @@ use log::{Level, LevelFilter};
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
 
-/// Measure on this machine, and compare with what the engine or a public tool does in the same run
+/// Run benchmarks on this machine and compare with public tools
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Measurement and its options; --help lists them
+    /// Benchmark and its options; --help lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
     pub arguments: Vec<OsString>,
 }
 
-/// Builds and runs the measuring program on the caller's terminal, and passes its exit code on.
+/// Builds and runs the benchmark program on the caller's terminal, and returns its exit code.
 pub fn run(args: &Args) -> Outcome {
     let mut command = cargo(&Checkout::find()?);
     command.args(["run", "--locked", "--package", "bench"]);
@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Outcome {
     Ok(status.into())
 }
 
-/// Option that gives the program the verbosity of this one.
+/// Returns the option for the same verbosity as this process.
 fn verbosity() -> Option<&'static str> {
     match log::max_level() {
         LevelFilter::Off | LevelFilter::Error | LevelFilter::Warn => Some("--quiet"),

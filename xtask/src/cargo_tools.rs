@@ -1,4 +1,4 @@
-//! Other people's programs that cargo builds: cargo-deny, cargo-nextest, and one to measure against.
+//! Public programs that cargo builds: cargo-deny, cargo-nextest, and one for benchmarks.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,8 +9,8 @@ use crate::cargo::cargo;
 use crate::checkout::Checkout;
 use crate::step;
 
-/// Returns the machine's own `name` if it has this version or a later patch of it, else one below `target` that is built
-/// where it is missing.
+/// Returns the machine's own `name` if it has this version or a later patch of it, or else one below `target`, which is
+/// built if it is missing.
 pub fn ensure_installed(checkout: &Checkout, name: &str, version: &str) -> Result<PathBuf> {
     let own = checkout.root().join("target/tools");
     let candidates = [PathBuf::from(name), own.join("bin").join(name)];

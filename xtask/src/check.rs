@@ -12,14 +12,14 @@ use crate::{deny, docs, step, system_packages};
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// Runs the checks and prints what the tests came to.
+/// Runs the checks and prints the totals of the tests.
 pub fn run(_: &Args) -> Outcome {
     let counts = all(&Checkout::find()?)?;
     counts.print()?;
     Ok(if counts.all_passed() { Exit::Done } else { Exit::No })
 }
 
-/// Runs the checks; the first that finds something ends it, except that all tests run.
+/// Runs the checks; stops at the first one that fails, except that all tests run.
 pub fn all(checkout: &Checkout) -> Result<TestCounts> {
     system_packages::for_testing()?;
     step::run("check formatting", cargo(checkout).args(["fmt", "--all", "--check"]))?;

@@ -1,4 +1,4 @@
-//! The working copy, and the folders below its `target`.
+//! The working copy, and the directories below its `target`.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};

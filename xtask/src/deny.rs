@@ -9,12 +9,12 @@ use crate::{cargo_tools, step, timed_command};
 
 /// Version whose configuration format `deny.toml` has.
 const VERSION: &str = "0.20.2";
-/// Source of the advisories; they are checked only where it is reachable.
+/// Source of the advisories; they are checked only if it is reachable.
 const ADVISORIES: &str = "https://github.com/rustsec/advisory-db";
 /// Timeout of the check for that.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// Checks the dependencies against `deny.toml`; warns where the advisories cannot be fetched.
+/// Checks the dependencies against `deny.toml`; warns if the advisories cannot be fetched.
 pub fn check(checkout: &Checkout) -> Result<()> {
     let program = cargo_tools::ensure_installed(checkout, "cargo-deny", VERSION)?;
     let mut deny = Command::new(&program);

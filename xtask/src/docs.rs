@@ -15,7 +15,7 @@ pub struct Args {
     check: bool,
 }
 
-/// Generates, or checks.
+/// Generates or checks the pages.
 pub fn run(args: &Args) -> Outcome {
     let checkout = Checkout::find()?;
     if args.check {
@@ -26,7 +26,7 @@ pub fn run(args: &Args) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Fails if a page is not what the generator would write.
+/// Fails if a page is out of date.
 pub fn check(checkout: &Checkout) -> Result<()> {
     manual("check generated pages", checkout, &["--check"])
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask down`: the end of what `up` has started.
+//! `cargo xtask down`: removes the container that `up` started.
 
 use anyhow::Result;
 use kit::{Exit, Outcome};
@@ -9,7 +9,7 @@ use crate::up::{DEFAULT_NAME, container};
 /// Stop and remove the container; its workspace and the image stay
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The container's name
+    /// Name of the container
     #[arg(long, default_value = DEFAULT_NAME)]
     name: String,
     /// Also stop this checkout's private engine
@@ -21,18 +21,16 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     container::check_name(&args.name)?;
     let removed = remove(&args.name)?;
-    log::info!("{} {}", args.name, if removed { "is stopped and removed" } else { "is not there" });
+    let result = if removed { "stopped and removed" } else { "no such container:" };
+    log::info!("{result} {}", args.name);
     if args.engine {
         let stopped = engine::stop_private()?;
-        log::info!(
-            "{}",
-            if stopped { "the private engine is stopped" } else { "no private engine is running" }
-        );
+        log::info!("{}", if stopped { "stopped the private engine" } else { "no private engine is running" });
     }
     Ok(Exit::Done)
 }
 
-/// Wherever it is: `up --engine system` may have put it beside a private engine.
+/// Removes the container from every running engine: `up --engine system` may have started it beside a private one.
 fn remove(name: &str) -> Result<bool> {
     let mut removed = false;
     for engine in engine::running()? {

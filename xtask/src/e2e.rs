@@ -1,4 +1,4 @@
-//! `cargo xtask e2e`: the tests of a container that was really built and booted.
+//! `cargo xtask e2e`: tests of containers of a built image.
 
 use std::env;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub struct Args {
     filter: Option<String>,
 }
 
-/// Runs the tests and prints what they came to.
+/// Runs the tests and prints their totals.
 pub fn run(args: &Args) -> Outcome {
     let counts = engine::with(args.choice, |checkout, engine| {
         tests(checkout, engine, args.variant.as_deref(), args.filter.as_deref())
@@ -58,7 +58,7 @@ pub fn tests(
     })
 }
 
-/// Lets `docker` mean this engine in a command and its children.
+/// Points `docker` at this engine, in a command and its children.
 pub fn talk_to(engine: &Engine, command: &mut Command) {
     let docker = engine.docker();
     for (name, value) in docker.get_envs() {
@@ -69,8 +69,8 @@ pub fn talk_to(engine: &Engine, command: &mut Command) {
     }
     let own = PathBuf::from(docker.get_program()).parent().map(PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = own.into_iter().filter(|own| own.is_absolute()).chain(env::split_paths(&path));
-    if let Ok(path) = env::join_paths(folders) {
+    let directories = own.into_iter().filter(|own| own.is_absolute()).chain(env::split_paths(&path));
+    if let Ok(path) = env::join_paths(directories) {
         command.env("PATH", path);
     }
 }

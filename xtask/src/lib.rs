@@ -1,4 +1,4 @@
-//! The tasks of `cargo xtask`, one module a task, and what they share.
+//! Tasks of `cargo xtask`, one module per task, and shared modules.
 //!
 //! A task is a public module with an `Args` and a `run`; `main.rs` has one line for each.
 

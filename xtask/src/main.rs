@@ -1,4 +1,4 @@
-//! `cargo xtask TASK`: one line per task; what a task does is in the module of its name.
+//! `cargo xtask TASK`: one line per task; each task is in the module of its name.
 
 use std::process::ExitCode;
 
@@ -7,9 +7,15 @@ use kit::Outcome;
 use kit::logging::Verbosity;
 use xtask::{bake, bench, check, docs, down, e2e, engine, image, step, test, up};
 
-/// Everything a developer or CI does: build, start, stop and check the Leonardo base image.
+const EPILOGUE: &str = "\
+Examples:
+  cargo xtask up
+  cargo xtask up --variant cuda-12.4.1-base-22.04
+  cargo xtask test";
+
+/// Build, start, stop and check the Leonardo base image
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EPILOGUE)]
 struct Cli {
     #[command(flatten)]
     verbosity: Verbosity,

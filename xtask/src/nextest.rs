@@ -23,14 +23,14 @@ pub struct TestCounts {
     pub passed: u64,
     /// Number of tests that failed.
     pub failed: u64,
-    /// Output of the failed tests, to be read where a reader looks: at the end.
+    /// Output of the failed tests, printed at the end.
     pub failures: String,
 }
 
 impl TestCounts {
-    /// Returns the sum of both.
+    /// Returns the sum of the counts.
     #[must_use]
-    pub fn and(self, other: &Self) -> Self {
+    pub fn merge(self, other: &Self) -> Self {
         Self {
             passed: self.passed + other.passed,
             failed: self.failed + other.failed,
@@ -38,13 +38,13 @@ impl TestCounts {
         }
     }
 
-    /// True if there were tests and all of them passed: a run of nothing proves nothing.
+    /// True if at least one test ran and all passed.
     #[must_use]
     pub fn all_passed(&self) -> bool {
         self.passed > 0 && self.failed == 0
     }
 
-    /// Prints the failures, and the closing line as other programs read it.
+    /// Prints the failures and the line of totals, which other programs parse.
     pub fn print(&self) -> Result<()> {
         let failures = kit::logging::escape_control(&self.failures);
         writeln!(io::stdout(), "{failures}{} passed, {} failed", self.passed, self.failed)
@@ -54,7 +54,7 @@ impl TestCounts {
 
 /// Runs the tests of a profile of `.config/nextest.toml` as one step; `configure` adds arguments and environment.
 ///
-/// Failed tests are a result; an error means that there is none, such as for a test that does not compile.
+/// Failed tests are a result; an error means that the tests could not run, such as for a test that does not compile.
 pub fn run(
     checkout: &Checkout,
     title: &str,
@@ -99,7 +99,7 @@ fn count(report: &str) -> Option<TestCounts> {
     Some(TestCounts { passed: number(" tests")?.checked_sub(failed)?, failed, failures: String::new() })
 }
 
-/// Returns what nextest prints behind its summary, which are the failed tests and their output.
+/// Returns the text after nextest's summary: the failed tests with their output.
 fn failures(output: &str) -> String {
     let lines: Vec<_> = output.lines().collect();
     let summary = lines.iter().rposition(|line| line.trim_start().starts_with("Summary ["));
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(count(&report(4, 0, 0)), Some(counts(4, 0, "")));
         assert_eq!(count(&report(4, 2, 1)), Some(counts(1, 3, "")));
         assert_eq!(count(""), None);
-        assert_eq!(counts(1, 2, "a\n").and(&counts(3, 4, "b\n")), counts(4, 6, "a\nb\n"));
+        assert_eq!(counts(1, 2, "a\n").merge(&counts(3, 4, "b\n")), counts(4, 6, "a\nb\n"));
         assert!(counts(1, 0, "").all_passed());
         assert!(!counts(0, 0, "").all_passed() && !counts(1, 1, "").all_passed());
     }

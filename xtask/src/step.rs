@@ -1,4 +1,4 @@
-//! Steps of a task: a progress display on a terminal, one line each elsewhere, and everything that programs print in a log.
+//! Steps of a task: progress display on a terminal, or one line each, and a log of all output of programs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,7 +17,7 @@ use log::Level;
 use crate::checkout::Checkout;
 
 const TICK: Duration = Duration::from_millis(100);
-/// Interval of the lines about a long step where there is no terminal: no minute passes in silence.
+/// Interval of progress lines about a long step, if standard error is not a terminal.
 const REMINDER: Duration = Duration::from_secs(50);
 /// Lines of a failed program's output that are shown.
 const TAIL_LINES: usize = 20;
@@ -26,7 +26,7 @@ const TEMPLATE: &str = "{spinner} {prefix} {wide_msg:.dim}";
 static TASK: OnceLock<&'static str> = OnceLock::new();
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Names the task, and by that its log: `target/xtask/TASK.log`. The first call counts.
+/// Sets the task's name and its log, `target/xtask/TASK.log`; later calls have no effect.
 pub fn log_to(task: &'static str) {
     let _ = TASK.set(task);
 }
@@ -41,7 +41,7 @@ pub fn status(title: &str, command: &mut Command) -> Result<(ExitStatus, String)
     status_logged(log()?, title, command)
 }
 
-/// Does some work, such as a wait or a few short commands, as one step. It must neither log anything nor begin a step.
+/// Runs a closure, such as a wait or a few short commands, as one step. It must not log or begin a step.
 pub fn with<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let log = log()?;
     log.begin(title)?;
@@ -66,7 +66,7 @@ fn status_logged(log: &Log, title: &str, command: &mut Command) -> Result<(ExitS
     log.begin(&format!("{title}\n== {described}"))?;
     let mut output = log.reader()?;
     let display = Display::start(title, log.reader()?);
-    // A file for both, so that no daemon that keeps its parent's output open can hold this process.
+    // A file and not a pipe: a daemon that keeps the output open would block this process.
     let status = log.writer().and_then(|(stdout, stderr)| {
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         command.status().with_context(|| format!("cannot run {described}"))
@@ -168,7 +168,7 @@ impl Display {
     /// Replaces the display by one line.
     fn finish(self, success: bool) {
         drop(self.stop);
-        // It fails only if the thread panicked, and the step matters more than its display.
+        // Fails only if the thread panicked, which does not affect the step.
         let _ = self.thread.join();
         self.bar.finish_and_clear();
         let failed = if success { "" } else { " failed" };
@@ -194,7 +194,7 @@ impl View {
 
     fn update(&mut self) {
         let mut new = Vec::new();
-        // What cannot be read is not shown; the program's result does not depend on it.
+        // Unreadable output is not shown; the program's result does not depend on it.
         let _ = self.output.read_to_end(&mut new);
         let new = String::from_utf8_lossy(&new);
         if log::log_enabled!(Level::Debug) {

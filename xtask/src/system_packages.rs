@@ -6,7 +6,7 @@ use crate::engine::packages;
 
 /// Files and their packages; the image's build installs the same (`images/base/packages/tools.txt`).
 const LINKED: &[(&str, &str)] = &[("/usr/include/sys/acl.h", "libacl1-dev")];
-/// Programs that the tools' tests make file systems and look at trees with.
+/// Programs with which the tools' tests make file systems and inspect trees.
 const TESTED: &[(&str, &str)] = &[
     ("setfacl", "acl"),
     ("setfattr", "attr"),
@@ -15,12 +15,12 @@ const TESTED: &[(&str, &str)] = &[
     ("mkfs.xfs", "xfsprogs"),
 ];
 
-/// Installs the missing ones that compiling the workspace takes.
+/// Installs the missing packages for compiling the workspace.
 pub fn for_compiling() -> Result<()> {
     packages::install(LINKED)
 }
 
-/// Installs the missing ones that compiling and testing the workspace takes.
+/// Installs the missing packages for compiling and testing the workspace.
 pub fn for_testing() -> Result<()> {
     packages::install(&[LINKED, TESTED].concat())
 }

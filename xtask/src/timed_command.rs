@@ -1,4 +1,4 @@
-//! Programs that may never end, such as a client of a dead daemon or of a network that drops packets.
+//! Runs programs that may hang, such as a client of a dead daemon, with a timeout.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ pub fn stdout_within(command: &mut Command, deadline: Duration) -> Result<String
     let status = match ended {
         Ok(status) => status.with_context(|| format!("cannot wait for {described}"))?,
         Err(late) => {
-            // Both fail only for a child that is gone, which is what we want.
+            // Both fail only if the child has exited already.
             let _ = child.kill();
             let _ = child.wait();
             return Err(late);

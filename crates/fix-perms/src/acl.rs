@@ -1,7 +1,7 @@
 //! POSIX ACLs: reads them, evaluates them, and gives one user access without giving more to any other.
 //!
-//! Reading parses the kernel's bytes, one system call without a look into `/etc/passwd`, because it is done for every entry
-//! of a volume. Writing goes through libacl, which validates the list (see [`Acl::entries`]).
+//! ACLs are read with one system call and parsed here, without a lookup in `/etc/passwd`, because every entry of a volume is
+//! read. They are written by libacl, which validates the list (see [`Acl::entries`]).
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Changes of ACLs, made in batches: each call of libacl looks the user up in `/etc/passwd`, nine system calls beside the one
+//! Makes ACL changes in batches: each call of libacl looks the user up in `/etc/passwd`, nine system calls besides the one
 //! that makes the change.
 
 use std::io;
@@ -11,7 +11,7 @@ use crate::entry_handle::{self, EntryHandle};
 /// Number of changes in a batch; each keeps a descriptor open.
 pub const SIZE: usize = 64;
 
-/// A change that is still to be made.
+/// An ACL change that is not made yet.
 #[derive(Debug)]
 pub struct PendingAcl {
     /// The entry to change.

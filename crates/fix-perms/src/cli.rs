@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of `fix-perms`.
 
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ Examples:
   fix-perms --dry-run --only workspace
   RUN pip install … && fix-perms --only container
 
-In a Dockerfile, run it in the step that adds the files: a later step
-stores every corrected file a second time.
+In a Dockerfile, run it in the step that adds the files: in a later step,
+every corrected file is stored twice in the image.
 
 Environment (set by init):
   WORKSPACE          path of the workspace
@@ -21,7 +21,7 @@ Environment (set by init):
 
 Exit codes: 0 success; 1 something could not be corrected; 2 usage.";
 
-/// Correct owners, modes and ACLs of /opt and the workspace.
+/// Correct owners, modes and ACLs of /opt and the workspace
 #[derive(Debug, Parser)]
 #[command(name = "fix-perms", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {

@@ -1,6 +1,6 @@
 //! Owner, mode and identity of a file or directory: all that the rules decide by.
 
-use dirfd::FileType;
+use dirfd::{FileType, Identity};
 use nix::sys::stat::FileStat;
 
 /// Read, write and execute, as a digit of a mode.
@@ -25,7 +25,7 @@ pub struct Entry {
     /// Number of hard links.
     pub links: u64,
     /// Device and inode: the same for all hard links of a file.
-    pub identity: (u64, u64),
+    pub identity: Identity,
 }
 
 impl Entry {

@@ -1,18 +1,20 @@
 //! Files with several hard links: they are changed only if the walk has seen all of them.
 //!
-//! A user who may write to a directory can link a file of another user there (unless the kernel forbids it, a setting of the
-//! machine: proc(5), `protected_hardlinks`). Access that is given because of that link is access to the file.
+//! A user who may write to a directory can hard-link another user's file there (unless `protected_hardlinks` in proc(5)
+//! forbids it). Access that is granted through that link is access to the other user's file.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use dirfd::Identity;
+
 /// Number of links seen of each wrong file, by device and inode. Its size depends only on the number of such files.
 #[derive(Debug, Default)]
-pub struct HardLinks(Mutex<HashMap<(u64, u64), u64>>);
+pub struct HardLinks(Mutex<HashMap<Identity, u64>>);
 
 impl HardLinks {
     /// Counts one link of a file that has `links` of them; true if it was the last.
-    pub fn all_seen(&self, identity: (u64, u64), links: u64) -> bool {
+    pub fn all_seen(&self, identity: Identity, links: u64) -> bool {
         if links <= 1 {
             return true;
         }

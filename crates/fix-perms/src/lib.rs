@@ -131,7 +131,7 @@ pub fn run() -> Outcome {
     cli.verbosity.apply();
     if !cli.dry_run && !nix::unistd::geteuid().is_root() {
         return Err(anyhow!("changing owners and modes requires root"))
-            .hint(|| "sudo fix-perms, or fix-perms --dry-run".to_owned());
+            .hint(|| "run: sudo fix-perms, or fix-perms --dry-run".to_owned());
     }
     let is_selected = |part| cli.only.is_none_or(|only| only == part);
     let on_step = |step: &Step<'_>| {
@@ -180,7 +180,7 @@ fn is_access_denied(error: &anyhow::Error) -> bool {
 }
 
 fn group(name: &str) -> Result<u32> {
-    let group = uzers::get_group_by_name(name).ok_or_else(|| anyhow!("there is no group {name}"));
+    let group = uzers::get_group_by_name(name).ok_or_else(|| anyhow!("group {name} does not exist"));
     group
         .map(|group| group.gid())
         .hint(|| "fix-perms runs inside a container made from the base image".to_owned())

@@ -54,7 +54,7 @@ pub fn required_changes(
         if entry.mode != mode {
             changes.push(Change::Mode(entry.mode, mode));
         }
-        // An inherited default list would open new keys to other users.
+        // An inherited default ACL would open new keys to other users.
         if entry.kind == FileType::Directory && read_acl(AclKind::Default)?.is_some() {
             changes.push(Change::NoDefault);
         }
@@ -67,7 +67,7 @@ pub fn required_changes(
     Ok(changes)
 }
 
-/// Returns the bits that ssh and sshd refuse: write access of others, and any access of others to a private key.
+/// Returns the bits that ssh and sshd refuse: write access for others, and any access of others to a private key.
 fn too_open(name: &[u8], kind: FileType) -> u32 {
     let is_private_key =
         kind == FileType::RegularFile && name.starts_with(b"id_") && !name.ends_with(b".pub");

@@ -18,7 +18,7 @@ use crate::cli::Paths;
 use crate::evaluate::{Evaluated, evaluate};
 use crate::mapping::Mapping;
 
-/// A file with a mistake is evaluated again after this: what was missing, or busy, may be there now.
+/// A file with a mistake is evaluated again after this time: its cause may be gone.
 const RETRY_INTERVAL: Duration = Duration::from_mins(1);
 /// Limit of a message, in characters.
 const MAX_LENGTH: usize = 2_000;
@@ -77,16 +77,16 @@ impl ActiveMapping {
         match evaluate(&self.file, &self.workspace) {
             Ok(Evaluated { mut mapping, incomplete }) => {
                 let missing = self.mapping.as_ref().map(|old| old.difference(&mapping)).unwrap_or_default();
-                // Without anything to lose, an empty map is what an image comes with.
+                // An empty map is normal for a new image, which has no links to lose.
                 let incomplete = incomplete.filter(|_| !missing.0.is_empty() || !mapping.0.is_empty());
                 if incomplete.is_some() {
                     mapping.merge(missing);
                 } else if !missing.0.is_empty() {
                     let keys = missing.0.keys().map(|key| quoted(key)).collect::<Vec<_>>().join(", ");
                     let keys: String = keys.chars().take(MAX_LENGTH).collect();
-                    log::info!("mappings were removed, removing their links: {keys}");
+                    log::info!("removing links of deleted mappings: {keys}");
                 }
-                self.set_error(incomplete, "what it lacks stays linked");
+                self.set_error(incomplete, "existing links of missing mappings are kept");
                 let changed = self.mapping.as_ref() != Some(&mapping);
                 self.mapping = Some(mapping);
                 changed

@@ -1,4 +1,4 @@
-//! The command line, and the paths that follow from it and the environment.
+//! Command line of `storage-monitor`, and the paths that follow from it and the environment.
 
 use std::path::PathBuf;
 
@@ -69,16 +69,16 @@ pub enum Task {
         #[arg(long)]
         json: bool,
     },
-    /// Update all links once and wait until it is done
+    /// Update all links once, then exit
     Once {
-        /// Print the steps without making them
+        /// Print the changes without making them
         #[arg(long)]
         dry_run: bool,
         /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// Print the steps that would be made now
+    /// Print the changes that are needed now; same as `once --dry-run`
     Plan {
         /// Print one JSON object per line
         #[arg(long)]

@@ -1,4 +1,4 @@
-//! Entries of one directory: their names, sorted, and what each of them is.
+//! Entries of one directory: their names, sorted, with their types.
 
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
@@ -17,7 +17,7 @@ const UNFINISHED: [&[u8]; 4] = [b".part", b".crdownload", ARIA2_SUFFIX, b".incom
 /// regular file.
 pub type Listing = Vec<(Box<[u8]>, FileType)>;
 
-/// Names of a directory to look at.
+/// Names of a directory to scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Names {
     /// Every name.
@@ -51,8 +51,8 @@ pub fn waiting_reason(name: &[u8]) -> Option<&'static str> {
     unfinished.then_some("its name is that of an unfinished download")
 }
 
-/// Lists the entries that have one of the names.
-pub fn present(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
+/// Lists the entries of a target directory that have one of the names.
+pub fn scan_target(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
     let mut listing = Listing::new();
     match names {
         Names::All => dirfd::for_each(&directory, |entry| {
@@ -76,15 +76,15 @@ pub fn present(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
     Ok(listing)
 }
 
-/// Lists what a storage directory offers under these names: files and directories that have their final names. A link
-/// is never followed into a directory.
-pub fn offered(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
+/// Lists the entries of a source directory that can be linked and have one of the names: files and directories with final
+/// names. Links to directories count as files.
+pub fn scan_source(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
     let directory = directory.as_fd();
     let mut listing = match names {
-        Names::All => present(directory, names)?,
+        Names::All => scan_target(directory, names)?,
         Names::Only(asked) => {
             let control = asked.iter().map(|name| [name, ARIA2_SUFFIX].concat());
-            present(directory, &Names::Only(asked.iter().cloned().chain(control).collect()))?
+            scan_target(directory, &Names::Only(asked.iter().cloned().chain(control).collect()))?
         }
     };
     let downloads = listing.iter().filter_map(|(name, _)| name.strip_suffix(ARIA2_SUFFIX));
@@ -101,7 +101,7 @@ pub fn offered(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
     Ok(listing)
 }
 
-/// Returns the kind of the entry with this name, or `None` if there is none.
+/// Returns the kind of the entry with this name; `None` if it does not exist.
 fn kind_of(directory: impl AsFd, name: &[u8]) -> nix::Result<Option<FileType>> {
     match dirfd::stat(directory, name) {
         // A name that no entry can have.
@@ -155,7 +155,7 @@ mod tests {
         symlink("loop", path("loop")).unwrap();
         assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
         let directory = fs::File::open(top.path()).unwrap();
-        let offered = |names: &Names| text(&offered(&directory, names).unwrap());
+        let offered = |names: &Names| text(&scan_source(&directory, names).unwrap());
         let all = [
             ("-n", FileType::RegularFile),
             ("a", FileType::RegularFile),
@@ -182,7 +182,7 @@ mod tests {
         fs::create_dir(top.path().join("dir.part")).unwrap();
         symlink("nowhere", top.path().join(".link")).unwrap();
         let directory = fs::File::open(top.path()).unwrap();
-        let present = |names: &Names| text(&present(&directory, names).unwrap());
+        let present = |names: &Names| text(&scan_target(&directory, names).unwrap());
         let link = (".link".to_owned(), FileType::Symlink);
         let all = [
             link.clone(),

@@ -1,4 +1,4 @@
-//! A visit to one directory that the tree leads into: read, planned, and corrected.
+//! Visits one target directory: reads, plans and corrects it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -14,30 +14,30 @@ use kit::quote::quoted;
 use log::Level;
 use nix::errno::Errno;
 
-use crate::apply;
 use crate::directory_scan::{self, Listing, Names};
-use crate::findings::{Conflict, Tally};
+use crate::execute;
+use crate::findings::{Conflict, ScanCounts};
 use crate::ledger::{Ledger, LinkSet, SourceId};
 use crate::mapping::Source;
-use crate::plan::{DryRunStep, Known, Lost, Plan, Step, plan};
-use crate::rescan_interval::coverage_of;
+use crate::plan::{DryRunStep, NameConflict, Plan, PlanContext, Step, plan};
+use crate::rescan_interval::event_coverage;
 use crate::routes::{children_of, in_tree};
 use crate::safe_resolve::is_absent;
 use crate::tree_linker::{Job, Pass, TreeLinker, Visit};
 
-/// Steps that are recorded at once, before the first of them is made.
+/// Number of steps that are recorded together, before the first of them is made.
 const BATCH: usize = 1_024;
-/// Age of a temporary link that no monitor needs any more.
+/// Age after which no monitor needs a temporary link.
 const LEFTOVER_AGE: Duration = Duration::from_hours(1);
 
 impl TreeLinker {
     /// Corrects one directory.
     pub fn visit(&mut self, pass: &mut Pass<'_, '_>, target: &Arc<Path>, job: &Job) -> Visit {
         let Job { sources, names } = job;
-        let read = self.offered(pass, job).and_then(|offered| {
+        let read = self.scan_sources(pass, job).and_then(|offered| {
             let entered = self.enter(pass, target, sources.is_empty());
             let read = entered.and_then(|directory| {
-                let present = self.present(pass, target, directory.as_ref(), names)?;
+                let present = self.scan_target(pass, target, directory.as_ref(), names)?;
                 Ok((offered, directory, present))
             });
             read.map_err(|error| (sources.is_empty() && is_absent(&error), error.to_string()))
@@ -46,7 +46,7 @@ impl TreeLinker {
             Ok(read) => read,
             Err((true, _)) => return Visit::Absent,
             Err((false, error)) => {
-                pass.tally.failed += 1;
+                pass.counts.failed += 1;
                 self.findings.set(target, Vec::new(), 0, Some(error));
                 return Visit::Unknown;
             }
@@ -58,17 +58,17 @@ impl TreeLinker {
         let reserved: BTreeSet<&[u8]> = children_of(&pass.targets.roots, target, &Names::All)
             .filter_map(|(root, _)| root.file_name().map(OsStr::as_bytes))
             .collect();
-        let known = Known {
+        let context = PlanContext {
             ids: &ids,
             reserved: &|name| reserved.contains(name),
-            leads: &|name| leads(&self.ledger, directory.as_ref(), name),
+            link_source: &|name| link_source(&self.ledger, directory.as_ref(), name),
         };
         let Plan { steps, directories, conflicts, conflict_count } =
-            plan(&offered, some_of(self.ledger.links(target), names), &present, known);
+            plan(&offered, some_of(self.ledger.links(target), names), &present, context);
         let removed = steps.iter().filter(|step| matches!(step, Step::Unlink(..))).count();
         let error = match (&mut pass.dry_run, &directory) {
             (Some(dry_run), _) => {
-                // After a removal only what it has changed is left to be shown.
+                // After a removal, only its effects are left to be shown.
                 let again = pass.gone.iter().any(|gone| gone.parent() == Some(target));
                 for step in steps.iter().filter_map(|step| step.dry_run(target, &self.ledger)) {
                     if !again || pass.gone.contains(step.path.as_path()) {
@@ -77,7 +77,7 @@ impl TreeLinker {
                 }
                 None
             }
-            (None, Some(directory)) => self.execute(&mut pass.tally, target, directory, steps),
+            (None, Some(directory)) => self.execute(&mut pass.counts, target, directory, steps),
             (None, None) => None,
         };
         let conflicts = conflicts.into_iter().map(|lost| conflict(sources, lost)).collect();
@@ -92,8 +92,8 @@ impl TreeLinker {
         Visit::Done { children: children.collect(), remaining: present.len() - removed }
     }
 
-    /// Reads the sources; one that is not there offers nothing.
-    fn offered(&mut self, pass: &Pass<'_, '_>, job: &Job) -> Result<Vec<Listing>, (bool, String)> {
+    /// Lists the sources; one that does not exist is empty.
+    fn scan_sources(&mut self, pass: &Pass<'_, '_>, job: &Job) -> Result<Vec<Listing>, (bool, String)> {
         let mut listings = Vec::with_capacity(job.sources.len());
         for Source { directory, .. } in &job.sources {
             let opened = match &pass.top {
@@ -102,8 +102,8 @@ impl TreeLinker {
             };
             let listing = opened.and_then(|opened| {
                 self.routes.set_identity(directory, Some(dirfd::identity(&opened)?));
-                self.coverage = self.coverage.max(coverage_of(&opened));
-                directory_scan::offered(&opened, &job.names)
+                self.coverage = self.coverage.max(event_coverage(&opened));
+                directory_scan::scan_source(&opened, &job.names)
             });
             listings.push(match listing {
                 Ok(listing) => listing,
@@ -121,7 +121,7 @@ impl TreeLinker {
         Ok(listings)
     }
 
-    /// Opens a directory, and makes it first if it is wanted; returns `None` if a dry run would have made it.
+    /// Opens a directory, and creates it first if it is wanted; returns `None` if a dry run would have created it.
     fn enter(
         &mut self,
         pass: &mut Pass<'_, '_>,
@@ -144,7 +144,7 @@ impl TreeLinker {
                 let parent = dirfd::open_absolute(parent)?;
                 self.ledger.record_directory(target);
                 self.ledger.save().map_err(|error| io::Error::other(format!("{error:#}")))?;
-                self.make_directory(&mut pass.tally, target, &parent, name.as_bytes())?;
+                self.make_directory(&mut pass.counts, target, &parent, name.as_bytes())?;
                 dirfd::open_absolute(target)?
             }
             opened => opened?,
@@ -155,26 +155,26 @@ impl TreeLinker {
         Ok(Some(opened))
     }
 
-    /// Makes a directory that is recorded already.
+    /// Creates a directory that is recorded already.
     fn make_directory(
         &mut self,
-        tally: &mut Tally,
+        counts: &mut ScanCounts,
         path: &Path,
         parent: &OwnedFd,
         name: &[u8],
     ) -> io::Result<()> {
-        let made = apply::make_directory(parent, name);
+        let made = execute::make_directory(parent, name);
         if matches!(made, Ok(true)) {
             self.ledger.insert_directory(path);
-            tally.directories += 1;
-        } else if !self.ledger.made(path) {
+            counts.directories += 1;
+        } else if !self.ledger.created_directory(path) {
             self.ledger.forget_directory(path);
         }
         made.map(drop)
     }
 
-    /// Lists what is present, without what was, or would have been, removed by this scan.
-    fn present(
+    /// Lists the entries that are present, without those that this scan removed, or would have removed.
+    fn scan_target(
         &self,
         pass: &Pass<'_, '_>,
         target: &Path,
@@ -184,12 +184,13 @@ impl TreeLinker {
         let Some(directory) = directory else { return Ok(Listing::new()) };
         let gone = pass.gone.iter().filter(|path| path.parent() == Some(target));
         let gone: BTreeSet<&[u8]> = gone.filter_map(|path| path.file_name().map(OsStr::as_bytes)).collect();
-        let mut present = directory_scan::present(directory, names)?;
+        let mut present = directory_scan::scan_target(directory, names)?;
         present.retain(|(name, kind)| {
             // Where a leftover cannot be removed, links cannot be made either, and that is reported.
-            let leftover = *kind == FileType::Symlink && pass.dry_run.is_none() && apply::is_temporary(name);
+            let leftover =
+                *kind == FileType::Symlink && pass.dry_run.is_none() && execute::is_temporary(name);
             let removed = leftover
-                && apply::remove_leftover(directory, name, &self.root, LEFTOVER_AGE).unwrap_or(false);
+                && execute::remove_leftover(directory, name, &self.root, LEFTOVER_AGE).unwrap_or(false);
             !removed && !gone.contains(&**name)
         });
         Ok(present)
@@ -198,7 +199,7 @@ impl TreeLinker {
     /// Makes the steps in a directory; returns the first error of the system.
     fn execute(
         &mut self,
-        tally: &mut Tally,
+        counts: &mut ScanCounts,
         target: &Arc<Path>,
         directory: &OwnedFd,
         steps: Vec<Step>,
@@ -216,26 +217,26 @@ impl TreeLinker {
                     log::debug!("{step}");
                 }
             }
-            // Before anything is made: a kill must leave no link without a record.
+            // Before any step: a kill must leave no link without a record.
             let saved = self.ledger.save();
             for step in batch {
                 if saved.is_err() && !matches!(step, Step::Forget(..) | Step::Unlink(..)) {
-                    tally.failed += 1;
-                } else if let Err((name, error)) = self.execute_step(tally, target, directory, step) {
-                    tally.failed += 1;
+                    counts.failed += 1;
+                } else if let Err((name, error)) = self.execute_step(counts, target, directory, step) {
+                    counts.failed += 1;
                     let name = quoted(Path::new(OsStr::from_bytes(&name)));
                     first_error.get_or_insert_with(|| format!("{name}: {error}"));
                 }
             }
             if let Err(error) = saved {
-                tally.ledger_error = Some(format!("{error:#}"));
+                counts.ledger_error = Some(format!("{error:#}"));
             }
-            tally.change_time += start.elapsed();
+            counts.change_time += start.elapsed();
         }
         first_error
     }
 
-    /// Records what a step will make, or what is known not to be ours any more.
+    /// Records the link or directory that a step will create, or that is no longer ours.
     fn record(&mut self, target: &Path, step: &Step) {
         match step {
             Step::Adopt(name, source) | Step::Link(name, source) | Step::Relink { name, to: source, .. } => {
@@ -252,7 +253,7 @@ impl TreeLinker {
     /// Makes one step; fails with the name and the system's reason.
     fn execute_step(
         &mut self,
-        tally: &mut Tally,
+        counts: &mut ScanCounts,
         target: &Arc<Path>,
         directory: &OwnedFd,
         step: Step,
@@ -260,37 +261,38 @@ impl TreeLinker {
         match step {
             Step::Adopt(name, source) => self.ledger.insert(target, name, source),
             Step::Forget(name, _) => self.ledger.remove(target, &name),
-            Step::Link(name, source) => match apply::link(directory, &name, self.ledger.source(source)) {
+            Step::Link(name, source) => match execute::link(directory, &name, self.ledger.source(source)) {
                 Ok(true) => {
                     self.ledger.insert(target, name, source);
-                    tally.linked += 1;
+                    counts.linked += 1;
                 }
-                // Taken meanwhile: the next scan sees it.
+                // Another entry was created meanwhile: the next scan sees it.
                 Ok(false) => {}
                 Err(error) => return Err((name, error)),
             },
             Step::Relink { name, from, to } => {
-                match apply::relink(directory, &name, self.ledger.source(from), self.ledger.source(to)) {
+                match execute::relink(directory, &name, self.ledger.source(from), self.ledger.source(to)) {
                     Ok(true) => {
                         self.ledger.record_unlink(target, &name, from);
                         self.ledger.insert(target, name, to);
-                        tally.linked += 1;
+                        counts.linked += 1;
                     }
                     Ok(false) => {}
                     Err(error) => return Err((name, error)),
                 }
             }
-            Step::Unlink(name, source) => match apply::unlink(directory, &name, self.ledger.source(source)) {
+            Step::Unlink(name, source) => match execute::unlink(directory, &name, self.ledger.source(source))
+            {
                 Ok(removed) => {
                     self.ledger.record_unlink(target, &name, source);
                     self.ledger.remove(target, &name);
-                    tally.removed += usize::from(removed);
+                    counts.removed += usize::from(removed);
                 }
                 Err(error) => return Err((name, error)),
             },
             Step::MakeDirectory(name) => {
                 let path = target.join(OsStr::from_bytes(&name));
-                self.make_directory(tally, &path, directory, &name).map_err(|error| (name, error))?;
+                self.make_directory(counts, &path, directory, &name).map_err(|error| (name, error))?;
             }
         }
         Ok(())
@@ -308,7 +310,7 @@ fn some_of<'a>(links: &'a LinkSet, names: &'a Names) -> Box<dyn Iterator<Item = 
 }
 
 /// Returns the source that a link leads into, if it leads to its own name in one.
-fn leads(ledger: &Ledger, directory: Option<&OwnedFd>, name: &[u8]) -> Option<SourceId> {
+fn link_source(ledger: &Ledger, directory: Option<&OwnedFd>, name: &[u8]) -> Option<SourceId> {
     let text = dirfd::link_text(directory?, name).ok()??;
     let source = text.as_bytes().strip_suffix(name)?.strip_suffix(b"/")?;
     let id = ledger.find_source(Path::new(OsStr::from_bytes(source)))?;
@@ -316,7 +318,7 @@ fn leads(ledger: &Ledger, directory: Option<&OwnedFd>, name: &[u8]) -> Option<So
     (ledger.source(id).as_os_str().as_bytes() == source).then_some(id)
 }
 
-fn conflict(sources: &[Source], lost: Lost) -> Conflict {
+fn conflict(sources: &[Source], lost: NameConflict) -> Conflict {
     let directory = |index: usize| -> PathBuf { sources[index].directory.to_path_buf() };
     Conflict { name: lost.name, source: directory(lost.source), winner: lost.winner.map(directory) }
 }

@@ -1,10 +1,10 @@
-//! The mappings file, evaluated by bash: its author may compute names there, but gets nothing to do harm with.
+//! Evaluates the mappings file with bash, so that its author can compute names, without privileges.
 //!
 //! bash starts with an empty environment (`PATH` and `WORKSPACE` alone), as `nobody` if we are root, without standard
 //! input, with 10 seconds of processor time, 1 GB of memory and files of 4 MB for each process, and has five seconds; then
-//! its process group ends, and with the monitor bash does. What the file prints goes nowhere; what is in its array
-//! afterwards comes back in fields that end in NUL. A file that writes to standard error or ends bash is wrong as a whole;
-//! one with a command that failed, or without any entry, may lack something.
+//! its process group ends, and with the monitor bash does. The file's output is discarded; its array is printed
+//! in fields that end in NUL. A file that writes to standard error or exits bash is rejected; one with a failed command, or
+//! without entries, is treated as incomplete.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -29,7 +29,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Limit of the file, and of what it prints, in bytes: `ulimit -f` is the same.
 const MAX_BYTES: u64 = 4 << 20;
 /// Sources the file of its only argument and prints the array, after that the first command that failed, the marker of a
-/// deliberately empty map, and a last field that proves that it came to the end.
+/// deliberately empty map, and a last field that proves that the file was read to its end.
 ///
 /// A command fails as for `set -e`: not in a condition, nor before `&&` and `||`; a pipeline fails with any command of it, but
 /// for one whose reader has enough, as `head` has (SIGPIPE, 141).
@@ -54,14 +54,14 @@ done
 printf '%s\0%s\0end\0' "$storage_monitor_failed" "${storage_map_empty-}" >&3
 "#;
 
-/// A mapping, and why it may lack something that its author wants.
+/// A mapping, and the reason why it may lack entries that its author wants.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Evaluated {
     pub mapping: Mapping,
     pub incomplete: Option<String>,
 }
 
-/// Evaluates the file; an error names it, and the line where that is known.
+/// Evaluates the file; an error names it, and the line if known.
 pub fn evaluate(file: &Path, workspace: &Path) -> Result<Evaluated> {
     let text = trusted(file)?;
     evaluate_text(file, &text, workspace).map_err(|error| match windows_text::detect(&text) {
@@ -72,7 +72,7 @@ pub fn evaluate(file: &Path, workspace: &Path) -> Result<Evaluated> {
 
 fn evaluate_text(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated> {
     let Some((output, error)) = run_bash(file, workspace).context("cannot evaluate the mapping")? else {
-        bail!("{}: did not end within {} s", file.display(), TIME_LIMIT.as_secs());
+        bail!("{}: timed out after {} s", file.display(), TIME_LIMIT.as_secs());
     };
     if let Some(error) = error.lines().next() {
         bail!("{error}");
@@ -103,12 +103,12 @@ fn trusted(file: &Path) -> Result<Vec<u8>> {
     let group = [0, nix::unistd::getegid().as_raw()].contains(&meta.gid());
     if !ours || meta.mode() & 0o002 != 0 || (meta.mode() & 0o020 != 0 && !group) {
         return Err(anyhow!("ignoring {}: users other than root can write to it", file.display()))
-            .hint(|| format!("sudo chown root {0} && sudo chmod go-w {0}", file.display()));
+            .hint(|| format!("run: sudo chown root {0} && sudo chmod go-w {0}", file.display()));
     }
     Ok(opened.read()?)
 }
 
-/// Runs bash to its end, and returns what it wrote to both streams; `None` if it came to the time limit.
+/// Runs bash, and returns its output and its errors; `None` if it exceeded the time limit.
 fn run_bash(file: &Path, workspace: &Path) -> io::Result<Option<(Vec<u8>, String)>> {
     // Files in memory: a pipe would stay open as long as any process that bash has started.
     let stream = |name: &str| memfd_create(name, MFdFlags::MFD_CLOEXEC).map(File::from);
@@ -164,7 +164,7 @@ struct Output {
     may_be_empty: bool,
 }
 
-/// Parses the output, if its last field is there.
+/// Parses the output; `None` if its last field is missing.
 fn fields(output: &[u8]) -> Option<Output> {
     let mut fields: Vec<&[u8]> = output.split(|byte| *byte == 0).collect();
     if fields.pop() != Some(b"") || fields.pop() != Some(b"end") {

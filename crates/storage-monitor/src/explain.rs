@@ -18,7 +18,7 @@ use crate::mapping::Source;
 use crate::monitor::Monitor;
 use crate::plan::DryRunStep;
 
-/// Prints a line for each place where the file is linked or wanted, or the reason why there is none.
+/// Prints a line for each place where the file is or should be linked, or the reason why it is not linked.
 pub fn explain(mut monitor: Monitor, path: &Path, json: bool) -> Result<Exit> {
     let file = storage_relative(&monitor.paths().storage, path)?;
     monitor.read_mapping(false);
@@ -44,7 +44,7 @@ fn storage_relative(storage: &Path, path: &Path) -> Result<PathBuf> {
     let real = fs::canonicalize(storage).with_context(|| format!("cannot find {}", storage.display()))?;
     let name = path.file_name().with_context(|| format!("{} is not a file name", quoted(path)))?;
     let parent = path.parent().unwrap_or(path);
-    // An absolute path stays what it is when it is joined.
+    // Joining an absolute path replaces the base.
     [Path::new("."), &real]
         .into_iter()
         .filter_map(|base| fs::canonicalize(base.join(parent)).ok())
@@ -69,7 +69,7 @@ fn reasons(monitor: &Monitor, file: &Path, steps: &[DryRunStep]) -> Vec<Reason> 
         return vec![reason(NOT_LINKED, None, Some(why))];
     }
     let mut reasons = Vec::new();
-    // What keeps a directory above the file from being mirrored keeps the file from being linked.
+    // If a directory above the file cannot be mirrored, the file cannot be linked.
     let mut parts: Vec<&Path> = file.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
     parts.reverse();
     for part in parts {
@@ -78,7 +78,7 @@ fn reasons(monitor: &Monitor, file: &Path, steps: &[DryRunStep]) -> Vec<Reason> 
             let found = match placement(monitor, &path, part, steps) {
                 Placement::Linked if part == file => (LINKED, None),
                 Placement::NotYet(step) if part == file => ("not yet", Some(step)),
-                Placement::Lost(why) => (NOT_LINKED, Some(why)),
+                Placement::Conflict(why) => (NOT_LINKED, Some(why)),
                 Placement::Linked | Placement::NotYet(_) | Placement::Mirrored => continue,
             };
             reasons.push(reason(found.0, Some(&path), found.1));
@@ -106,7 +106,7 @@ enum Placement {
     /// A directory, whose entries decide.
     Mirrored,
     NotYet(String),
-    Lost(String),
+    Conflict(String),
 }
 
 /// Directories into which a directory of the storage leads.
@@ -116,7 +116,7 @@ fn targets_of<'a>(monitor: &'a Monitor, directory: &'a Path) -> impl Iterator<It
     routes.filter(move |(_, sources)| leads(sources)).map(|(target, _)| target)
 }
 
-/// Finds the state from what is there and what would be done: not all conflicts are kept.
+/// Finds the state from the present entry and the planned steps, because not all conflicts are kept.
 fn placement(monitor: &Monitor, path: &Path, part: &Path, steps: &[DryRunStep]) -> Placement {
     let storage = &monitor.paths().storage;
     let ours = storage.join(part);
@@ -124,7 +124,7 @@ fn placement(monitor: &Monitor, path: &Path, part: &Path, steps: &[DryRunStep]) 
     if sources.iter().any(|source| *source.directory == *part) {
         return Placement::Mirrored;
     }
-    let lost = |to: Option<&Path>| {
+    let conflict = |to: Option<&Path>| {
         // A directory that has the name belongs to another source, or is not ours.
         let winner = to.and_then(|to| to.strip_prefix(storage).ok()).filter(|winner| *winner != part);
         let (Some(target), Some(source), Some(name)) = (path.parent(), part.parent(), part.file_name())
@@ -133,16 +133,16 @@ fn placement(monitor: &Monitor, path: &Path, part: &Path, steps: &[DryRunStep]) 
         };
         let winner = winner.and_then(Path::parent).map(Path::to_owned);
         let conflict = Conflict { name: name.as_bytes().into(), source: source.to_owned(), winner };
-        Placement::Lost(conflict.sentence(target))
+        Placement::Conflict(conflict.message(target))
     };
     match steps.iter().rfind(|step| step.path == path) {
-        Some(DryRunStep { to: Some(to), .. }) if *to != ours => lost(Some(to)),
+        Some(DryRunStep { to: Some(to), .. }) if *to != ours => conflict(Some(to)),
         Some(step) => Placement::NotYet(step.to_string()),
         None => match fs::read_link(path) {
             Ok(to) if to == ours => Placement::Linked,
             found => match sources.first() {
-                Some(first) => lost(Some(&storage.join(&first.directory))),
-                None => lost(found.ok().as_deref()),
+                Some(first) => conflict(Some(&storage.join(&first.directory))),
+                None => conflict(found.ok().as_deref()),
             },
         },
     }
@@ -158,14 +158,14 @@ fn unlinkable_reason(storage: &Path, file: &Path) -> Option<String> {
             return Some(format!("{}: {why}", quoted(Path::new(name))));
         }
         let Ok(meta) = fs::symlink_metadata(&path) else {
-            return Some(format!("{} is not there", quoted(&path)));
+            return Some(format!("{} does not exist", quoted(&path)));
         };
         let last = path.strip_prefix(storage) == Ok(file);
         if meta.is_symlink() && !last {
-            return Some(format!("{} is a link, which is not entered", quoted(&path)));
+            return Some(format!("{} is a symbolic link, which is not followed", quoted(&path)));
         }
         if meta.is_symlink() && fs::metadata(&path).is_err() {
-            return Some(format!("{} is a link that leads nowhere", quoted(&path)));
+            return Some(format!("{} is a broken symbolic link", quoted(&path)));
         }
         if !meta.is_symlink() && !meta.is_file() && !meta.is_dir() {
             return Some(format!("{} is neither a file nor a directory", quoted(&path)));
@@ -174,5 +174,5 @@ fn unlinkable_reason(storage: &Path, file: &Path) -> Option<String> {
     let mut control = file.file_name()?.to_owned();
     control.push(OsStr::from_bytes(ARIA2_SUFFIX));
     let control = path.with_file_name(control);
-    control.exists().then(|| format!("{} says that it is not complete", quoted(&control)))
+    control.exists().then(|| format!("{} marks it as incomplete", quoted(&control)))
 }

@@ -1,4 +1,4 @@
-//! Results of a scan: what it did, and what it could not do.
+//! Results of a scan: counts of changes, conflicts and errors.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use kit::quote::quoted;
 pub const LISTED: usize = 100;
 /// Number of conflicts that are kept.
 const RETAINED: usize = 10 * LISTED;
-/// Characters of a sentence's beginning and end that are kept.
+/// Characters of an abbreviated message that are kept, at its beginning and at its end.
 const HALF: usize = 500;
 
 /// A file of the storage that has no link because its name is taken.
@@ -26,26 +26,26 @@ pub struct Conflict {
 }
 
 impl Conflict {
-    /// Returns the conflict in words; `target` is the directory with the name.
-    pub fn sentence(&self, target: &Path) -> String {
+    /// Returns the message about the conflict; `target` is the directory with the name.
+    pub fn message(&self, target: &Path) -> String {
         let name = OsStr::from_bytes(&self.name);
         let (path, file) = (quoted(&target.join(name)), quoted(&self.source.join(name)));
-        brief(&match &self.winner {
-            Some(winner) => format!("{path} leads to {}, not to {file}", quoted(&winner.join(name))),
+        abbreviate(&match &self.winner {
+            Some(winner) => format!("{path} links to {}, not to {file}", quoted(&winner.join(name))),
             None => format!("{path} already exists and is not a link to {file}"),
         })
     }
 }
 
-/// Returns a sentence without its middle, if it is too long: paths may have any length, and each byte of a name may need
+/// Returns a message without its middle if it is too long: paths may have any length, and each byte of a name may need
 /// an escape.
-pub fn brief(sentence: &str) -> String {
-    let ends = (sentence.char_indices().nth(HALF), sentence.char_indices().rev().nth(HALF));
+pub fn abbreviate(message: &str) -> String {
+    let ends = (message.char_indices().nth(HALF), message.char_indices().rev().nth(HALF));
     match ends {
         (Some((head, _)), Some((tail, _))) if head < tail => {
-            format!("{} … {}", &sentence[..head], &sentence[tail..])
+            format!("{} … {}", &message[..head], &message[tail..])
         }
-        _ => sentence.to_owned(),
+        _ => message.to_owned(),
     }
 }
 
@@ -108,7 +108,7 @@ impl Findings {
 
 /// Changes that a scan made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tally {
+pub struct ScanCounts {
     /// Links made or replaced.
     pub linked: usize,
     /// Links removed.
@@ -125,13 +125,13 @@ pub struct Tally {
     pub ledger_error: Option<String>,
 }
 
-impl Tally {
+impl ScanCounts {
     /// True if nothing was changed.
     pub fn is_idle(&self) -> bool {
         self.linked + self.removed + self.directories + self.removed_directories == 0
     }
 
-    /// Adds another tally.
+    /// Adds those of another scan.
     pub fn add(&mut self, other: Self) {
         self.linked += other.linked;
         self.removed += other.removed;
@@ -177,11 +177,11 @@ mod tests {
 
     #[test]
     fn a_long_sentence_keeps_its_ends() {
-        assert_eq!(brief("short"), "short");
+        assert_eq!(abbreviate("short"), "short");
         let whole = "ä".repeat(2 * HALF);
-        assert_eq!(brief(&whole), whole);
+        assert_eq!(abbreviate(&whole), whole);
         let long = format!("a{}z", "ä".repeat(1 << 20));
-        let short = brief(&long);
+        let short = abbreviate(&long);
         assert!(short.starts_with("aä") && short.ends_with("äz"));
         assert_eq!(short.chars().count(), 2 * HALF + 4);
     }

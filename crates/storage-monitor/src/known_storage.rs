@@ -1,5 +1,5 @@
-//! The storage that was used last: while its volume is missing, or another directory is in its place, links stay. Programs
-//! would take their absence for a reason to download everything again.
+//! The storage that was used last. Links stay while its volume is missing or another directory is in its place: without
+//! them, programs would download everything again.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use dirfd::FileType;
 use kit::atomic::{self, WriteOptions};
 use nix::sys::statfs::fstatfs;
 
-/// Directories nested deeper count as files: nothing makes them by accident.
+/// Maximum depth of the search for a file; a directory at this depth counts as one.
 const DEPTH: usize = 32;
 
 /// Type of the file system and inode of the storage, kept across restarts; device numbers change with them.
@@ -22,7 +22,7 @@ pub struct KnownStorage {
 }
 
 impl KnownStorage {
-    /// Loads the one that an earlier run has saved.
+    /// Loads the identity that an earlier run saved.
     pub fn load(file: PathBuf) -> Self {
         let read = |text: String| {
             text.trim().split_once(' ').map(|(dev, ino)| Some((dev.parse().ok()?, ino.parse().ok()?)))
@@ -31,8 +31,8 @@ impl KnownStorage {
         Self { file, identity }
     }
 
-    /// Returns why the storage cannot be the one that links lead into; files of the image in it do not count.
-    pub fn doubt(
+    /// Returns the reason why the storage cannot be the one that links point into; files of the image in it do not count.
+    pub fn mismatch(
         &mut self,
         storage: Option<&OwnedFd>,
         image: &Path,
@@ -44,11 +44,11 @@ impl KnownStorage {
             return Ok(None);
         }
         if self.identity.is_some() && !has_file(storage, image, DEPTH)? {
-            return Ok(Some("it is another directory than before, without a file"));
+            return Ok(Some("it is a different directory than before and contains no files"));
         }
         if save {
             self.identity = Some(identity);
-            // Without it, the next run believes any storage.
+            // If it cannot be saved, the next run accepts any storage.
             let _ = atomic::write(
                 &self.file,
                 format!("{} {}\n", identity.0, identity.1).as_bytes(),
@@ -102,17 +102,17 @@ mod tests {
         }
         let open = |path: &Path| dirfd::open_root(path).unwrap();
         let known = || KnownStorage::load(dir.path().join("known"));
-        let doubt = |path: &Path, keep| known().doubt(Some(&open(path)), &image, keep).unwrap();
-        assert_eq!((doubt(&two, false), doubt(&one, false)), (None, None), "a dry run saves nothing");
+        let mismatch = |path: &Path, keep| known().mismatch(Some(&open(path)), &image, keep).unwrap();
+        assert_eq!((mismatch(&two, false), mismatch(&one, false)), (None, None), "a dry run saves nothing");
         fs::write(one.join("a/b/x"), "").unwrap();
-        assert_eq!(doubt(&one, true), None);
+        assert_eq!(mismatch(&one, true), None);
         fs::remove_file(one.join("a/b/x")).unwrap();
-        assert_eq!(doubt(&one, true), None, "emptied by its user");
+        assert_eq!(mismatch(&one, true), None, "emptied by its user");
         fs::write(two.join(".hidden"), "").unwrap();
         symlink(image.join("x"), two.join("x")).unwrap();
-        assert!(doubt(&two, true).is_some());
+        assert!(mismatch(&two, true).is_some());
         symlink("/elsewhere", two.join("y")).unwrap();
-        assert_eq!(doubt(&two, true), None);
-        assert_eq!(known().doubt(None, &image, true).unwrap(), Some("it is missing"));
+        assert_eq!(mismatch(&two, true), None);
+        assert_eq!(known().mismatch(None, &image, true).unwrap(), Some("it is missing"));
     }
 }

@@ -1,14 +1,13 @@
 //! Links and directories that this program has made, remembered across restarts.
 //!
-//! The file is a log to which whole records are appended before a link is made and after one is removed. A kill at any
-//! instant therefore leaves no link without a record, and a record without its link does no harm: whatever is removed
-//! later must still be a link with the very text that the record names. What cannot be recorded is not linked. So records
-//! and memory change apart: records first, memory once a step has succeeded.
+//! The file is a log to which complete records are appended before a link is made and after one is removed. A kill at any
+//! moment therefore leaves no link without a record. A record without its link does no harm: a link is removed only if it
+//! has exactly the text in its record. A link that cannot be recorded is not made. Records are written before a step,
+//! memory changes after it succeeded.
 //!
-//! The container's own log is replaced atomically by a shorter one when most of it is history. The log of the storage lies
-//! where users can write, and other containers of the same image append to it: it is never shortened. At most as much of
-//! it is read as an image could ship files; one that is larger, or is no file, is set aside, and the links are recognised
-//! by their texts.
+//! The container's own log is replaced atomically by a shorter one when most of its records are obsolete. The log in the
+//! storage is never shortened: users can write there, and other containers of the same image append to it. A log that is
+//! too large, is not a regular file or has several hard links is set aside; its links are then recognised by their texts.
 
 mod file;
 mod log_replay;
@@ -34,7 +33,7 @@ pub type SourceId = u32;
 /// Our links in one directory: each name, and the source directory that it leads into. The file there has the same name.
 pub type LinkSet = BTreeMap<Box<[u8]>, SourceId>;
 
-/// Records of history that are not worth a new log.
+/// Number of obsolete records for which the log is not rewritten.
 const TOLERATED: usize = 20_000;
 /// Limits of a log that users can write, in bytes and records: enough for 100,000 files.
 const SHARED: (u64, usize) = (64 << 20, 300_000);
@@ -56,7 +55,8 @@ pub struct Ledger {
     /// Number of records in the log.
     records: usize,
     pending: Vec<u8>,
-    /// A kill tore the last record apart, and it would swallow the next one: length of the whole records, and of the file.
+    /// Length of the complete records and of the file, if a kill cut the last record off; appending to it would lose a
+    /// record.
     torn: Option<(u64, u64)>,
     /// Reason to set the log aside before a new one is begun.
     unusable: Option<String>,
@@ -68,26 +68,30 @@ impl Ledger {
         Self { file: LedgerFile::new(file), ..Self::default() }
     }
 
-    /// Reads the log, if there is one, and changes nothing: its writer may be at work.
+    /// Reads the log, if it exists, without changing it: another process may be writing.
     pub fn load(file: &Path) -> Result<Self> {
         let mut ledger = Self::empty(file);
         ledger.read(|_, _| true, OWN)?;
         Ok(ledger)
     }
 
-    /// Reads a log in a directory where users can write. Records that `believe` refuses (directory of the link, source)
+    /// Reads a log in a directory where users can write. Records that `is_trusted` refuses (directory of the link, source)
     /// are left out; a log that cannot be used is set aside by the first [`Ledger::save`].
-    pub fn load_shared(directory: OwnedFd, file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Self {
+    pub fn load_shared(directory: OwnedFd, file: &Path, is_trusted: impl Fn(&Path, &Path) -> bool) -> Self {
         let mut ledger = Self { file: LedgerFile::shared(directory, file), ..Self::default() };
-        match ledger.read(believe, SHARED) {
+        match ledger.read(is_trusted, SHARED) {
             Ok(()) => ledger,
             Err(error) => Self { file: ledger.file, unusable: Some(format!("{error:#}")), ..Self::default() },
         }
     }
 
-    fn read(&mut self, believe: impl Fn(&Path, &Path) -> bool, (bytes, records): (u64, usize)) -> Result<()> {
+    fn read(
+        &mut self,
+        is_trusted: impl Fn(&Path, &Path) -> bool,
+        (bytes, records): (u64, usize),
+    ) -> Result<()> {
         if let Some((log, length)) = self.file.read(bytes)? {
-            let whole = self.replay(BufReader::new(log), believe, records);
+            let whole = self.replay(BufReader::new(log), is_trusted, records);
             let whole = whole.with_context(|| format!("cannot read {}", self.file.path().display()))?;
             self.torn = (whole < length).then_some((whole, length));
         }
@@ -121,7 +125,7 @@ impl Ledger {
         self.links.get(target).unwrap_or(&NO_LINKS)
     }
 
-    /// All directories that have a link of ours or were made by us.
+    /// Directories that have a link of ours or were created by us.
     pub fn targets(&self) -> impl Iterator<Item = &Arc<Path>> {
         self.links.keys().chain(&self.directories)
     }
@@ -137,12 +141,12 @@ impl Ledger {
         self.links(directory).contains_key(name.as_bytes())
     }
 
-    /// True if the directory was made by us.
-    pub fn made(&self, path: &Path) -> bool {
+    /// True if we created the directory.
+    pub fn created_directory(&self, path: &Path) -> bool {
         self.directories.contains(path)
     }
 
-    /// A link is ours from now on, in memory.
+    /// Adds a link, in memory.
     pub fn insert(&mut self, target: &Arc<Path>, name: Box<[u8]>, source: SourceId) {
         let links = match self.links.get_mut(target) {
             Some(links) => links,
@@ -151,7 +155,7 @@ impl Ledger {
         self.count += usize::from(links.insert(name, source).is_none());
     }
 
-    /// A link is not ours any more, in memory.
+    /// Removes a link, in memory.
     pub fn remove(&mut self, target: &Path, name: &[u8]) {
         let Some(links) = self.links.get_mut(target) else { return };
         self.count -= usize::from(links.remove(name).is_some());
@@ -160,7 +164,7 @@ impl Ledger {
         }
     }
 
-    /// A directory was made by us, in memory.
+    /// Adds a directory that we created, in memory.
     pub fn insert_directory(&mut self, path: &Path) {
         self.directories.insert(path.into());
     }
@@ -178,7 +182,7 @@ impl Ledger {
         for (name, source) in &links {
             self.record_unlink(target, name, *source);
         }
-        if self.made(target) {
+        if self.created_directory(target) {
             self.forget_directory(target);
         }
     }
@@ -205,13 +209,12 @@ impl Ledger {
         self.records += 1;
     }
 
-    /// Appends the records, in one write. If that fails, they are void: no link may be made because of them, and those of
-    /// links that are gone do no harm.
+    /// Appends the records, in one write. If that fails, they are dropped and their links must not be made.
     pub fn save(&mut self) -> Result<()> {
         let pending = std::mem::take(&mut self.pending);
         if let Some(why) = &self.unusable {
             let aside = self.file.set_aside()?;
-            log::warn!("{why}; it is called {} now, and a new one is begun", aside.display());
+            log::warn!("{why}; renamed it to {} and started a new one", aside.display());
             self.unusable = None;
         }
         if pending.is_empty() {
@@ -222,8 +225,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Shortens our own log if most of it is history. A shared one is set aside when nobody would read it any more.
-    pub fn tidy(&mut self) -> Result<()> {
+    /// Rewrites our own log if most of its records are obsolete. A shared log is set aside when it has too many records to be
+    /// read.
+    pub fn compact_if_large(&mut self) -> Result<()> {
         let history = self.records > 2 * (self.count() + self.directories.len()) + TOLERATED;
         if !history || self.file.is_shared() && self.records <= SHARED.1 {
             return Ok(());

@@ -1,31 +1,30 @@
 //! Link files of $WORKSPACE/storage into the directories of applications
 //!
-//! `mappings.sh` names directories of the storage and the directories of applications that each leads into. A scan
-//! compares the links that should be there with those that are, and corrects them; events only show it where to look
-//! first. So a second scan changes nothing, and a lost event is made good by the next scan of everything.
+//! `mappings.sh` maps directories of the storage to directories of applications. A scan compares the
+//! wanted links with the present ones and corrects them; events only show it where to look first. So a second scan
+//! changes nothing, and a lost event is corrected by the next scan of everything.
 //!
 //! * Every file below a mapped directory gets a link of its name; directories are mirrored as directories, so that
 //!   applications can write beside the links. A link in the storage is linked like a file, and never entered.
-//! * Where keys are nested, all of them apply. Of two files that want one name, that of the longer key gets it, then that
-//!   of the directory that sorts first.
-//! * What is not ours is never replaced or removed. Our links are in a ledger, and are recognised by their text.
-//! * Hidden names and those of unfinished downloads wait until they are renamed.
+//! * Nested keys all apply. If two files want the same name, the longer key wins, then the directory that sorts first.
+//! * Only our own links are replaced or removed. They are in a ledger, and recognised by their text.
+//! * Hidden files and unfinished downloads are linked once they are renamed.
 //! * Files in `/opt/storage` appear in the storage in the same way; a user's file of that name wins.
 //!
 //! ```text
 //! /opt/storage ──► $WORKSPACE/storage ──► directories of applications
 //!       ship                         link          (monitor: two tree_linkers)
 //!
-//! directory_scan (names) ─► plan (steps) ─► directory_visit (recorded in the ledger, then made by apply)
+//! directory_scan (names) ─► plan (steps) ─► directory_visit (recorded in the ledger, then made by execute)
 //! ```
 
 mod active_mapping;
-mod apply;
 mod cli;
 mod directory_scan;
 mod directory_visit;
 mod evaluate;
 mod event_loop;
+mod execute;
 mod explain;
 mod findings;
 mod known_storage;
@@ -56,10 +55,10 @@ pub use cli::command;
 pub use status::{PATH as STATUS_PATH, Status};
 
 use cli::{Cli, Paths, Task};
-use findings::{LISTED, Tally};
-use monitor::{Monitor, clock};
+use findings::{LISTED, ScanCounts};
+use monitor::{Monitor, milliseconds_since_boot};
 
-/// A scan of everything takes seconds at most.
+/// Time to wait for another process; a scan of everything takes seconds.
 const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Runs the command line.
@@ -73,11 +72,11 @@ pub fn run() -> Outcome {
         Task::Run => {
             let Turn::Acquired(lock) = acquire_or_find_running(&paths)? else {
                 let error = Err(anyhow!("another storage-monitor is running"));
-                return error.hint(|| "storage-monitor status".to_owned());
+                return error.hint(|| "run: storage-monitor status".to_owned());
             };
-            // The kernel releases it once the last thread has ended, and one may be at work when `run` returns.
+            // The kernel releases the lock after the last thread; one may still be running when `run` returns.
             std::mem::forget(lock);
-            // The state of an earlier run is not so any more, and our process may have its number.
+            // The status of an earlier run is outdated, and our process may have the same id.
             let _ = std::fs::remove_file(&paths.status);
             event_loop::run(Monitor::load(paths)?)?;
             Ok(Exit::Done)
@@ -97,7 +96,7 @@ enum Turn {
     Running(Status),
 }
 
-/// Waits for the end of a `once` that is at work, and for the first scan of a monitor, after which it can be asked.
+/// Waits until a running `once` has finished, or until a monitor has made its first scan and accepts requests.
 fn acquire_or_find_running(paths: &Paths) -> Result<Turn> {
     status::make_directories(&paths.state)?;
     let lock = Lock::open(&paths.lock())?;
@@ -127,7 +126,7 @@ fn status(paths: &Paths, json: bool) -> Outcome {
     if running {
         return Ok(Exit::Done);
     }
-    Err(anyhow!("the monitor is not running")).hint(|| "supervisorctl start storagemonitor".to_owned())
+    Err(anyhow!("the monitor is not running")).hint(|| "run: supervisorctl start storagemonitor".to_owned())
 }
 
 fn once(paths: Paths, json: bool) -> Outcome {
@@ -137,8 +136,8 @@ fn once(paths: Paths, json: bool) -> Outcome {
     };
     let mut monitor = Monitor::load(paths)?;
     monitor.read_mapping(false);
-    let tally = monitor.full_scan(None);
-    let Tally { linked, removed, .. } = tally;
+    let counts = monitor.full_scan(None);
+    let ScanCounts { linked, removed, .. } = counts;
     let mut out = io::stdout().lock();
     if json {
         writeln!(out, "{}", serde_json::json!({ "linked": linked, "removed": removed }))?;
@@ -146,21 +145,21 @@ fn once(paths: Paths, json: bool) -> Outcome {
         writeln!(out, "linked {linked}, removed {removed}")?;
     }
     let listed = monitor.conflicts().take(LISTED);
-    let listed = listed.map(|(target, conflict)| log::warn!("{}", conflict.sentence(target))).count();
+    let listed = listed.map(|(target, conflict)| log::warn!("{}", conflict.message(target))).count();
     if let Some(omitted) = status::omitted_message(monitor.mapped.findings.count(), listed) {
         log::warn!("{omitted}");
     }
     Ok(log_problems(&monitor))
 }
 
-/// Asks the running monitor for a scan of everything, and waits for its end.
+/// Requests a scan of everything from the running monitor, and waits for its end.
 fn request_scan(paths: &Paths, status: &Status) -> Outcome {
-    let asked = clock();
-    // A scan that began in this millisecond may have begun before; one that is asked for in a later one did not.
-    kit::wait::until(TIMEOUT, "the clock", || (clock() > asked).then_some(()))?;
+    let asked = milliseconds_since_boot();
+    // A scan that began in this millisecond may have begun before the request, so request one in a later millisecond.
+    kit::wait::until(TIMEOUT, "the clock", || (milliseconds_since_boot() > asked).then_some(()))?;
     let read = || Status::read(&paths.status).ok().flatten().filter(Status::is_running);
     let process = Pid::from_raw(i32::try_from(status.pid)?);
-    kill(process, Signal::SIGHUP).context("cannot ask the running monitor")?;
+    kill(process, Signal::SIGHUP).context("cannot signal the running monitor")?;
     let done = || read().filter(|status| status.scan_began > asked);
     let status = kit::wait::until(TIMEOUT, "the running monitor", done)?;
     if !status.problems.is_empty() {
@@ -185,7 +184,7 @@ fn plan(paths: Paths, json: bool) -> Outcome {
 
 fn log_problems(monitor: &Monitor) -> Exit {
     // A mistake in the mapping was logged when it was found.
-    let mistake = monitor.mapping_error().map(findings::brief);
+    let mistake = monitor.mapping_error().map(findings::abbreviate);
     let others = monitor.problems().filter(|problem| Some(problem) != mistake.as_ref());
     let logged = others.take(LISTED).map(|problem| log::warn!("{problem}")).count();
     if logged == 0 && mistake.is_none() { Exit::Done } else { Exit::No }

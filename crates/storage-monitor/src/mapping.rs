@@ -26,7 +26,7 @@ pub struct InvalidEntry {
 }
 
 impl Mapping {
-    /// Parses what bash has evaluated: pairs of key and value, a directory on each line of a value.
+    /// Parses the output of bash: pairs of key and value, with one directory on each line of a value.
     pub fn parse(pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<Self, InvalidEntry> {
         let mut mapping = Self::default();
         for (key, value) in pairs {
@@ -76,8 +76,8 @@ impl Mapping {
 
     /// Finds the directories. `storage` is the storage's real path; `is_ours` is true for a link that we made.
     ///
-    /// A directory is made if the one that holds it is there. Where that is missing, its application is not installed yet, and
-    /// a directory would be in the installation's way.
+    /// A directory can be created if its parent exists. If that is missing, its application is not installed yet, and a
+    /// directory would obstruct the installation.
     pub fn resolve(&self, storage: &Path, is_ours: impl Fn(&Path) -> bool) -> Targets {
         let mut targets = Targets::default();
         for (key, directories) in &self.0 {
@@ -94,7 +94,7 @@ impl Mapping {
                     Err(error) => {
                         let parent = directory.parent().unwrap_or(directory);
                         let why = if error.kind() == io::ErrorKind::NotFound {
-                            format!("{} is not there yet", quoted(parent))
+                            format!("{} does not exist yet", quoted(parent))
                         } else {
                             error.to_string()
                         };
@@ -263,8 +263,8 @@ mod tests {
             BTreeMap::from([
                 (path("storage/in"), inside()),
                 (path("way"), inside()),
-                (path("missing/app/x"), format!("{} is not there yet", quoted(&path("missing/app")))),
-                (path("dangling"), format!("{} is not there yet", quoted(&top))),
+                (path("missing/app/x"), format!("{} does not exist yet", quoted(&path("missing/app")))),
+                (path("dangling"), format!("{} does not exist yet", quoted(&top))),
             ])
         );
         assert_eq!(targets.signs, BTreeSet::from([top.clone()]));

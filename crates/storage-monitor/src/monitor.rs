@@ -1,4 +1,4 @@
-//! Both stages together: files of the image into the storage, and the storage into applications.
+//! Both stages: links files of the image into the storage, and files of the storage into applications.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +15,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::active_mapping::ActiveMapping;
 use crate::cli::Paths;
 use crate::directory_scan::Names;
-use crate::findings::{Conflict, Tally, brief};
+use crate::findings::{Conflict, ScanCounts, abbreviate};
 use crate::known_storage::KnownStorage;
 use crate::ledger::Ledger;
 use crate::mapping::{Mapping, Source, Targets};
@@ -26,7 +26,7 @@ use crate::safe_resolve;
 use crate::tree_linker::{DryRun, Scope, TreeLinker};
 use crate::watcher::identity;
 
-/// New directories can make room for waiting ones, these for others: no real mapping is nested deeper.
+/// A new directory can make a pending one possible, and that another: no real mapping is nested deeper.
 const MAX_ROUNDS: usize = 8;
 
 /// State between two scans.
@@ -43,7 +43,7 @@ pub struct Monitor {
     targets: Targets,
     /// Path and identity of the storage in which the ledger of the image's files was read.
     storage: Option<(PathBuf, Identity)>,
-    /// Problems of a stage as a whole, by what it reads.
+    /// Problems of a whole stage, by the tree that it reads.
     problems: BTreeMap<&'static str, String>,
     /// Duration of the last scan of everything, without the changes that it made.
     pub scan_cost: Duration,
@@ -52,9 +52,9 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Loads what earlier runs have made; links nothing yet.
+    /// Loads the state of earlier runs; links nothing yet.
     pub fn load(paths: Paths) -> Result<Self> {
-        // That of the image's files lies in the storage, which each scan opens.
+        // The shared ledger is in the storage, which each scan opens.
         let shipped = Ledger::empty(&paths.shipped_ledger());
         let mapped = Ledger::load(&paths.ledger())?;
         Ok(Self {
@@ -97,9 +97,9 @@ impl Monitor {
     }
 
     /// Scans everything and corrects it, or reports the steps that this would take.
-    pub fn full_scan(&mut self, mut dry_run: DryRun<'_>) -> Tally {
+    pub fn full_scan(&mut self, mut dry_run: DryRun<'_>) -> ScanCounts {
         let began = Instant::now();
-        let mut tally = self.ship(Scope::All, again(&mut dry_run));
+        let mut counts = self.ship(Scope::All, again(&mut dry_run));
         for round in 0..MAX_ROUNDS {
             let targets = self.find_targets();
             if round > 0 && targets == self.targets {
@@ -108,22 +108,22 @@ impl Monitor {
             self.targets = targets;
             let done = self.link(Scope::All, again(&mut dry_run));
             let may_help = done.directories > 0 && !self.targets.waiting.is_empty();
-            tally.add(done);
+            counts.add(done);
             if !may_help || dry_run.is_some() {
                 break;
             }
         }
-        // Without the changes: where something always changes, no scan would be without.
-        self.scan_cost = began.elapsed().saturating_sub(tally.change_time);
+        // Without the time of changes: on a busy volume every scan makes some.
+        self.scan_cost = began.elapsed().saturating_sub(counts.change_time);
         self.watches_changed = true;
         if dry_run.is_none() {
             self.active_mapping.save_last_good();
         }
-        tally
+        counts
     }
 
     /// Scans the directories that changes lead to; everything, if they concern the storage or the mapping as a whole.
-    pub fn incremental_scan(&mut self, changes: &Changes) -> Tally {
+    pub fn incremental_scan(&mut self, changes: &Changes) -> ScanCounts {
         let storage = self.storage();
         let image = &self.paths.image;
         let elsewhere =
@@ -133,20 +133,20 @@ impl Monitor {
             return self.full_scan(None);
         }
         let image = changes.below(image);
-        let mut tally =
-            if image.is_empty() { Tally::default() } else { self.ship(Scope::Changed(&image), None) };
+        let mut counts =
+            if image.is_empty() { ScanCounts::default() } else { self.ship(Scope::Changed(&image), None) };
         let storage = changes.below(&storage);
         if !storage.is_empty() {
             // Links to files of the image are names in the storage too, and can be removed there.
-            tally.add(self.ship(Scope::Spoilt(changes), None));
-            tally.add(self.link(Scope::Changed(&storage), None));
+            counts.add(self.ship(Scope::ChangedLinks(changes), None));
+            counts.add(self.link(Scope::Changed(&storage), None));
         }
-        tally
+        counts
     }
 
-    /// Scans directories that are watched from now on: what happened between the last scan and the watch was not reported.
+    /// Scans newly watched directories: changes between their last scan and the watch were not reported.
     /// A change in a directory that leads nowhere may concern everything.
-    pub fn rescan(&mut self, directories: &[PathBuf], may_be_full: bool) -> Tally {
+    pub fn rescan(&mut self, directories: &[PathBuf], may_be_full: bool) -> ScanCounts {
         let storage = self.storage();
         let trees = [(&storage, &self.mapped), (&self.paths.image, &self.shipped)];
         let leads = |path: &PathBuf| {
@@ -176,7 +176,7 @@ impl Monitor {
         let above =
             self.keys().flat_map(|key| key.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>());
         let above = above.map(|above| in_tree(&storage, &above));
-        // A storage that is moved away comes back in the directory that holds it.
+        // A storage that was moved away reappears in its parent directory.
         let holds = self.paths.storage.parent().and_then(|parent| fs::canonicalize(parent).ok());
         let beside = above
             .chain(holds)
@@ -188,7 +188,7 @@ impl Monitor {
     }
 
     /// True if [`Monitor::directories_to_watch`] may differ from the last time, given the names that may have moved.
-    pub fn watches_may_differ(&mut self, moved: &BTreeSet<PathBuf>) -> bool {
+    pub fn needs_new_watches(&mut self, moved: &BTreeSet<PathBuf>) -> bool {
         let changed = [
             std::mem::take(&mut self.watches_changed),
             self.mapped.routes.take_changed(),
@@ -218,12 +218,12 @@ impl Monitor {
         self.find_targets() != self.targets
     }
 
-    fn ship(&mut self, scope: Scope<'_>, dry_run: DryRun<'_>) -> Tally {
+    fn ship(&mut self, scope: Scope<'_>, dry_run: DryRun<'_>) -> ScanCounts {
         let source = Source { directory: Path::new("").into(), depth: 0 };
         let (storage, directory) = match safe_resolve::open(&self.paths.storage) {
             Ok(opened) => opened,
             // Without a storage there is nothing to put files into; the start makes it.
-            Err(error) if safe_resolve::is_absent(&error) => return Tally::default(),
+            Err(error) if safe_resolve::is_absent(&error) => return ScanCounts::default(),
             Err(error) => {
                 return self.record_problem("the image's storage", Err(cannot_read("the storage", &error)));
             }
@@ -244,36 +244,36 @@ impl Monitor {
         )
     }
 
-    /// Reads the ledger that lies in the storage, unless it is the one that is known.
+    /// Reads the ledger in the storage, unless it is loaded already.
     fn load_shipped_ledger(&mut self, storage: &Path, directory: OwnedFd) -> io::Result<()> {
         let is = Some((storage.to_owned(), dirfd::identity(&directory)?));
         if self.storage != is {
-            // The volume's users can write this ledger: it is believed about links in the storage to files of the image alone.
-            let believe = |target: &Path, source: &Path| {
+            // The volume's users can write this ledger, so only its entries for links to image files are trusted.
+            let is_trusted = |target: &Path, source: &Path| {
                 target.starts_with(storage)
                     && target.components().all(|part| part != Component::ParentDir)
                     && (source.as_os_str().is_empty() || source.starts_with(&self.paths.image))
             };
-            let ledger = Ledger::load_shared(directory, &self.paths.shipped_ledger(), believe);
+            let ledger = Ledger::load_shared(directory, &self.paths.shipped_ledger(), is_trusted);
             self.shipped = TreeLinker::new(&self.paths.image, ledger);
             self.storage = is;
         }
         Ok(())
     }
 
-    fn link(&mut self, scope: Scope<'_>, dry_run: DryRun<'_>) -> Tally {
+    fn link(&mut self, scope: Scope<'_>, dry_run: DryRun<'_>) -> ScanCounts {
         if self.mapping().is_none() {
-            return Tally::default();
+            return ScanCounts::default();
         }
         let top = match safe_resolve::open(&self.paths.storage) {
             Err(error) if safe_resolve::is_absent(&error) => Ok(None),
             opened => opened.map(|(_, directory)| Some(directory)),
         };
-        let doubt = match &top {
-            Ok(top) => self.known_storage.doubt(top.as_ref(), &self.paths.image, dry_run.is_none()),
+        let mismatch = match &top {
+            Ok(top) => self.known_storage.mismatch(top.as_ref(), &self.paths.image, dry_run.is_none()),
             Err(_) => Ok(None),
         };
-        match doubt {
+        match mismatch {
             Ok(Some(why)) if self.mapped.ledger.count() > 0 => {
                 let storage = quoted(&self.paths.storage);
                 return self.record_problem(
@@ -291,19 +291,19 @@ impl Monitor {
     }
 
     /// Records the problem of a stage as a whole, or that it has none.
-    fn record_problem(&mut self, tree: &'static str, done: Result<Tally, String>) -> Tally {
-        let (tally, problem) = match done {
-            Ok(tally) => {
-                let problem = tally.ledger_error.clone();
-                (tally, problem)
+    fn record_problem(&mut self, tree: &'static str, done: Result<ScanCounts, String>) -> ScanCounts {
+        let (counts, problem) = match done {
+            Ok(counts) => {
+                let problem = counts.ledger_error.clone();
+                (counts, problem)
             }
-            Err(problem) => (Tally { failed: 1, ..Tally::default() }, Some(problem)),
+            Err(problem) => (ScanCounts { failed: 1, ..ScanCounts::default() }, Some(problem)),
         };
         match problem {
             Some(problem) => _ = self.problems.insert(tree, problem),
             None => _ = self.problems.remove(tree),
         }
-        tally
+        counts
     }
 
     /// Coverage of both trees by events.
@@ -331,7 +331,7 @@ impl Monitor {
         self.active_mapping.error()
     }
 
-    /// The first conflicts between files of the storage and what else has their names.
+    /// The first conflicts between files of the storage and other entries of the same names.
     pub fn conflicts(&self) -> impl Iterator<Item = (&PathBuf, &Conflict)> {
         // In the storage itself, a user's file wins over the image's, as it should.
         let findings = self.mapped.findings.iter();
@@ -343,10 +343,10 @@ impl Monitor {
         // Both stages may have the same problem with the storage.
         let stages: BTreeSet<&str> = self.problems.values().map(String::as_str).collect();
         let mapping = self.mapping_error().into_iter();
-        let whole = mapping.chain(stages).chain(self.active_mapping.save_error()).map(brief);
+        let whole = mapping.chain(stages).chain(self.active_mapping.save_error()).map(abbreviate);
         let found = self.mapped.findings.iter().chain(self.shipped.findings.iter());
         let errors = found.filter_map(|(target, found)| Some((target, found.error.as_ref()?)));
-        whole.chain(errors.map(|(target, error)| brief(&format!("{}: {error}", quoted(target)))))
+        whole.chain(errors.map(|(target, error)| abbreviate(&format!("{}: {error}", quoted(target)))))
     }
 }
 
@@ -363,8 +363,8 @@ fn again<'a>(dry_run: &'a mut DryRun<'_>) -> DryRun<'a> {
 }
 
 /// Milliseconds since the machine's start.
-pub fn clock() -> u64 {
-    // Fails for no clock that the kernel has.
+pub fn milliseconds_since_boot() -> u64 {
+    // Every Linux kernel has this clock.
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
@@ -439,14 +439,12 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let all = ["", "etc", "image", "storage", "storage/a", "storage/a/one", "storage/a/two"];
         assert_eq!(news(&mut monitor), (names(&all), names(&[])));
-        assert!(
-            monitor.watches_may_differ(&BTreeSet::new()) && !monitor.watches_may_differ(&BTreeSet::new())
-        );
+        assert!(monitor.needs_new_watches(&BTreeSet::new()) && !monitor.needs_new_watches(&BTreeSet::new()));
         let change = |monitor: &mut Monitor, path: &str| {
             let mut changes = Changes::default();
             changes.add(top.join(path), true);
             monitor.incremental_scan(&changes);
-            monitor.watches_may_differ(&BTreeSet::new())
+            monitor.needs_new_watches(&BTreeSet::new())
         };
         fs::write(top.join("storage/a/file"), "").unwrap();
         assert!(!change(&mut monitor, "storage/a/file"), "a file is no reason to look");
@@ -503,8 +501,8 @@ mod tests {
         monitor.set_mapping(keys(&["a"]));
         monitor.full_scan(None);
         assert_eq!(news(&mut monitor, &top, &mut watched), (vec![], vec!["storage/c".to_owned()]));
-        assert!(monitor.watches_may_differ(&BTreeSet::new()));
-        assert!(!monitor.watches_may_differ(&[top.join("storage/a/new")].into()));
-        assert!(monitor.watches_may_differ(&[top.join("storage/a")].into()), "a key's directory");
+        assert!(monitor.needs_new_watches(&BTreeSet::new()));
+        assert!(!monitor.needs_new_watches(&[top.join("storage/a/new")].into()));
+        assert!(monitor.needs_new_watches(&[top.join("storage/a")].into()), "a key's directory");
     }
 }

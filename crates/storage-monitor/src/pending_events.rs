@@ -1,4 +1,4 @@
-//! Events of the kernel, gathered until a scan takes them as hints.
+//! Collects events of the kernel until a scan uses them as hints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -141,7 +141,7 @@ impl EventReceiver {
     }
 
     fn lock(&self) -> MutexGuard<'_, PendingEvents> {
-        // Nothing here can panic half-way.
+        // No holder of the lock panics.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -160,7 +160,7 @@ impl EventReceiver {
         self.wake.notify_one();
     }
 
-    /// Waits for an event or until a time; then gathers for a while, because changes come in crowds.
+    /// Waits for an event or until a time; then collects events for a while, because changes come in bursts.
     pub fn wait(&self, until: Instant, gather: Duration) -> PendingEvents {
         let left = until.saturating_duration_since(Instant::now());
         let waited = self.wake.wait_timeout_while(self.lock(), left, |pending| pending.is_empty());

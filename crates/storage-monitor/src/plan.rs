@@ -1,7 +1,7 @@
-//! What has to be done in one directory of an application: pure, from what is wanted, what is ours and what is present.
+//! Plans the steps in one directory of an application, from the wanted links, our links and the present entries; no I/O.
 //!
 //! The sources come in their order of precedence. Directories of one name are mirrored together; otherwise the first
-//! source that has a name decides, and the others lose it.
+//! source that has a name gets it, and the others are in conflict.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -29,11 +29,11 @@ enum Want {
 struct Wanted<'a> {
     name: &'a [u8],
     want: Want,
-    /// The sources that offer the name too, and do not get it.
+    /// Sources that have the name too and do not get it.
     losers: Vec<usize>,
 }
 
-/// Joins what the sources offer, in the order of names.
+/// Merges the listings of the sources, in the order of names.
 fn merge(sources: &[Listing]) -> impl Iterator<Item = Wanted<'_>> {
     let mut heads: Vec<_> = sources.iter().map(|listing| listing.iter().peekable()).collect();
     std::iter::from_fn(move || {
@@ -71,7 +71,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns the step as a dry run shows it; what changes only the ledger is not shown.
+    /// Returns the step as a dry run shows it; `None` if it changes only the ledger.
     pub fn dry_run(&self, target: &Path, ledger: &Ledger) -> Option<DryRunStep> {
         let (action, name, source) = match self {
             Self::Adopt(..) | Self::Forget(..) => return None,
@@ -114,7 +114,7 @@ impl fmt::Display for DryRunStep {
 
 /// A name that a source does not get.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost {
+pub struct NameConflict {
     pub name: Box<[u8]>,
     pub source: usize,
     /// The source that gets it; `None` if something that is not ours has it.
@@ -124,26 +124,26 @@ pub struct Lost {
 /// Decisions about one directory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// In the order of names; an `Unlink` comes before what takes its place.
+    /// In the order of names; an `Unlink` comes before the step that replaces the entry.
     pub steps: Vec<Step>,
     /// Directories that mirror others, with the indices of these.
     pub directories: Vec<(OsString, Vec<usize>)>,
     /// The first [`LISTED`] names that some source does not get.
-    pub conflicts: Vec<Lost>,
+    pub conflicts: Vec<NameConflict>,
     /// Number of such names.
     pub conflict_count: usize,
 }
 
-/// Facts that the decisions depend on, beside the names.
+/// Facts that the plan depends on, besides the names.
 #[derive(Clone, Copy)]
-pub struct Known<'a> {
+pub struct PlanContext<'a> {
     /// The ids of the sources, by index.
     pub ids: &'a [SourceId],
     /// True for names that other mappings use as directories.
     pub reserved: &'a dyn Fn(&[u8]) -> bool,
     /// Returns the source that a present link leads into, if it leads to its own name in one that we know. Called only
     /// for names that are wanted or ours.
-    pub leads: &'a dyn Fn(&[u8]) -> Option<SourceId>,
+    pub link_source: &'a dyn Fn(&[u8]) -> Option<SourceId>,
 }
 
 /// Decides about every name that the sources offer or that is ours; `links` and `present` are sorted.
@@ -151,7 +151,7 @@ pub fn plan<'a>(
     sources: &'a [Listing],
     links: impl Iterator<Item = (&'a [u8], SourceId)>,
     present: &Listing,
-    known: Known<'_>,
+    context: PlanContext<'_>,
 ) -> Plan {
     let mut plan = Plan::default();
     let (mut wanted, mut links, mut present) =
@@ -163,9 +163,9 @@ pub fn plan<'a>(
         let kind = present.next_if(|(other, _)| **other == *name).map(|(_, kind)| *kind);
         let want = wanted.next_if(|wanted| wanted.name == name);
         let recorded = links.next_if(|link| link.0 == name).map(|(_, source)| source);
-        let leads = (kind == Some(FileType::Symlink)).then(|| (known.leads)(name)).flatten();
-        // Ours only while it leads where we made it lead.
-        let own = recorded.filter(|source| leads == Some(*source));
+        let link_source = (kind == Some(FileType::Symlink)).then(|| (context.link_source)(name)).flatten();
+        // Ours only if its target is the recorded one.
+        let own = recorded.filter(|source| link_source == Some(*source));
         if let (Some(source), None) = (recorded, own) {
             plan.steps.push(Step::Forget(name.into(), source));
         }
@@ -180,7 +180,7 @@ pub fn plan<'a>(
         losers.into_iter().for_each(|source| plan.lose(name, source, Some(winner)));
         match want {
             Want::Directory(indices) => plan.directory(name, indices, own, kind),
-            Want::Link(index) => plan.link(name, index, own, kind, leads, known),
+            Want::Link(index) => plan.link(name, index, own, kind, link_source, context),
         }
     }
 }
@@ -192,13 +192,13 @@ impl Plan {
         index: usize,
         own: Option<SourceId>,
         kind: Option<FileType>,
-        leads: Option<SourceId>,
-        known: Known<'_>,
+        link_source: Option<SourceId>,
+        context: PlanContext<'_>,
     ) {
-        let source = known.ids[index];
-        let taken = kind.is_some() && own.is_none() && leads != Some(source);
+        let source = context.ids[index];
+        let taken = kind.is_some() && own.is_none() && link_source != Some(source);
         let step = match (kind, own) {
-            _ if taken || (known.reserved)(name) => {
+            _ if taken || (context.reserved)(name) => {
                 self.lose(name, index, None);
                 own.map(|own| Step::Unlink(name.into(), own))
             }
@@ -226,7 +226,7 @@ impl Plan {
     fn lose(&mut self, name: &[u8], source: usize, winner: Option<usize>) {
         self.conflict_count += 1;
         if self.conflicts.len() < LISTED {
-            self.conflicts.push(Lost { name: name.into(), source, winner });
+            self.conflicts.push(NameConflict { name: name.into(), source, winner });
         }
     }
 }
@@ -298,15 +298,15 @@ mod tests {
             ("unknown", Link),
             ("user", File),
         ]);
-        let leads = |name: &[u8]| match name {
+        let link_source = |name: &[u8]| match name {
             b"foreign" | b"taken-away" => None,
             b"unknown" => unreachable!("a name that does not matter"),
             _ => Some(10),
         };
         let reserved = |name: &[u8]| name == b"reserved";
-        let known = Known { ids: &[10, 11], reserved: &reserved, leads: &leads };
+        let context = PlanContext { ids: &[10, 11], reserved: &reserved, link_source: &link_source };
         let name = |name: &str| Box::from(name.as_bytes());
-        let lost = |lost: &str, source, winner| Lost { name: name(lost), source, winner };
+        let lost = |lost: &str, source, winner| NameConflict { name: name(lost), source, winner };
         let expected = Plan {
             steps: vec![
                 Step::Adopt(name("adopt"), 10),
@@ -331,15 +331,15 @@ mod tests {
             ],
             conflict_count: 6,
         };
-        assert_eq!(plan(&sources, ours, &present, known), expected);
+        assert_eq!(plan(&sources, ours, &present, context), expected);
     }
 
     #[test]
     fn all_conflicts_are_counted_and_the_first_are_listed() {
         let names: Vec<_> = (0..2 * LISTED).map(|number| format!("{number:04}")).collect();
         let all: Vec<_> = names.iter().map(|name| (name.as_str(), FileType::RegularFile)).collect();
-        let known = Known { ids: &[1], reserved: &|_| false, leads: &|_| None };
-        let found = plan(&[listing(&all)], std::iter::empty(), &listing(&all), known);
+        let context = PlanContext { ids: &[1], reserved: &|_| false, link_source: &|_| None };
+        let found = plan(&[listing(&all)], std::iter::empty(), &listing(&all), context);
         assert_eq!((found.conflicts.len(), found.conflict_count), (LISTED, 2 * LISTED));
     }
 }

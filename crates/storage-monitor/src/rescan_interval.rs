@@ -10,7 +10,7 @@ use nix::sys::statfs::fstatfs;
 pub enum EventCoverage {
     /// Every change.
     Complete,
-    /// Those of this machine, and not what others do to the same volume.
+    /// Changes by this machine, but not by others that use the same volume.
     Partial,
     /// None: the kernel's watches are used up.
     None,
@@ -41,7 +41,7 @@ impl EventCoverage {
 }
 
 /// Returns the coverage of the file system of a directory.
-pub fn coverage_of(directory: impl AsFd) -> EventCoverage {
+pub fn event_coverage(directory: impl AsFd) -> EventCoverage {
     match fstatfs(directory) {
         // The magic numbers are 32 bits wide, the field has more.
         Ok(found)
@@ -55,8 +55,8 @@ pub fn coverage_of(directory: impl AsFd) -> EventCoverage {
 
 /// Returns the interval between two scans of everything, from the coverage and the cost of a scan.
 ///
-/// Scans take less than a thousandth of the time. Where every change is reported, they repair what was done to the links
-/// themselves; where not, they are how changes are found, and come twice as often.
+/// Scans take less than a thousandth of the time. With complete coverage they repair changed links; otherwise they also find
+/// changes of the storage, and run twice as often.
 pub fn rescan_interval(coverage: EventCoverage, cost: Duration) -> Duration {
     const MAX_INTERVAL: Duration = Duration::from_mins(30);
     match coverage {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_file_system_that_no_other_machine_can_write_is_known() {
-        let coverage = |path: &str| coverage_of(std::fs::File::open(path).unwrap());
+        let coverage = |path: &str| event_coverage(std::fs::File::open(path).unwrap());
         assert_eq!(coverage("/dev/shm"), EventCoverage::Complete);
         assert_eq!(coverage("/proc"), EventCoverage::Partial);
     }

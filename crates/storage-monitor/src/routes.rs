@@ -1,5 +1,5 @@
-//! Directories of the tree and the targets that they lead to, both ways: there may be tens of thousands, and a change
-//! concerns a few.
+//! Index from directories of the tree to their targets and back: there may be tens of thousands, and a change concerns
+//! a few.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -19,14 +19,14 @@ use crate::mapping::Source;
 pub struct Routes {
     targets: BTreeMap<Arc<Path>, Vec<Source>>,
     directories: BTreeMap<Arc<Path>, StorageDirectory>,
-    /// A directory of the tree came, went or became another since [`Routes::take_changed`].
+    /// True if a directory of the tree came, went or was replaced since [`Routes::take_changed`].
     changed: bool,
 }
 
 /// A directory of the tree.
 #[derive(Debug, Default)]
 pub struct StorageDirectory {
-    /// `None` if it is not there.
+    /// `None` if it does not exist.
     pub identity: Option<Identity>,
     /// Directories that it leads to.
     pub targets: Vec<Arc<Path>>,
@@ -86,8 +86,8 @@ impl Routes {
         }
     }
 
-    /// Forgets directories of the tree that lead nowhere.
-    pub fn tidy(&mut self) {
+    /// Removes directories of the tree that have no target.
+    pub fn remove_unrouted(&mut self) {
         self.directories.retain(|_, directory| !directory.targets.is_empty());
     }
 
@@ -149,7 +149,7 @@ mod tests {
         routes.set(&path("/one"), vec![source_of("a"), source_of("b")]);
         routes.set(&path("/two"), vec![source_of("a")]);
         routes.set_identity(&path("c"), Some((0, 3)));
-        routes.tidy();
+        routes.remove_unrouted();
         let targets = |routes: &Routes| {
             let all = routes.directories().iter();
             all.map(|(from, directory)| (from.to_path_buf(), directory.targets.clone())).collect::<Vec<_>>()
@@ -168,7 +168,7 @@ mod tests {
             change(&mut routes);
             assert!(routes.take_changed());
         }
-        routes.tidy();
+        routes.remove_unrouted();
         assert_eq!(targets(&routes), [("b".into(), vec![path("/one")])]);
         assert_eq!((routes.sources(&path("/two")), routes.targets().len()), (&[][..], 1));
     }

@@ -1,8 +1,8 @@
-//! Paths without links, by links that root may follow.
+//! Resolves symbolic links that root may safely follow.
 //!
-//! There are links in the paths of applications' directories and of the storage, made by people or by systems that move whole
-//! trees to a volume. A user's link could also lead root to make names in a directory where that user may not. So a link is
-//! followed if it is root's own, in a directory of root's; or if what it leads to belongs to the user who made the link.
+//! Paths of applications and of the storage may contain links, made by users or by systems that move whole trees to a volume.
+//! A user's link could also make root create names in a directory where that user may not. So a link is followed only if
+//! root owns it and its directory, or if its target belongs to the link's owner.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ use nix::sys::stat::fstat;
 const MAX_LINKS: usize = 40;
 /// Mode bit: others may write.
 const OPEN: u32 = 0o002;
-/// Mode bit: but remove only what is theirs.
+/// Mode bit: others may remove only their own entries.
 const STICKY: u32 = 0o1000;
 
 /// Returns the path of an existing file or directory without a link in it; `path` is absolute.
@@ -31,7 +31,7 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     Ok(resolved.path)
 }
 
-/// Resolves and opens a directory. The check is of what was opened: a name may come to mean another directory.
+/// Resolves and opens a directory. Checks the opened directory, because its name may be replaced.
 pub fn open(path: &Path) -> io::Result<(PathBuf, OwnedFd)> {
     let resolved = follow(path)?;
     let opened = dirfd::open_absolute(&resolved.path)?;
@@ -47,7 +47,7 @@ pub fn is_absent(error: &io::Error) -> bool {
 /// Path without links.
 struct Resolved {
     path: PathBuf,
-    /// Links that may be followed only to what their owner owns, with that owner.
+    /// Links that are followed only to a target of the same owner, with that owner.
     foreign: Vec<(PathBuf, u32)>,
 }
 
@@ -57,7 +57,7 @@ impl Resolved {
             None => Ok(()),
             Some((link, _)) => {
                 let message = format!(
-                    "root does not follow the link {}: its owner does not own the target",
+                    "refusing to follow the symbolic link {}: its owner does not own the target",
                     quoted(link)
                 );
                 Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
@@ -160,7 +160,7 @@ mod tests {
             match resolve(&link) {
                 Ok(path) => path == top.join(to),
                 Err(error) => {
-                    let expected = format!("root does not follow the link {}", quoted(&link));
+                    let expected = format!("refusing to follow the symbolic link {}", quoted(&link));
                     assert!(error.to_string().starts_with(&expected), "{error}");
                     false
                 }

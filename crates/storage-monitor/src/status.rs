@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use kit::ReadPolicy;
 use kit::atomic::{self, WriteOptions};
+use kit::process::Process;
 use serde::{Deserialize, Serialize};
 
 /// Path of the file.
@@ -15,7 +16,7 @@ pub const PATH: &str = "/run/leonardo/storage-monitor.json";
 /// Limit of the file, in bytes: 400 sentences of 1,000 characters, each of which may be escaped, are less.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Links and problems. Names are quoted, with escapes for what is not printable or not UTF-8.
+/// Links and problems. Names are quoted, with escapes for bytes that are not printable or not UTF-8.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Process id of the monitor.
@@ -36,7 +37,7 @@ pub struct Status {
     pub waiting: BTreeMap<String, String>,
     /// Coverage of changes by events: `complete`, `partial` (other machines may change the volume too) or `none`.
     pub events: String,
-    /// Seconds until everything is scanned again, whatever events come.
+    /// Seconds until everything is scanned again, even without events.
     pub rescan_seconds: u64,
     /// Duration of the last scan of everything without the changes that it made, in milliseconds.
     pub scan_milliseconds: u64,
@@ -45,7 +46,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Reads the file; `None` if there is none, because the monitor has not run yet.
+    /// Reads the file; `None` if it does not exist, because the monitor has not run yet.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let Some(text) = ReadPolicy::max_size(MAX_BYTES).read_if_exists(path)? else { return Ok(None) };
         serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display())).map(Some)
@@ -64,16 +65,15 @@ impl Status {
     /// True if the process still is the monitor that wrote this.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
-        // All of it: the kernel keeps 15 bytes of a name (proc(5)), and this one has no more.
-        name.trim_end() == "storage-monitor"
+        // The kernel keeps 15 bytes of a name (proc(5)), and this name has no more.
+        Process::new(self.pid).runs("storage-monitor")
     }
 
     /// Returns problems, waiting directories and conflicts, as sentences.
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
         let mut all = self.problems.clone();
-        all.extend(self.waiting.iter().map(|(directory, why)| format!("{directory} waits: {why}")));
+        all.extend(self.waiting.iter().map(|(directory, why)| format!("{directory} is pending: {why}")));
         all.extend(self.conflict_list.iter().cloned());
         all.extend(omitted_message(self.conflicts, self.conflict_list.len()));
         all
@@ -98,22 +98,22 @@ impl Status {
     }
 }
 
-/// Returns a sentence about conflicts that were not listed.
+/// Returns a message about conflicts that were not listed.
 pub fn omitted_message(conflicts: usize, listed: usize) -> Option<String> {
     let more = conflicts.saturating_sub(listed);
-    (more > 0).then(|| format!("{more} more names are taken"))
+    (more > 0).then(|| format!("{more} more {}", if more == 1 { "conflict" } else { "conflicts" }))
 }
 
-/// Makes a directory and those above it.
+/// Creates a directory and its parents.
 pub fn make_directories(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
-    made.with_context(|| format!("cannot make {}", path.display()))
+    made.with_context(|| format!("cannot create {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::{LISTED, brief};
+    use crate::findings::{LISTED, abbreviate};
 
     #[test]
     fn a_state_is_read_as_it_was_written() {
@@ -136,7 +136,7 @@ mod tests {
             status.summary(),
             "1 file linked into applications, 2 files of the image in the storage, 3 conflicts"
         );
-        assert_eq!(status.messages(), ["p", "\"/x\" waits: why", "c", "2 more names are taken"]);
+        assert_eq!(status.messages(), ["p", "\"/x\" is pending: why", "c", "2 more conflicts"]);
         assert!(!status.is_running());
     }
 
@@ -144,7 +144,7 @@ mod tests {
     fn a_state_with_the_longest_sentences_can_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("status.json");
-        let worst = || (0..LISTED).map(|number| brief(&format!("{number}{}", "\u{1}".repeat(1 << 12))));
+        let worst = || (0..LISTED).map(|number| abbreviate(&format!("{number}{}", "\u{1}".repeat(1 << 12))));
         let status = Status {
             conflict_list: worst().collect(),
             problems: worst().chain(worst()).collect(),

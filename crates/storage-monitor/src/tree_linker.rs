@@ -1,4 +1,4 @@
-//! A scan: every directory that a tree leads into is compared with what it should have, and corrected.
+//! A scan: compares each target directory of a tree with its wanted links, and corrects it.
 //!
 //! A scan looks at everything, or at the directories into which changed parts of the tree lead. Parents come before their
 //! children, so that all that leads into a directory is known when it is visited (`directory_visit.rs`).
@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use dirfd::Identity;
 
-use crate::apply;
 use crate::directory_scan::Names;
-use crate::findings::{Findings, Tally};
+use crate::execute;
+use crate::findings::{Findings, ScanCounts};
 use crate::ledger::Ledger;
 use crate::mapping::{Source, Targets, in_order};
 use crate::pending_events::Changes;
@@ -36,7 +36,7 @@ pub struct TreeLinker {
     pub coverage: EventCoverage,
 }
 
-/// Directories to look at.
+/// Directories to scan.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope<'a> {
     /// All.
@@ -44,13 +44,13 @@ pub enum Scope<'a> {
     /// Those into which these changes of the tree lead.
     Changed(&'a Changes),
     /// Those with links that were changed themselves, by absolute path.
-    Spoilt(&'a Changes),
+    ChangedLinks(&'a Changes),
 }
 
-/// Receives the steps instead of their being made.
+/// Receives the steps of a dry run, which are not made.
 pub type DryRun<'a> = Option<&'a mut dyn FnMut(DryRunStep)>;
 
-/// A directory to look at.
+/// A directory to scan.
 #[derive(Debug, Clone)]
 pub struct Job {
     /// Directories that lead into it.
@@ -64,19 +64,19 @@ pub type Children = BTreeMap<Arc<Path>, Vec<Source>>;
 
 /// Result of a visit to one directory.
 pub enum Visit {
-    /// It is as it should be, but for what was found.
+    /// It is correct, except for the findings.
     Done {
         children: Children,
         /// Number of entries that stay, if nothing leads there any more.
         remaining: usize,
     },
-    /// It is not there.
+    /// It does not exist.
     Absent,
     /// It or a source cannot be read: nothing in it or below may be changed.
     Unknown,
 }
 
-/// A scan under way.
+/// A running scan.
 pub struct Pass<'a, 'b> {
     pub targets: &'a Targets,
     pub top: Option<OwnedFd>,
@@ -84,16 +84,16 @@ pub struct Pass<'a, 'b> {
     pub dry_run: DryRun<'b>,
     /// Directories that were removed, or would have been.
     pub gone: BTreeSet<Arc<Path>>,
-    pub tally: Tally,
+    pub counts: ScanCounts,
     jobs: Jobs,
-    /// True if all directories are looked at.
+    /// True if all directories are scanned.
     full: bool,
     /// Directories of ours that nothing leads into any more, with the number of their entries.
     emptied: BTreeMap<Arc<Path>, usize>,
 }
 
 impl TreeLinker {
-    /// Links from this tree, with what earlier runs have made.
+    /// Links from this tree, with the links of earlier runs.
     pub fn new(root: &Path, ledger: Ledger) -> Self {
         Self {
             root: root.to_owned(),
@@ -104,14 +104,14 @@ impl TreeLinker {
         }
     }
 
-    /// Corrects all that can be corrected. `top` is the tree, if it is there; if it cannot be read, nothing is changed.
+    /// Corrects the links. `top` is the tree, if it exists; if it cannot be read, nothing is changed.
     pub fn scan(
         &mut self,
         top: Option<OwnedFd>,
         targets: &Targets,
         scope: Scope<'_>,
         dry_run: DryRun<'_>,
-    ) -> io::Result<Tally> {
+    ) -> io::Result<ScanCounts> {
         let full = matches!(scope, Scope::All);
         let mut pass = Pass {
             targets,
@@ -119,7 +119,7 @@ impl TreeLinker {
             top,
             dry_run,
             gone: BTreeSet::new(),
-            tally: Tally::default(),
+            counts: ScanCounts::default(),
             jobs: self.jobs(targets, scope),
             full,
             emptied: BTreeMap::new(),
@@ -136,7 +136,7 @@ impl TreeLinker {
             if removed.is_empty() {
                 break;
             }
-            // Where a directory was, something else may be wanted.
+            // Another entry may be wanted at the name of a removed directory.
             for target in &removed {
                 if let (Some(parent), Some(name)) = (target.parent(), target.file_name())
                     && let Some((parent, _)) = self.routes.targets().get_key_value(parent)
@@ -147,14 +147,14 @@ impl TreeLinker {
             pass.gone.extend(removed);
         }
         if pass.dry_run.is_none() {
-            let saved = self.ledger.save().and_then(|()| self.ledger.tidy());
+            let saved = self.ledger.save().and_then(|()| self.ledger.compact_if_large());
             let failed = saved.err().map(|error| format!("{error:#}"));
-            pass.tally.ledger_error = pass.tally.ledger_error.take().or(failed);
+            pass.counts.ledger_error = pass.counts.ledger_error.take().or(failed);
         }
         if full {
-            self.routes.tidy();
+            self.routes.remove_unrouted();
         }
-        Ok(pass.tally)
+        Ok(pass.counts)
     }
 
     fn jobs(&self, targets: &Targets, scope: Scope<'_>) -> Jobs {
@@ -173,7 +173,7 @@ impl TreeLinker {
                     directory.targets.iter().for_each(|target| self.add(&mut jobs, target, names.clone()));
                 }
             }
-            Scope::Spoilt(changes) => {
+            Scope::ChangedLinks(changes) => {
                 let affected = changes.affected(self.routes.targets());
                 affected.for_each(|(target, _, names)| self.add(&mut jobs, target, names));
             }
@@ -199,7 +199,7 @@ impl TreeLinker {
         }
         let mut children = match self.visit(pass, target, &job) {
             Visit::Done { children, remaining } => {
-                if job.sources.is_empty() && self.ledger.made(target) {
+                if job.sources.is_empty() && self.ledger.created_directory(target) {
                     pass.emptied.insert(Arc::clone(target), remaining);
                 }
                 children
@@ -209,7 +209,7 @@ impl TreeLinker {
                 Children::new()
             }
             Visit::Unknown => {
-                // What led there still does.
+                // Keep its sources.
                 let below: Vec<_> = below(&pass.jobs, target).map(|(other, _)| Arc::clone(other)).collect();
                 below.iter().for_each(|other| _ = pass.jobs.remove(other));
                 if !job.sources.is_empty() {
@@ -247,11 +247,11 @@ impl TreeLinker {
                 dry_run(DryRunStep { action: "rmdir", path: target.to_path_buf(), to: None });
             } else {
                 let done =
-                    dirfd::open_absolute(parent).and_then(|parent| apply::remove_directory(parent, name));
+                    dirfd::open_absolute(parent).and_then(|parent| execute::remove_directory(parent, name));
                 if !done.unwrap_or(false) {
                     continue;
                 }
-                pass.tally.removed_directories += 1;
+                pass.counts.removed_directories += 1;
                 self.ledger.forget_directory(&target);
             }
             if let Some(remaining) = pass.emptied.get_mut(parent) {

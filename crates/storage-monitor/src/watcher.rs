@@ -1,7 +1,7 @@
 //! Watches: one inotify watch for each directory.
 //!
-//! A recursive watch would miss what comes into a new directory before its watch does, and end at the first directory
-//! that it may not enter.
+//! A recursive watch would miss entries of a new directory that are created before its watch, and end at the first
+//! directory that it may not enter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -32,8 +32,8 @@ impl Watcher {
         Self { receiver, inotify: None, watched: BTreeMap::new(), watch_error: None }
     }
 
-    /// Ends all watches, after events were lost: the end of a directory may have been among them, whose path and inode
-    /// another has taken since.
+    /// Removes all watches, after events were lost: among them may be the removal of a directory whose path and inode were
+    /// reused.
     pub fn reset(&mut self) {
         self.inotify = None;
         self.watched.clear();
@@ -44,7 +44,7 @@ impl Watcher {
         moved.iter().any(|name| below(&self.watched, name).next().is_some())
     }
 
-    /// Watches exactly these directories, and returns those that are watched from now on and so have to be scanned again.
+    /// Watches exactly these directories, and returns the newly watched ones, which have to be scanned again.
     ///
     /// A watch is on a directory and not on its path: after a rename, the old watch would report the old path. So a
     /// directory that has another identity than before, or may have been `moved`, gets a new watch. One that was replaced
@@ -54,8 +54,8 @@ impl Watcher {
         let moved = moved.iter().flat_map(|name| below(&self.watched, name));
         let moved: BTreeSet<PathBuf> = moved.map(|(path, _)| path.clone()).collect();
         let mut former = mem::take(&mut self.watched).into_iter().peekable();
-        // First all that end: a directory that was moved has one watch, whatever its path. Fails if the directory is gone,
-        // and the watch with it.
+        // Remove old watches first: a moved directory has only one watch. Fails if the directory is gone, and its watch with
+        // it.
         let mut end = |path: &Path| drop(inotify.unwatch(path));
         let (mut kept, mut missing) = (Vec::new(), Vec::new());
         for (path, identity) in wanted {
@@ -107,7 +107,7 @@ impl Watcher {
     }
 }
 
-/// Returns the identity of a directory; `None` if it is none, or a link.
+/// Returns the identity of a directory; `None` if the path is not a directory, or is a link.
 pub fn identity(path: &Path) -> Option<Identity> {
     let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
     Some((meta.dev(), meta.ino()))

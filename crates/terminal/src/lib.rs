@@ -1,7 +1,7 @@
-//! Recognises what a terminal would obey in the output of other programs.
+//! Recognises control sequences of terminals in the output of other programs.
 //!
-//! How it is shown instead is up to each tool: logtail shows control characters as pictures, provision as `\x07`, and the
-//! portal's page leaves them out.
+//! Each tool decides how to display them: logtail shows control characters as pictures, provision as `\x07`, and the portal's
+//! page omits them.
 
 /// First byte of every control sequence.
 pub const ESCAPE: u8 = 0x1b;
@@ -10,7 +10,7 @@ const BELL: u8 = 0x07;
 /// Result of parsing a control sequence; lengths are in bytes and include the escape character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sequence {
-    /// A whole sequence.
+    /// A complete sequence.
     Complete(usize),
     /// Begins like a sequence, up to and including the byte that cannot be part of one.
     Malformed(usize),
@@ -53,7 +53,7 @@ fn with_final_byte(text: &[u8], before: std::ops::Range<u8>, last: std::ops::Ran
     }
 }
 
-/// Returns what follows the sequence at the beginning of a text; nothing follows one that is unfinished.
+/// Returns the text after the sequence at its beginning; empty if the sequence is unfinished.
 #[must_use]
 pub fn after_sequence(text: &[u8]) -> &[u8] {
     match sequence(text) {
@@ -62,7 +62,7 @@ pub fn after_sequence(text: &[u8]) -> &[u8] {
     }
 }
 
-/// Returns what a terminal shows of a line in the end: the part after the last carriage return that something follows.
+/// Returns the final state of a line on a terminal: the part after the last carriage return that is not at its end.
 #[must_use]
 pub fn last_state(line: &[u8]) -> &[u8] {
     let line = without_returns(line);

@@ -87,7 +87,7 @@ impl PassThrough {
         sys::setxattr(self.nodes.get(number)?.path(), name, value, flags)
     }
 
-    /// The value, or its length where the kernel has no room for it.
+    /// Returns the value, or its length if the kernel asks for that.
     pub fn extended(&self, number: INodeNo, name: &OsStr, room: u32) -> Answer<Extended> {
         let path = self.nodes.get(number)?.path();
         self.sized(room, |buffer| match buffer {
@@ -110,7 +110,7 @@ impl PassThrough {
         sys::removexattr(self.nodes.get(number)?.path(), name)
     }
 
-    /// Size and room of the file system.
+    /// Size and free space of the file system.
     pub fn file_system_stats(&self) -> Answer<StatVfs> {
         let mut room = sys::statvfs(self.nodes.get(INodeNo::ROOT)?.path())?;
         if let Some((bytes, inodes)) = self.faults.claimed_space() {

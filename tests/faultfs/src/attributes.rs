@@ -32,7 +32,7 @@ pub fn of(stat: &Stat, number: INodeNo, coarse: bool) -> FileAttr {
     }
 }
 
-/// The kind of an entry; what is unknown is looked at by the kernel when it matters.
+/// The kind of an entry; if it is unknown, the kernel asks for it when needed.
 pub fn kind(kind: rustix::fs::FileType) -> FileType {
     use rustix::fs::FileType as Kind;
     match kind {
@@ -46,7 +46,7 @@ pub fn kind(kind: rustix::fs::FileType) -> FileType {
     }
 }
 
-/// A time to set; none leaves it as it is.
+/// A time to set; `None` keeps the present one.
 pub fn wanted(time: Option<TimeOrNow>) -> Timespec {
     let special = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
     match time {

@@ -1,4 +1,4 @@
-//! The command line, and the lines on stdin.
+//! Command line of `faultfs`, and the lines on stdin.
 
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Mounts, obeys the lines on stdin, unmounts.
+/// Mounts, executes the lines on stdin, and unmounts.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     let disk = FaultFs::mount(&cli.backing, &cli.at)?;

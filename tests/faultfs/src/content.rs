@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::Answer;
 use crate::passthrough::PassThrough;
 
-/// The flags of an open that make sense for us: the kernel has the offset, follows links and creates by itself.
+/// Flags of an open that are passed on: the kernel keeps the offset, follows links and creates files.
 pub fn usable(flags: i32) -> OFlags {
     let ours = OFlags::APPEND | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::EXCL;
     (OFlags::from_bits_retain(flags.cast_unsigned()) - ours) | OFlags::CLOEXEC
@@ -65,7 +65,7 @@ impl PassThrough {
 
     pub fn seek(&self, file: FileHandle, offset: i64, whence: i32) -> Answer<i64> {
         let start = u64::try_from(offset).map_err(|_| Errno::INVAL)?;
-        // The kernel asks for these two alone; it knows the rest (lseek(2)).
+        // The kernel passes on only these two and answers the others itself (lseek(2)).
         let seek = match whence {
             3 => SeekFrom::Data(start),
             4 => SeekFrom::Hole(start),

@@ -188,7 +188,7 @@ impl PassThrough {
         Ok(self.attributes(number, &*self.nodes.get(number)?, &stat))
     }
 
-    /// The name under which an entry is there, where case does not matter; else the name as it was given.
+    /// Returns the name under which an entry exists, if case does not matter; otherwise the given name.
     fn spelled(&self, parent: &Node, name: &OsStr) -> Answer<OsString> {
         let there = || sys::statat(parent.descriptor(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         if !self.faults.has(&Fault::CaseInsensitive) || there() {
@@ -207,7 +207,7 @@ impl PassThrough {
     }
 }
 
-/// A name without its case; bytes that are no text fold as ASCII does.
+/// A name in lower case; bytes that are not UTF-8 are folded as ASCII.
 fn folded(name: &[u8]) -> Vec<u8> {
     std::str::from_utf8(name)
         .map_or_else(|_| name.to_ascii_lowercase(), |name| name.to_lowercase().into_bytes())

@@ -8,15 +8,15 @@ use anyhow::{Context, Result, bail};
 
 use crate::pattern::Pattern;
 
-/// One thing that goes wrong from the moment it is injected.
+/// One failure, active from the moment it is injected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "what a variant says is about its fields")]
 pub enum Fault {
-    /// Reading this byte of these files fails with EIO, and the bytes that the kernel reads along with it: its page.
+    /// Reading this byte of these files fails with EIO, and so does the rest of its page, which the kernel reads with it.
     ReadError { byte: u64, files: Pattern },
     /// Writing this byte of these files fails with EIO.
     WriteError { byte: u64, files: Pattern },
-    /// fsync of these files and directories fails with EIO, and so does syncfs where they are the root.
+    /// fsync of these files and directories fails with EIO, and so does syncfs if they are the root.
     SyncError { files: Pattern },
     /// ENOSPC after this number of further bytes; then new entries fail too.
     NoSpace { after: u64 },
@@ -38,7 +38,7 @@ pub enum Fault {
     NoHardLinks,
     /// Extended attributes and access control lists fail with ENOTSUP.
     NoAttributes,
-    /// From this byte on, what is written to these files is lost, though the write succeeds.
+    /// Data written to these files from this byte on is lost, though the write succeeds.
     Truncate { byte: u64, files: Pattern },
     /// This byte of these files is written wrong, though the write succeeds.
     Corrupt { byte: u64, files: Pattern },
@@ -111,7 +111,7 @@ impl FromStr for Fault {
             }
             "slow" => Self::Slow(Duration::from_millis(number(rest)?)),
             "sync-error" => Self::SyncError { files: Pattern::new(rest) },
-            _ if !rest.is_empty() => bail!("{line:?} is no fault"),
+            _ if !rest.is_empty() => bail!("{line:?} is not a fault"),
             "read-only" => Self::ReadOnly,
             "no-owners" => Self::NoOwners,
             "no-modes" => Self::NoModes,
@@ -121,7 +121,7 @@ impl FromStr for Fault {
             "coarse-times" => Self::CoarseTimes,
             "case-insensitive" => Self::CaseInsensitive,
             "no-exchange" => Self::NoExchange,
-            _ => bail!("{line:?} is no fault"),
+            _ => bail!("{line:?} is not a fault"),
         };
         Ok(fault)
     }
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn a_line_that_is_no_fault_is_named() {
         let error = |line: &str| line.parse::<Fault>().unwrap_err().to_string();
-        assert_eq!(error("explode"), "\"explode\" is no fault");
-        assert_eq!(error("read-only now"), "\"read-only now\" is no fault");
+        assert_eq!(error("explode"), "\"explode\" is not a fault");
+        assert_eq!(error("read-only now"), "\"read-only now\" is not a fault");
         assert_eq!(error("no-space much"), "no-space needs a number, not \"much\"");
         assert_eq!(error("read-error 5"), "read-error needs two words after it");
     }

@@ -1,4 +1,4 @@
-//! The faults that hold now, and what follows from them for each request.
+//! Active faults, and their effect on each request.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::fault::Fault;
 #[derive(Debug, Default)]
 pub struct Faults(Mutex<Vec<ActiveFault>>);
 
-/// A fault and what has been used of what it leaves: bytes or entries.
+/// A fault, with the number of bytes or entries used of those it allows.
 #[derive(Debug)]
 struct ActiveFault {
     fault: Fault,
@@ -176,7 +176,7 @@ fn left(held: &ActiveFault) -> Option<(u64, Errno)> {
     }
 }
 
-/// Takes as many of these bytes as there is room for; none at all is an error.
+/// Takes as many of these bytes as fit; fails if none does.
 fn take(held: &mut [ActiveFault], size: u64) -> Answer<usize> {
     let length = usize::try_from(size).unwrap_or(usize::MAX);
     let taken = match held.iter().filter_map(left).min_by_key(|(left, _)| *left) {

@@ -18,11 +18,11 @@ use crate::attribute_ops::{Change, Extended};
 use crate::entries::NewEntry;
 use crate::passthrough::PassThrough;
 
-/// Nothing is remembered by the kernel, so that a fault holds at once and what was lost is seen.
+/// The kernel caches nothing, so that a fault takes effect at once and lost data is visible.
 const REMEMBERED: Duration = Duration::ZERO;
 
 impl PassThrough {
-    /// Takes the time that a slow disk takes, then does what was asked for.
+    /// Waits as long as a slow disk would, then runs the operation.
     fn slowly<T>(&self, operation: impl FnOnce() -> Answer<T>) -> Result<T, Errno> {
         let pause = self.faults.pause();
         if !pause.is_zero() {

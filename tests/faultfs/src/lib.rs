@@ -4,11 +4,11 @@
 //! let disk = FaultFs::mount(&backing, &at)?;
 //! disk.inject(Fault::NoSpace { after: 1_000_000 });   // from now on
 //! … run the tool on `at` …
-//! disk.clear();                                       // whole again
+//! disk.clear();                                       // no faults
 //! ```
 //!
-//! Faults may be switched at any moment, also while a tool works on it; several hold at once. Dropping it unmounts, also
-//! where a test panics or something still uses a file in it. Mounting needs root and `/dev/fuse`, nothing of libfuse.
+//! Faults can be changed at any time, also while a tool uses the mount; several can be active. Dropping the value unmounts,
+//! even if a test panics or a file in it is open. Mounting needs root and `/dev/fuse`, but not libfuse.
 //!
 //! The program `faultfs BACKING AT` does the same from a terminal: it prints `ready`, then reads one fault per line from stdin
 //! (`no-space 1000000`, `read-error 5 *.so`, `clear`), and unmounts when stdin ends.

@@ -1,4 +1,4 @@
-//! `faultfs BACKING AT`.
+//! `faultfs`: see the library.
 
 use std::process::ExitCode;
 

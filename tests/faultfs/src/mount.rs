@@ -1,4 +1,4 @@
-//! Mounting, and unmounting whatever happens.
+//! Mounts the file system, and unmounts it on every exit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::faults::Faults;
 use crate::passthrough::PassThrough;
 
-/// Requests at once.
+/// Number of concurrent requests.
 const THREADS: usize = 4;
 
 /// A mounted file system without faults, until some are injected; unmounted when it is dropped.
@@ -55,12 +55,12 @@ impl FaultFs {
         &self.at
     }
 
-    /// Lets something go wrong from now on, besides what goes wrong already.
+    /// Adds a fault to the active ones.
     pub fn inject(&self, fault: Fault) {
         self.faults.inject(fault);
     }
 
-    /// Lets nothing go wrong any more.
+    /// Removes all faults.
     pub fn clear(&self) {
         self.faults.clear();
     }

@@ -24,7 +24,7 @@ impl Node {
         &self.0
     }
 
-    /// For calls that only take a path; it leads to the entry itself, even if that is a link.
+    /// Path for calls that take only a path; it names the entry itself, even if that is a link.
     pub fn path(&self) -> String {
         format!("/proc/self/fd/{}", self.0.as_raw_fd())
     }
@@ -34,7 +34,7 @@ impl Node {
     }
 }
 
-/// All nodes, by their number: the inode's of the backing file system, but 1 for the root.
+/// All nodes by number: the inode number of the backing file system, or 1 for the root.
 #[derive(Debug)]
 pub struct Nodes {
     root: PathBuf,
@@ -50,7 +50,7 @@ struct Known {
 }
 
 impl Nodes {
-    /// Begins with the root alone.
+    /// Contains only the root.
     pub fn new(root: &Path) -> Answer<Self> {
         let opened =
             sys::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

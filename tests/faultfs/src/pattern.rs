@@ -1,4 +1,4 @@
-//! Pattern for the files that a fault concerns.
+//! Pattern for the files that a fault affects.
 
 use std::fmt;
 

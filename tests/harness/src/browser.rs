@@ -69,9 +69,9 @@ impl Browser {
         call("GET", &format!("{}/url", self.session), &Value::Null).as_str().expect("an address").to_owned()
     }
 
-    /// The text that a person sees in an element; a page that is still loading is waited for.
+    /// Visible text of an element; waits while the page is loading.
     ///
-    /// One script, so that a page that reloads itself between finding and reading does not matter.
+    /// One script, so that a reload between finding and reading does not matter.
     #[track_caller]
     pub fn text(&self, css: &str) -> String {
         let read = json!({"script": "return document.querySelector(arguments[0])?.innerText", "args": [css]});
@@ -80,13 +80,13 @@ impl Browser {
         text.unwrap_or_else(|error| panic!("{error} at {}", self.url()))
     }
 
-    /// Waits until an element shows exactly this; a click's new page may take its time.
+    /// Waits until an element shows exactly this text.
     #[track_caller]
     pub fn wait_for_text(&self, css: &str, text: &str) {
         self.shows_what(css, &format!("{text:?}"), |found| found == text);
     }
 
-    /// Waits until an element shows this among other things.
+    /// Waits until an element's text contains this.
     #[track_caller]
     pub fn wait_for_partial_text(&self, css: &str, text: &str) {
         self.shows_what(css, &format!("something with {text:?}"), |found| found.contains(text));
@@ -110,7 +110,7 @@ impl Browser {
         self.post(&format!("element/{element}/click"), &json!({}));
     }
 
-    /// Runs a script in the page and returns its value; a promise is waited for.
+    /// Runs a script in the page and returns its value; waits for a promise.
     #[track_caller]
     pub fn run(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({"script": script, "args": []}))
@@ -139,22 +139,22 @@ impl Browser {
             .collect()
     }
 
-    /// Opens a tab without an opener, as a person does, and goes there.
+    /// Opens a tab without an opener, as a user does, and switches to it.
     pub fn new_tab(&self) {
         let made = self.post("window/new", &json!({"type": "tab"}));
         self.switch(made["handle"].as_str().expect("a handle"));
     }
 
-    /// Goes on in another window.
+    /// Switches to another window.
     pub fn switch(&self, handle: &str) {
         self.post("window", &json!({ "handle": handle }));
     }
 
-    /// Keeps a picture of the page for people to look at.
+    /// Saves a screenshot of the page.
     pub fn screenshot(&self, path: &Path) {
         let answer = call("GET", &format!("{}/screenshot", self.session), &Value::Null);
         let png = STANDARD.decode(answer.as_str().expect("a picture")).expect("base64");
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
         std::fs::write(path, png).expect("a file");
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::{HttpClient, Output};
 
 const IMAGE: &str = "LEONARDO_TEST_IMAGE";
-/// Generous: the machine may be busy with other tests.
+/// Long, because the machine may be busy with other tests.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Options of `docker run`.
@@ -99,7 +99,7 @@ impl RunOptions {
 
     fn add_to(self, command: &mut Command) {
         for (name, value) in &self.env {
-            // In docker's own environment, because a value may hold what no command line or file can.
+            // In docker's environment, because a value may contain bytes that a command line or file cannot.
             command.env(name, value).args(["--env", name]);
         }
         command.args(&self.options).arg(self.image.unwrap_or_else(image)).args(&self.command);
@@ -160,7 +160,7 @@ impl Container {
         self.exec(&["bash", "-c", script])
     }
 
-    /// Starts a command that goes on by itself.
+    /// Starts a command in the background.
     #[track_caller]
     pub fn background(&self, words: &[&str]) {
         let mut command = docker(&["exec", "--detach", &self.name]);
@@ -219,7 +219,7 @@ impl Container {
         self.wait_until("ready", || web.get("/leonardo/ready").ok_text().is_some());
     }
 
-    /// Waits for a condition; the container's log is in the message if it does not come.
+    /// Waits for a condition; panics with the container's log at the timeout.
     #[track_caller]
     pub fn wait_until(&self, what: &str, mut ask: impl FnMut() -> bool) {
         if let Err(error) = kit::wait::until(DEADLINE, what, || ask().then_some(())) {
@@ -274,7 +274,7 @@ impl Container {
         Output::from(docker(&["restart", &self.name]).output().expect("docker")).text();
     }
 
-    /// `docker stop` with its usual patience: how long it took, and the exit code of the container.
+    /// `docker stop` with its default timeout; returns its duration and the container's exit code.
     #[track_caller]
     pub fn stop(&self) -> (Duration, i32) {
         let started = Instant::now();
@@ -287,7 +287,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // A container that is left behind costs the next test memory, but it must not hide this one's result.
+        // A container that cannot be removed uses memory, but must not hide this test's result.
         let _ = docker(&["rm", "--force", "--volumes", &self.name]).output();
     }
 }

@@ -20,7 +20,7 @@ impl Volume {
         Self::of_root("--perms=a+rwX")
     }
 
-    /// The same, and root alone may write.
+    /// The same, writable only by root.
     #[track_caller]
     pub fn root_only() -> Self {
         Self::of_root("--perms=a=rX:u+w")

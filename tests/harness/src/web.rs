@@ -1,4 +1,4 @@
-//! A client that follows nothing and hides nothing.
+//! An HTTP client that follows no redirects and hides no errors.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -90,9 +90,9 @@ impl HttpClient {
             .post_form("/leonardo/login", &[("username", user), ("password", password)])
     }
 
-    /// One request over a connection of its own; no answer is status 0, with the reason as the body.
+    /// Sends one request over a new connection; without an answer, the status is 0 and the body the reason.
     ///
-    /// A GET that is broken off is sent once more, as browsers do: the proxy may do that in the moment of a reload.
+    /// A GET whose connection breaks is sent once more, as browsers do: the proxy may close it during a reload.
     pub fn send(&self, method: &str, path: &str, body: &str) -> Response {
         let first = self.raw(method, path, body);
         let answer = match first {
@@ -117,7 +117,7 @@ impl HttpClient {
         let mut bytes = Vec::new();
         let ended = stream.read_to_end(&mut bytes);
         let answer = parse(&String::from_utf8_lossy(&bytes));
-        // A whole answer counts, even if the connection then breaks off.
+        // A complete answer counts, even if the connection breaks afterwards.
         answer.filter(|answer| ended.is_ok() || answer.is_whole()).ok_or_else(|| match ended {
             Err(error) => error,
             Ok(0) => ErrorKind::ConnectionReset.into(),
@@ -126,7 +126,7 @@ impl HttpClient {
     }
 }
 
-/// Enough of HTTP/1.1 for answers on a connection that is closed afterwards.
+/// Parses HTTP/1.1 responses on a connection that is closed afterwards.
 fn parse(text: &str) -> Option<Response> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();

@@ -3,7 +3,7 @@
 /// One property of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aspect {
-    /// One tree has the name, the other has not.
+    /// The name exists in only one of the trees.
     Presence,
     /// File, directory, link, FIFO, socket, device.
     Kind,
@@ -28,7 +28,7 @@ pub enum Aspect {
 }
 
 impl Aspect {
-    /// The word that stands in a line of a difference.
+    /// Word in a line of a difference.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Presence => "presence",

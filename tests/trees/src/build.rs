@@ -1,4 +1,4 @@
-//! Writes what was planned, on all processors.
+//! Writes a planned tree, on all processors.
 
 use std::fs::{self, FileTimes, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use crate::plan::{self, Directory, File, Link, Time};
 use crate::random::Random;
 use crate::shape::Shape;
 
-/// Makes the tree of a shape and a seed; `root` must not be there yet, its parent must.
+/// Creates the tree of a shape and a seed; `root` must not exist, its parent must.
 ///
 /// Owners are the caller's, modes and times (of files, links and directories) come from the seed.
 pub fn build(root: &Path, shape: &Shape, seed: u64) -> Result<()> {
@@ -79,7 +79,7 @@ fn system_time((seconds, nanoseconds): Time) -> SystemTime {
         + Duration::from_nanos(unsigned(nanoseconds))
 }
 
-/// Does something with each of a list; the first error is returned after all threads have ended.
+/// Calls a function for each item of a list; returns the first error after all threads have ended.
 fn in_parallel<T: Sync>(list: &[T], task: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);

@@ -1,4 +1,4 @@
-//! Every way in which two trees differ.
+//! Finds all differences between two trees.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Stat, major, minor};
 use crate::aspect::Aspect;
 use crate::entry::{self, Entry};
 
-/// Every way in which `other` differs from `one`, roots included, a line each; none means that they are equal.
+/// Returns all differences between `one` and `other`, roots included, one per line; empty if they are equal.
 ///
 /// A line is `PATH: ASPECT ONE, not OTHER`, with paths relative to the roots and odd bytes escaped. Access times, inode
 /// numbers and where the holes of a file are do not matter. A tree that cannot be read is a line too.

@@ -1,4 +1,4 @@
-//! A small tree of everything that a copier may stumble over.
+//! A small tree of all edge cases for a copier.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,12 +17,12 @@ use crate::random::Random;
 
 /// The longest name that Linux takes, in bytes.
 const LONGEST_NAME: usize = 255;
-/// Together with their slashes longer than `PATH_MAX`, so that no path as a whole can reach the last one.
+/// Together with their slashes longer than `PATH_MAX`, so that no single path can name the last one.
 const NESTED: (usize, usize) = (21, 200);
 /// Far more than is written into a file with holes.
 const SPARSE: u64 = 48 << 20;
 
-/// Makes the tree; `root` must not be there yet, its parent must. Owners, devices and capabilities need root.
+/// Creates the tree; `root` must not exist, its parent must. Owners, devices and capabilities need root.
 pub fn edge_cases(root: &Path, seed: u64) -> Result<()> {
     std::fs::create_dir(root).with_context(|| format!("cannot create {}", root.display()))?;
     let site = Site { directory: entry::open_root(root)?, seed };

@@ -1,4 +1,4 @@
-//! One entry of a tree as it lies there, read without following a link.
+//! One entry of a tree, read without following links.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -83,7 +83,7 @@ impl<'a> Entry<'a> {
     pub fn attributes(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = sys::openat(self.parent, &self.name, flags, Mode::empty()).context("cannot open")?;
-        // There is no call for a name in an open directory; this path leads to the entry itself, a link included.
+        // No system call takes a name in an open directory; this path names the entry itself, even if it is a link.
         let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
         let list = grown(|buffer| sys::listxattr(&path, buffer)).context("cannot list attributes")?;
         let mut attributes = Vec::new();

@@ -1,14 +1,13 @@
-//! Trees for tests and figures: made from a seed, changed from a seed, compared in full.
+//! Trees for tests and benchmarks: created and changed from a seed, compared in full.
 //!
 //! * [`build`] makes a tree of a [`Shape`], such as a Python environment of 63,000 files; the same shape and seed give
 //!   the same tree on every machine: names, content, modes, times.
-//! * [`edge_cases`] makes a small tree of everything that a copier may stumble over. It needs root.
+//! * [`edge_cases`] makes a small tree of all edge cases for a copier. It needs root.
 //! * [`mutate`] changes a tree as busy programs do, and returns a list of the changes.
-//! * [`difference`] is the judge: every way in which two trees differ, a line each. It is written to be plainly right,
-//!   shares no code with any copier, and never follows a link.
+//! * [`difference`] returns all differences between two trees, one per line. It is simple, shares no code with any copier,
+//!   and never follows a link.
 //!
-//! Nothing here is quick at the price of being real: content is pseudo-random, so that neither holes nor compression
-//! nor deduplication make a copy of it look quicker than it is.
+//! Content is pseudo-random, so that holes, compression and deduplication do not make a copy look faster than it is.
 
 mod aspect;
 mod build;

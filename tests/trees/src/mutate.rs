@@ -12,13 +12,13 @@ use anyhow::{Context, Result, bail};
 use crate::content;
 use crate::random::Random;
 
-/// Longer paths are left alone: with the root before them they could not be named.
+/// Longer paths are not changed: with the root's path they would exceed the kernel's limit.
 const MAX_PATH_LENGTH: usize = 3_000;
-/// Nothing to change was found so often in a row: the tree is empty or cannot be written.
+/// Maximum number of consecutive attempts without a change: the tree is empty or cannot be written.
 const MAX_MISSES: u32 = 1_000;
 
-/// Makes `changes` changes below `root` and returns a description of each: files appear, vanish, move, grow, shrink, are rewritten in
-/// place or replaced, change their mode or time, become directories or links, and the other way round.
+/// Makes `changes` changes below `root` and returns a description of each: files appear, vanish, move, grow, shrink, are
+/// rewritten in place or replaced, change their mode or time, become directories or links, and the other way round.
 ///
 /// The same tree and seed give the same changes. Links are never followed, and `root` itself stays.
 pub fn mutate(root: &Path, seed: u64, changes: usize) -> Result<Vec<String>> {

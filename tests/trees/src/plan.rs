@@ -17,7 +17,7 @@ const FOLDERS: &[&str] =
     &["lib", "site-packages", "share", "include", "bin", "tests", "data", "core", "_internal", "__pycache__"];
 const STEMS: &[&str] = &["module", "libtensor", "kernel", "header", "locale", "README", "test_array", "init"];
 const ENDINGS: &[&str] = &[".py", ".pyc", ".so", ".h", ".json", "", ".txt", ".so.12.1", " copy.py"];
-/// Most are what a package manager leaves; some are what users make of it.
+/// Most modes are those of a package manager; some are set by users.
 const FILE_MODES: &[u32] =
     &[0o644, 0o644, 0o644, 0o644, 0o644, 0o755, 0o755, 0o664, 0o664, 0o600, 0o444, 0o555];
 const DIRECTORY_MODES: &[u32] = &[0o755, 0o755, 0o755, 0o775, 0o700, 0o2775];
@@ -52,7 +52,7 @@ pub struct Link {
     pub time: Time,
 }
 
-/// Everything, by paths relative to the root.
+/// A planned tree; paths are relative to the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub root: Directory,
@@ -63,7 +63,7 @@ pub struct Plan {
     pub links: Vec<Link>,
 }
 
-/// Decides about everything.
+/// Plans the tree.
 pub fn plan(shape: &Shape, seed: u64) -> Plan {
     let mut random = Random::new(seed);
     let root = Directory { path: PathBuf::new(), mode: 0o755, time: time(&mut random) };

@@ -1,4 +1,4 @@
-//! From `docker run` to the login page, and what a running container costs.
+//! Time from `docker run` to the login page, and memory and size of a container.
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -36,20 +36,20 @@ pub fn run(args: &Args, engine: &Engine) -> Result<()> {
 
 fn measure(runs: usize, engine: &Engine, image: &str) -> Result<()> {
     let runs = runs.max(1);
-    let (mut floor, mut page, mut deaf) = (Vec::new(), Vec::new(), Vec::new());
-    // In turns, so that a slow minute of the machine hits all three alike.
+    let (mut baseline, mut page, mut dead_resolver) = (Vec::new(), Vec::new(), Vec::new());
+    // In turns, so that a slow minute of the machine affects all three.
     for _ in 0..runs {
-        floor.push(engine_alone(engine, image)?);
+        baseline.push(engine_alone(engine, image)?);
         page.push(boot(engine, image, &[])?);
-        deaf.push(boot(engine, image, &["--dns", DEAD_RESOLVER])?);
+        dead_resolver.push(boot(engine, image, &["--dns", DEAD_RESOLVER])?);
     }
-    let samples = |measured| Samples::of(measured).context("nothing was measured");
-    let (floor, page, deaf) = (samples(floor)?, samples(page)?, samples(deaf)?);
-    let ratio = page.median().as_secs_f64() / floor.median().as_secs_f64();
+    let samples = |measured| Samples::new(measured).context("nothing was measured");
+    let (baseline, page, dead_resolver) = (samples(baseline)?, samples(page)?, samples(dead_resolver)?);
+    let ratio = page.median().as_secs_f64() / baseline.median().as_secs_f64();
     let mut out = io::stdout().lock();
-    writeln!(out, "docker run IMAGE sleep (the engine alone)   {floor}")?;
+    writeln!(out, "docker run IMAGE sleep (the engine alone)   {baseline}")?;
     writeln!(out, "docker run IMAGE until the login page       {page}  {ratio:.2} x the engine alone")?;
-    writeln!(out, "  the same with a resolver that is dead     {deaf}")?;
+    writeln!(out, "  the same with a resolver that is dead     {dead_resolver}")?;
     let (count, bytes) = memory(engine)?;
     writeln!(out, "memory (PSS) of {count} processes                 {} MB", bytes / 1_000_000)?;
     let (own, base) = sizes(engine, image)?;

@@ -1,11 +1,11 @@
-//! The command line of `cargo xtask bench`; no behaviour.
+//! Command line of `cargo xtask bench`.
 use clap::{Parser, Subcommand};
 use kit::logging::Verbosity;
 use xtask::engine::Choice;
 
 use crate::{boot, gate, logtail, provision, storage, workspace};
 
-/// Measure on this machine, and compare with what the engine or a public tool does in the same run
+/// Run benchmarks on this machine and compare with public tools
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 pub struct Cli {

@@ -1,9 +1,10 @@
-//! `cargo xtask bench`: figures, as ratios to what this machine does anyway; never a test.
+//! `cargo xtask bench`: measurements, as ratios to a baseline on this machine; never a test.
 
 mod boot;
 mod cli;
 mod gate;
 mod logtail;
+mod process_usage;
 mod provision;
 mod samples;
 mod storage;

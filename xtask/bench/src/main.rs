@@ -1,4 +1,4 @@
-//! The program behind `cargo xtask bench`.
+//! `bench`: see the library.
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -1,5 +1,4 @@
-//! `provision` beside `tee`: how much of a script's output it takes, its memory, and what it costs when there is nothing
-//! to do.
+//! `provision` beside `tee`: throughput of a script's output, memory, and time of a run with nothing to do.
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -8,16 +7,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kit::process::Process;
 use xtask::checkout::Checkout;
 
 use crate::samples::Samples;
-use crate::tools;
+use crate::{process_usage, tools};
 
 /// One line of a usual length.
 const LINE: &str =
     "2026-11-24 00:00:00,000 INFO a line of a program that says what it is doing at the moment, and why\n";
-/// The script prints a file of this size again and again, so that printing costs next to nothing.
+/// Size of the file that the script prints repeatedly, so that printing costs almost nothing.
 const FILE: u64 = 100_000_000;
 /// Interval at which a program's memory is read.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -46,7 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
         again.push(time_of(place.provision(&place.script))?);
         idle.push(time_of(place.provision(Path::new("/no/such/script")))?);
     }
-    let of = |times| Samples::of(times).context("nothing was measured");
+    let of = |times| Samples::new(times).context("nothing was measured");
     let megabytes = f64::from(u32::try_from(args.megabytes).context("too much to count")?);
     let mut out = io::stdout().lock();
     for (name, samples) in [("provision", of(ours)?), ("tee", of(tee)?)] {
@@ -55,8 +53,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     writeln!(out, "memory of provision at most {peak:.1} MB")?;
     for (name, samples) in [("nothing asked for", of(idle)?), ("nothing new", of(again)?)] {
-        let [median, greatest] = [samples.median(), samples.greatest()].map(|time| time.as_secs_f64() * 1e3);
-        writeln!(out, "{name:<28}{median:.1} ms  (max {greatest:.1})")?;
+        let [median, max] = [samples.median(), samples.max()].map(|time| time.as_secs_f64() * 1e3);
+        writeln!(out, "{name:<28}{median:.1} ms  (max {max:.1})")?;
     }
     Ok(())
 }
@@ -147,9 +145,7 @@ fn time_of(mut command: Command) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// `VmHWM` of proc(5), in MB; zero once the process is gone.
+/// Peak memory in MB; zero once the process has exited.
 fn peak(child: &Child) -> f64 {
-    let kilobytes =
-        Process::new(child.id()).status().ok().and_then(|status| status.number::<u32>("VmHWM:", 10));
-    kilobytes.map_or(0.0, |number| f64::from(number) * 1.024e-3)
+    process_usage::peak_kilobytes(child.id()).map_or(0.0, |kilobytes| f64::from(kilobytes) * 1.024e-3)
 }

@@ -1,14 +1,14 @@
-//! The command line.
+//! Command line of `manual`.
 
 use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Write the manual pages and the command reference from the tools' own command lines.
+/// Write the manual pages and the command reference from the tools' command lines
 #[derive(Debug, Parser)]
 #[command(name = "manual", version, long_about = None)]
 pub struct Cli {
-    /// Keep the folders `commands` and `man` below this one
+    /// Directory in which `commands` and `man` are kept
     #[arg(long, value_name = "DIRECTORY")]
     pub output: PathBuf,
     /// Change nothing; fail and name each page that is stale, missing or superfluous

@@ -1,19 +1,19 @@
-//! Write the manual pages and the command reference from the tools' own command lines.
+//! Write the manual pages and the command reference from the tools' command lines
 //!
-//! `cargo xtask docs` runs this. It is a program of its own, because it links every tool of the image and `xtask` must
-//! stay quick to build; and it is not below `crates/`, because every program there is put into the image.
+//! `cargo xtask docs` runs this. It is a separate program, because it links every tool of the image and `xtask` must stay
+//! quick to build. It is not below `crates/`, because every program there is copied into the image.
 //!
 //! Each tool of [`tools::TOOLS`] gets `man/NAME.SECTION`, one more manual page per subcommand, and
-//! `commands/NAME.md`; `commands/README.md` is the index. The pages have neither date nor version in them, so they change
-//! only when a command line does. The table of variables in `README.md` comes from `kit::variables`. A page of a tool that is gone is removed; a file that this program has not written is
-//! left alone.
+//! `commands/NAME.md`; `commands/README.md` is the index. The pages contain no date or version, so they change only when a
+//! command line does. The table of variables in `README.md` comes from `kit::variables`. Pages of removed tools are deleted;
+//! files that this program has not written are not changed.
 
 mod cli;
 mod exit_status;
 mod man;
 mod markdown;
 mod notice;
-mod output_folder;
+mod output_directory;
 mod pages;
 mod tools;
 mod usage;
@@ -32,9 +32,9 @@ pub fn run() -> Outcome {
     let readme = cli.output.join(variables::PAGE);
     let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
     pages.insert(variables::PAGE.into(), variables::with_table(&text)?);
-    let differences = output_folder::differences(&cli.output, &pages)?;
+    let differences = output_directory::differences(&cli.output, &pages)?;
     if !cli.check {
-        output_folder::write_changes(&cli.output, &pages, &differences)?;
+        output_directory::write_changes(&cli.output, &pages, &differences)?;
         return Ok(Exit::Done);
     }
     if differences.is_empty() {
@@ -44,5 +44,5 @@ pub fn run() -> Outcome {
     let list: Vec<_> = differences.iter().map(ToString::to_string).collect();
     let list = list.join("\n  ");
     Err(anyhow!("the pages in {} are out of date:\n  {list}", cli.output.display()))
-        .hint(|| "run `cargo xtask docs`".to_owned())
+        .hint(|| "run: cargo xtask docs".to_owned())
 }

@@ -17,11 +17,11 @@ pub fn page(command: &Command, section: Section, statuses: &[Status]) -> Result<
     let synopsis = usage::lines(command).join("\n");
     let man = Man::new(command.clone().override_usage(synopsis))
         .section(section.number())
-        // Quoted here, because an empty argument would vanish and the next one be taken for the date.
+        // Quoted, because roff would skip an empty argument and read the next one as the date.
         .date("\"\"")
         .source("Leonardo base image")
         .manual(section.title());
-    // Section by section: the page as a whole would have the version in it.
+    // Section by section, because the whole page would contain the version.
     let mut page = format!(".\\\" {GENERATED}\n{}", Roff::new().render());
     page += &part(|out| man.render_title(out))?;
     page += &part(|out| man.render_name_section(out))?;
@@ -38,7 +38,7 @@ pub fn page(command: &Command, section: Section, statuses: &[Status]) -> Result<
     Ok(page)
 }
 
-/// One section without the preamble that each of them brings along.
+/// Returns one section without its preamble.
 fn part(render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<String> {
     let mut bytes = Vec::new();
     render(&mut bytes).context("cannot render a manual page")?;
@@ -46,7 +46,7 @@ fn part(render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<String>
     Ok(text.strip_prefix(&Roff::new().render()).map_or(text.clone(), str::to_owned))
 }
 
-/// Text whose line breaks mean something, such as a table.
+/// Text whose line breaks are kept, such as a table.
 fn as_it_is(heading: &str, text: &str) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", [heading]).control("nf", []);

@@ -14,7 +14,7 @@ pub fn page(command: &Command, statuses: &[Status]) -> Result<String, fmt::Error
     body(&mut page, command, |_| true)?;
     for subcommand in visible_subcommands(command) {
         write!(page, "\n## {}\n", subcommand.get_bin_name().unwrap_or_else(|| subcommand.get_name()))?;
-        // What every subcommand has is described once, above.
+        // Global options are described once, above.
         body(&mut page, subcommand, |argument| !argument.is_global_set() && argument.get_id() != "help")?;
     }
     page.push_str("\n## Exit status\n\n| Status | Meaning |\n|---|---|\n");

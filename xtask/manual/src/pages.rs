@@ -1,4 +1,4 @@
-//! All pages, as they should be.
+//! Renders all pages.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use crate::exit_status;
 use crate::tools::Tool;
 use crate::{man, markdown};
 
-/// The folder of the command reference.
+/// The directory of the command reference.
 pub const COMMANDS: &str = "commands";
 
-/// The folder of the manual pages.
+/// The directory of the manual pages.
 pub const MAN: &str = "man";
 
-/// The text of each page, by its path below the output folder.
+/// The text of each page, by its path below the output directory.
 pub type Pages = BTreeMap<PathBuf, String>;
 
 /// Renders the pages of `tools` and the index of the command reference, which lists them in this order.

@@ -16,9 +16,9 @@ pub struct Tool {
 /// A section of the manual (man-pages(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
-    /// Section 1: commands that people type.
+    /// Section 1: user commands.
     User,
-    /// Section 8: what runs the system.
+    /// Section 8: system administration.
     System,
 }
 

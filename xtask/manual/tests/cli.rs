@@ -46,13 +46,13 @@ fn a_check_changes_nothing_and_names_what_is_wrong() {
                     \x20 commands/README.md is missing\n\
                     \x20 man/boot.8 is stale\n\
                     \x20 commands/gone.md is superfluous\n\
-                    hint: run `cargo xtask docs`\n";
+                    hint: run: cargo xtask docs\n";
     assert_eq!(manual(dir.path(), &check), (Some(1), String::new(), expected.to_owned()));
     assert_eq!(fs::read_to_string(&page).unwrap(), "of yesterday");
 }
 
 #[test]
-fn the_output_folder_must_be_named() {
+fn the_output_directory_must_be_named() {
     let dir = tempfile::tempdir().unwrap();
     let (code, stdout, stderr) = manual(dir.path(), &[]);
     assert_eq!((code, stdout.as_str()), (Some(2), ""));

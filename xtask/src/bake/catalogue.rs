@@ -25,8 +25,8 @@ pub struct Variant {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalogue(Vec<Variant>);
 
-/// The little that is read of bake's answer. Its other fields (`attest`, `cache-to`, `output`) are texts in older
-/// versions and objects since buildx 0.19, which therefore does not matter.
+/// Fields of bake's output that are used. Others (`attest`, `cache-to`, `output`) are texts in older versions and objects
+/// since buildx 0.19.
 #[derive(Deserialize)]
 struct Printed {
     target: BTreeMap<String, Target>,
@@ -43,7 +43,8 @@ struct Target {
 impl Catalogue {
     /// Reads bake's answer; fails on a target that breaks the rules of the bake file, and names it.
     ///
-    /// Each target is named after its one tag, so no two variants share a tag. Targets without a tag are no variants: bake prints what others use as a context, too.
+    /// Each target is named after its one tag, so no two variants share a tag. Targets without a tag are not
+    /// variants: bake also prints the contexts of others.
     pub fn from_print_json(text: &str) -> Result<Self> {
         let printed: Printed =
             serde_json::from_str(text).context("bake did not print its targets as JSON")?;
@@ -88,7 +89,7 @@ fn variant(name: &str, target: &Target) -> Result<Variant> {
     Ok(Variant { target: name.to_owned(), tag: tag.to_owned(), image: image.clone(), base, parts })
 }
 
-/// By numbers where there are numbers, which the order of names is not.
+/// Compares versions as numbers, not as text.
 fn order(variant: &Variant) -> impl Ord + use<'_> {
     let Parts { family, version, cudnn, flavour, release } = &variant.parts;
     (family, version, release, cudnn, flavour)

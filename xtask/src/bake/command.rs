@@ -9,7 +9,7 @@ pub const FILE: &str = "docker-bake.hcl";
 
 /// Completes `docker` to the command that bakes `targets`, with `sets` as its `--set` overrides.
 ///
-/// The file is always named: left to itself bake would merge the compose files in.
+/// The file is always named: without that, bake would also read the compose files.
 #[must_use]
 pub fn command(mut docker: Command, targets: &[&Variant], sets: &[String]) -> Command {
     docker.args(["buildx", "bake", "--file", FILE]);

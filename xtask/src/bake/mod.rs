@@ -1,10 +1,10 @@
-//! `cargo xtask bake`: the variants of `docker-bake.hcl`, asked for in the words that people use.
+//! `cargo xtask bake`: builds variants of `docker-bake.hcl` by short names.
 //!
-//! What exists is never written down here: bake itself prints it, [`Catalogue`] reads that, and a request such as
-//! `cuda-12.1-runtime-22.04` is resolved against it. The rest is handed to `docker buildx bake` unchanged.
+//! The list of variants is not repeated here: [`Catalogue`] reads it from bake's output, and a request such as
+//! `cuda-12.1-runtime-22.04` is resolved against it. The rest is passed to `docker buildx bake` unchanged.
 
-mod args;
 mod catalogue;
+mod cli;
 mod command;
 mod diagnosis;
 mod pattern;
@@ -14,8 +14,8 @@ mod resolve;
 mod shell_line;
 mod tag_parts;
 
-pub use args::Args;
 pub use catalogue::{Catalogue, Variant};
+pub use cli::Args;
 pub use command::{FILE, command};
 pub use request_error::{RequestError, into_anyhow};
 pub use resolve::{resolve, select};
@@ -27,7 +27,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use kit::{Exit, Outcome};
 
-/// Engine to bake with; a closure that makes `docker` commands is enough.
+/// Engine to bake with; a closure that returns `docker` commands implements it.
 pub trait Engine {
     /// A `docker` command that is ready to take its arguments.
     fn docker(&self) -> Command;
@@ -38,7 +38,7 @@ pub trait Engine {
         Ok(())
     }
 
-    /// Makes what [`Engine::add_machine_options`] names, such as a bootstrapped base; called right before a real build.
+    /// Prepares everything that [`Engine::add_machine_options`] names, such as a bootstrapped base; called before a real build.
     fn prepare(&self, _variants: &[&Variant]) -> Result<()> {
         Ok(())
     }
@@ -96,7 +96,7 @@ fn requests(args: &Args, docker: &impl Fn() -> Command) -> Result<Vec<String>> {
     Ok(requests)
 }
 
-/// Asks bake what a group of its file holds; `docker` has to run in the project's root directory.
+/// Returns the targets of a group of the bake file; `docker` must run in the project's root directory.
 pub fn read(docker: Command, group: &str) -> Result<Catalogue> {
     let mut bake = command(docker, &[], &[]);
     let printed = kit::cmd::stdout(bake.args(["--print", group]))?;
@@ -111,7 +111,7 @@ fn list(out: &mut impl Write, variants: &[&Variant]) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Runs a command on the caller's terminal, so that the progress of a build is seen, and passes its exit code on.
+/// Runs a command on the caller's terminal, which shows the progress of a build, and returns its exit code.
 fn attached(command: &mut Command) -> Outcome {
     let status = command.status().with_context(|| format!("cannot run {}", kit::cmd::describe(command)))?;
     Ok(status.into())

@@ -5,7 +5,7 @@ use super::tag_parts::{Version, is_cudnn};
 
 /// One part of a tag behind the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aspect {
+pub enum TagPart {
     /// The toolkit's version, given in full or shortened.
     Version,
     /// With cuDNN, and with which.
@@ -16,7 +16,7 @@ pub enum Aspect {
     Release,
 }
 
-impl Aspect {
+impl TagPart {
     /// Every part.
     pub const ALL: [Self; 4] = [Self::Version, Self::Cudnn, Self::Flavour, Self::Release];
 }
@@ -69,25 +69,25 @@ impl Request {
     }
 
     /// True if this part of a variant is as requested.
-    pub fn accepts(&self, aspect: Aspect, variant: &Variant) -> bool {
+    pub fn accepts(&self, part: TagPart, variant: &Variant) -> bool {
         let parts = &variant.parts;
-        match aspect {
-            Aspect::Version => self
+        match part {
+            TagPart::Version => self
                 .version
                 .as_ref()
                 .is_none_or(|wanted| parts.version.as_ref().is_some_and(|version| wanted.covers(version))),
-            Aspect::Cudnn => match (self.cudnn.as_deref(), parts.cudnn.as_deref()) {
+            TagPart::Cudnn => match (self.cudnn.as_deref(), parts.cudnn.as_deref()) {
                 (None, cudnn) => cudnn.is_none(),
                 (Some("cudnn"), cudnn) => cudnn.is_some(),
                 (wanted, cudnn) => wanted == cudnn,
             },
-            Aspect::Flavour => self.flavour.is_none() || self.flavour == parts.flavour,
-            Aspect::Release => self.release.as_ref().is_none_or(|wanted| *wanted == parts.release),
+            TagPart::Flavour => self.flavour.is_none() || self.flavour == parts.flavour,
+            TagPart::Release => self.release.as_ref().is_none_or(|wanted| *wanted == parts.release),
         }
     }
 
     /// True if every part of a variant but `aside` is as requested.
-    pub fn accepts_all_but(&self, aside: Option<Aspect>, variant: &Variant) -> bool {
-        Aspect::ALL.into_iter().all(|aspect| Some(aspect) == aside || self.accepts(aspect, variant))
+    pub fn accepts_all_but(&self, aside: Option<TagPart>, variant: &Variant) -> bool {
+        TagPart::ALL.into_iter().all(|part| Some(part) == aside || self.accepts(part, variant))
     }
 }

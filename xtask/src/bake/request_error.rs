@@ -4,29 +4,29 @@ use std::fmt;
 
 use kit::{HintExt, UsageError};
 
-/// Candidates that a message names at most.
+/// Maximum number of candidates in a message.
 const MAX_LISTED: usize = 12;
 
 /// A request that names no variant, or more than one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestError {
-    /// It cannot be read as a request.
+    /// It cannot be parsed.
     Usage {
         /// The request.
         request: String,
         /// The cause.
         reason: String,
     },
-    /// Nothing listed fits.
+    /// No listed variant matches.
     Unknown {
         /// The request.
         request: String,
         /// The part that does not exist.
         reason: String,
-        /// Tags that fit but for that part; may be none.
+        /// Tags that differ only in that part; may be empty.
         candidates: Vec<String>,
     },
-    /// Several listed variants fit.
+    /// Several listed variants match.
     Ambiguous {
         /// The request.
         request: String,
@@ -40,7 +40,7 @@ impl fmt::Display for RequestError {
         match self {
             Self::Usage { request, reason } => write!(formatter, "{request:?} is not a variant: {reason}"),
             Self::Unknown { request, reason, .. } => write!(formatter, "no variant {request:?}: {reason}"),
-            Self::Ambiguous { request, .. } => write!(formatter, "{request:?} may be more than one variant"),
+            Self::Ambiguous { request, .. } => write!(formatter, "{request:?} is ambiguous"),
         }
     }
 }
@@ -48,20 +48,20 @@ impl fmt::Display for RequestError {
 impl std::error::Error for RequestError {}
 
 impl RequestError {
-    /// The next step: what could have been meant.
+    /// Returns the hint: candidates, or the command that lists all variants.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
             Self::Unknown { candidates, .. } if !candidates.is_empty() => {
                 format!("there is {}", some(candidates))
             }
-            Self::Ambiguous { candidates, .. } => format!("say which: {}", some(candidates)),
-            _ => "cargo xtask bake --list names all variants".to_owned(),
+            Self::Ambiguous { candidates, .. } => format!("choose one of: {}", some(candidates)),
+            _ => "run: cargo xtask bake --list".to_owned(),
         }
     }
 }
 
-/// The answer, or the error that a user sees: exit code 2 where a request cannot be read, 1 where the answer is no.
+/// Converts the error for a user: exit code 2 if a request cannot be parsed, 1 if nothing matches.
 pub fn into_anyhow<T>(answer: Result<T, RequestError>) -> anyhow::Result<T> {
     match answer {
         Ok(answer) => Ok(answer),
@@ -101,7 +101,7 @@ mod tests {
         let candidates: Vec<String> = (1..=14).map(|number| format!("v{number}")).collect();
         assert_eq!(
             RequestError::Ambiguous { request: "v".to_owned(), candidates }.hint(),
-            "say which: v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12 and 2 more (cargo xtask bake --list)"
+            "choose one of: v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12 and 2 more (cargo xtask bake --list)"
         );
     }
 }

@@ -8,9 +8,9 @@ use super::request_error::RequestError;
 
 /// Finds the one variant that a request means.
 ///
-/// A shortened version means its newest listed patch, a plain `cudnn` whichever cuDNN there is. Case does not matter,
-/// underscores count as dots, and of an image reference only the tag counts. Other parts may be left out where that
-/// leaves one candidate. A refusal names the candidates.
+/// A shortened version means its newest listed patch, a plain `cudnn` the cuDNN version available for it. Case does not
+/// matter, underscores count as dots, and of an image reference only the tag counts. Other parts may be left out if one
+/// candidate remains. The error lists the candidates.
 pub fn resolve<'c>(catalogue: &'c Catalogue, request: &str) -> Result<&'c Variant, RequestError> {
     let found = find(catalogue, request)?;
     match found[..] {

@@ -9,7 +9,7 @@ pub fn line(command: &Command) -> String {
     if let Some(directory) = command.get_current_dir() {
         words.extend(["cd".to_owned(), quoted(&directory.to_string_lossy()).into_owned(), "&&".to_owned()]);
     }
-    // `env` takes its options before the assignments, so what is removed comes first.
+    // `env` takes its options before the assignments, so removed variables come first.
     let (set, removed): (Vec<_>, Vec<_>) = command.get_envs().partition(|(_, value)| value.is_some());
     if !set.is_empty() || !removed.is_empty() {
         words.push("env".to_owned());

@@ -12,7 +12,7 @@ use crate::step;
 /// Debian's signing keys, where its packages put them on Debian and Ubuntu alike.
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Tries, and tries again with fresh package lists: a machine image often comes without or with old ones.
+/// Runs a task, and if it fails, again with fresh package lists: a machine image often has none or old ones.
 pub fn updating(attempt: impl Fn() -> Result<()>) -> Result<()> {
     attempt().or_else(|_| {
         refresh()?;
@@ -40,10 +40,12 @@ pub struct Isolated {
 impl Isolated {
     /// Prepares it below `home`, for a release of Debian.
     pub fn new(home: &Path, suite: &str) -> Result<Self> {
-        for folder in ["etc/apt.conf.d", "etc/preferences.d", "state/lists/partial", "cache/archives/partial"]
+        for directory in
+            ["etc/apt.conf.d", "etc/preferences.d", "state/lists/partial", "cache/archives/partial"]
         {
-            let folder = home.join(folder);
-            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            let directory = home.join(directory);
+            fs::create_dir_all(&directory)
+                .with_context(|| format!("cannot create {}", directory.display()))?;
         }
         let machine = kit::cmd::stdout(Command::new("apt-config").arg("dump"))?;
         let sources = source_line(&mirror()?, suite);
@@ -66,7 +68,7 @@ fn source_line(mirror: &str, suite: &str) -> String {
     format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n")
 }
 
-/// The isolated apt's configuration, with the machine's way through proxies and its certificates.
+/// Configuration of the isolated apt, with the machine's proxies and certificates.
 fn apt_config(home: &Path, machine: &str) -> String {
     let at = |path: &str| home.join(path).display().to_string();
     let mut lines = vec![
@@ -108,7 +110,7 @@ fn mirror() -> Result<String> {
     pick_mirror(&ask()?).context("apt has no source of Debian packages")
 }
 
-/// The first archive that is not the one for security updates; that one has only those.
+/// Returns the first archive that is not for security updates only.
 fn pick_mirror(index_targets: &str) -> Option<String> {
     let mut rows = index_targets.lines().filter_map(|line| line.split_once('\t'));
     rows.find(|(_, label)| *label == "Debian").map(|(uri, _)| uri.to_owned())

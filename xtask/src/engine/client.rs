@@ -1,4 +1,4 @@
-//! A docker command line client and the environment that makes it talk to the right engine.
+//! A docker client, and the environment that points it at the right engine.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub struct Client {
     forgotten: &'static [&'static str],
 }
 
-/// Settings of the user's shell that would lead a private client to another engine or builder.
+/// Variables of the user's shell that would point a private client at another engine or builder.
 const MISLEADING: &[&str] = &[
     "DOCKER_CONTEXT",
     "DOCKER_TLS",
@@ -30,7 +30,7 @@ impl Client {
         Self { program, environment: Vec::new(), forgotten: &[] }
     }
 
-    /// The client from unpacked packages; it looks for nothing outside `settings` and `host`.
+    /// The client from unpacked packages; it uses only `settings` and `host`.
     #[must_use]
     pub fn private(program: PathBuf, settings: &Path, host: &str) -> Self {
         Self {
@@ -57,8 +57,8 @@ impl Client {
         let forgotten = self.forgotten.iter().map(|name| format!("unset {name}\n"));
         let others = self.environment.iter().filter(|(name, _)| *name != "DOCKER_HOST");
         let settings = others.map(|(name, value)| export(name, value));
-        let folder = self.program.parent().map(|folder| quoted(folder.as_os_str()));
-        let path = folder.map(|folder| format!("export PATH={folder}:\"$PATH\"\n"));
+        let directory = self.program.parent().map(|directory| quoted(directory.as_os_str()));
+        let path = directory.map(|directory| format!("export PATH={directory}:\"$PATH\"\n"));
         forgotten.chain([export("DOCKER_HOST", OsStr::new(host))]).chain(settings).chain(path).collect()
     }
 }
@@ -67,7 +67,7 @@ fn export(name: &str, value: &OsStr) -> String {
     format!("export {name}={}\n", quoted(value))
 }
 
-/// One shell word, whatever is in it.
+/// Quotes any text as one shell word.
 fn quoted(value: &OsStr) -> String {
     format!("'{}'", value.to_string_lossy().replace('\'', r"'\''"))
 }

@@ -1,4 +1,4 @@
-//! One Docker daemon, started and stopped.
+//! Starts and stops a private Docker daemon.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -30,7 +30,7 @@ const LOG_LINES: usize = 15;
 const NEEDED: &[(&str, &str)] =
     &[("runc", "runc"), ("iptables", "iptables"), ("ip", "iproute2"), ("setsid", "util-linux")];
 
-/// Starts the daemon of `paths` and waits until it answers; leftovers of one that was killed do not matter.
+/// Starts the daemon of `paths` and waits until it answers; removes leftovers of a killed one.
 pub fn start(paths: &EnginePaths) -> Result<()> {
     packages::install(NEEDED)?;
     clear_runtime(paths)?;
@@ -68,7 +68,7 @@ pub fn wait_until_it_answers(paths: &EnginePaths) -> Result<()> {
         .hint(|| format!("see {}; `cargo xtask engine down` ends it", paths.log().display()))
 }
 
-/// Ends the daemon and its containers, and removes what it had at run time; returns whether anything ran.
+/// Stops the daemon and its containers, and removes its runtime files; returns true if anything ran.
 pub fn stop(paths: &EnginePaths) -> Result<bool> {
     let pid = running(paths);
     if let Some(pid) = pid {
@@ -81,7 +81,7 @@ pub fn stop(paths: &EnginePaths) -> Result<bool> {
     Ok(pid.is_some())
 }
 
-/// Container runtimes without their daemon, because that was killed; a new daemon takes them over.
+/// True if container runtimes run without their daemon, which was killed; a new daemon takes them over.
 #[must_use]
 pub fn has_orphans(paths: &EnginePaths) -> bool {
     running(paths).is_none() && process::has_orphans(&paths.exec_root())
@@ -96,17 +96,17 @@ fn terminate(pid: i32, paths: &EnginePaths) -> Result<()> {
     kit::wait::until(STOP_DEADLINE, "the engine's containers to end", || runtimes_gone().then_some(()))
 }
 
-/// Removes the folder below `/run`, unless runtimes of a killed daemon still use it.
+/// Removes the directory below `/run`, unless runtimes of a killed daemon still use it.
 fn clear_runtime(paths: &EnginePaths) -> Result<()> {
     let runtime = paths.runtime();
     if process::has_orphans(&paths.exec_root()) {
-        // The new daemon needs their state; the old number would make it think that it runs already.
+        // The new daemon needs their state; with the old pid file it would refuse to start.
         let _ = fs::remove_file(paths.pid_file());
         return Ok(());
     }
     let mounts = kit::mounts::all().context("cannot read /proc/self/mountinfo")?;
-    for folder in [&runtime, &paths.data()] {
-        for point in process::mounts_below(&mounts, folder) {
+    for directory in [&runtime, &paths.data()] {
+        for point in process::mounts_below(&mounts, directory) {
             kit::cmd::run(Command::new("umount").arg("--lazy").arg(&point))?;
         }
     }
@@ -132,7 +132,7 @@ fn settings(network: &Network) -> serde_json::Value {
     serde_json::json!({
         "bridge": network.bridge,
         "default-address-pools": [{ "base": network.networks.pool.to_string(), "size": 24 }],
-        // Access to the socket is as good as root; the group docker is meant for the machine's own engine.
+        // Access to the socket gives root's rights; the group docker is for the machine's own engine.
         "group": "root",
         "ip": "127.0.0.1",
         "ip-forward": true,
@@ -153,7 +153,7 @@ fn pool(settings: &[u8]) -> Option<Subnet> {
     settings.pointer("/default-address-pools/0/base")?.as_str()?.parse().ok()
 }
 
-/// In a session of its own, so that neither the end of this program nor Ctrl-C in its terminal reaches it.
+/// Starts it in a new session, so that it survives this program and Ctrl-C in its terminal.
 fn spawn(paths: &EnginePaths) -> Result<Child> {
     let (bin, sbin) = (paths.programs().join("usr/bin"), paths.programs().join("usr/sbin"));
     let proxy = [
@@ -211,7 +211,7 @@ fn wait_for_answer(child: &mut Child, paths: &EnginePaths) -> Result<()> {
     }
 }
 
-/// Asks as docker's API describes it; quicker than starting a client.
+/// Uses docker's HTTP API, which is faster than starting a client.
 fn ping(socket: &Path) -> std::io::Result<bool> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PING_DEADLINE))?;
@@ -229,8 +229,8 @@ fn log_end(log: &Path) -> String {
     format!("{} ends with:\n{}", log.display(), lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"))
 }
 
-fn make(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
+fn make(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Paths of a private engine.
 //!
 //! Programs and data are below `target/engine`. What the kernel looks up by a short path (a socket's path has
-//! at most 107 bytes) or what must not outlive a reboot is below `/run`, in a folder named after the checkout.
+//! at most 107 bytes) or what must not outlive a reboot is below `/run`, in a directory named after the checkout.
 
 use std::path::{Path, PathBuf};
 
@@ -33,13 +33,13 @@ impl EnginePaths {
         &self.id
     }
 
-    /// The unpacked packages; this folder exists only when it is complete.
+    /// The unpacked packages; this directory exists only when it is complete.
     #[must_use]
     pub fn programs(&self) -> PathBuf {
         self.home.join("root")
     }
 
-    /// A folder for the time of a set-up, removed at the end and before the next one.
+    /// Temporary directory of a set-up, removed at its end and before the next one.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
         self.home.join("setup")
@@ -63,7 +63,7 @@ impl EnginePaths {
         self.home.join("daemon.json")
     }
 
-    /// The client's settings, a folder as `DOCKER_CONFIG` wants it.
+    /// The client's settings, a directory as `DOCKER_CONFIG` wants it.
     #[must_use]
     pub fn client_settings(&self) -> PathBuf {
         self.home.join("client")

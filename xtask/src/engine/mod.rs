@@ -1,4 +1,4 @@
-//! `cargo xtask engine`: a Docker engine with BuildKit, the machine's or one of our own.
+//! `cargo xtask engine`: a Docker engine with BuildKit, the machine's or a private one.
 
 pub mod apt;
 pub mod client;
@@ -22,16 +22,16 @@ use crate::checkout::Checkout;
 use client::Client;
 use engine_paths::EnginePaths;
 
-/// A Docker engine with BuildKit: start a private one where there is none, stop it, talk to it
+/// Manage the Docker engine: start, stop, or print its environment
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
-    action: Action,
+    task: Task,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
-enum Action {
-    /// Find an engine, and set up and start a private one where there is none
+enum Task {
+    /// Find an engine, or install and start a private one
     Up {
         /// Engine to use
         #[arg(long = "engine", value_enum, default_value_t)]
@@ -39,11 +39,11 @@ enum Action {
     },
     /// Stop this checkout's private engine; its images and build cache stay
     Down,
-    /// Print what a shell needs to talk to the engine, for `eval "$(cargo xtask engine env)"`
+    /// Print shell exports that point docker at the engine, for `eval "$(cargo xtask engine env)"`
     Env,
 }
 
-/// Engine that was asked for.
+/// Engine to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Choice {
     /// This checkout's private engine if it runs, else the machine's, else a private one is set up
@@ -84,13 +84,13 @@ impl Engine {
         self.started
     }
 
-    /// True if it belongs to this checkout alone.
+    /// True if it is this checkout's private engine.
     #[must_use]
     pub fn is_private(&self) -> bool {
         self.paths.is_some()
     }
 
-    /// Stops a private engine and its containers; the machine's own engine is left alone.
+    /// Stops a private engine and its containers; the machine's own engine is not stopped.
     pub fn stop(&self) -> Result<()> {
         match &self.paths {
             Some(paths) => private::stop(paths).map(drop),
@@ -98,7 +98,7 @@ impl Engine {
         }
     }
 
-    /// Lines that make a POSIX shell talk to this engine.
+    /// Returns the lines that point a POSIX shell at this engine.
     #[must_use]
     pub fn exports(&self) -> String {
         self.client.exports(&self.host)
@@ -115,32 +115,32 @@ impl Engine {
 
 /// Runs the task.
 pub fn run(args: &Args) -> Outcome {
-    match args.action {
-        Action::Up { choice } => {
+    match args.task {
+        Task::Up { choice } => {
             let engine = find(choice)?;
             let kind = if engine.is_private() { "private" } else { "system" };
             writeln!(io::stdout(), "{kind} engine at {}", engine.docker_host())?;
         }
-        Action::Down => {
+        Task::Down => {
             let stopped = stop_private()?;
             log::info!(
                 "{}",
-                if stopped { "the private engine is stopped" } else { "no private engine is running" }
+                if stopped { "stopped the private engine" } else { "no private engine is running" }
             );
         }
-        Action::Env => {
+        Task::Env => {
             let engines = running()?;
             let engine = engines
                 .first()
                 .context("no engine is running")
-                .hint(|| "cargo xtask engine up".to_owned())?;
+                .hint(|| "run: cargo xtask engine up".to_owned())?;
             write!(io::stdout(), "{}", engine.exports())?;
         }
     }
     Ok(Exit::Done)
 }
 
-/// An engine that answers; sets up and starts a private one where that is wanted or nothing else is there.
+/// Returns an engine that answers; sets up and starts a private one if that is chosen, or if no other answers.
 pub fn find(choice: Choice) -> Result<Engine> {
     let paths = EnginePaths::of(&Checkout::find()?);
     if choice != Choice::System
@@ -161,7 +161,7 @@ pub fn find(choice: Choice) -> Result<Engine> {
     Ok(Engine::private(paths, client, started))
 }
 
-/// Finds an engine for `task`, and stops it afterwards if it was started for it, whatever became of the task.
+/// Finds an engine and runs `task`; afterwards stops an engine that it started, even if the task failed.
 pub fn with<T>(choice: Choice, task: impl FnOnce(&Checkout, &Engine) -> Result<T>) -> Result<T> {
     let checkout = Checkout::find()?;
     let engine = find(choice)?;
@@ -175,7 +175,7 @@ pub fn with<T>(choice: Choice, task: impl FnOnce(&Checkout, &Engine) -> Result<T
     done
 }
 
-/// The engines that answer now, in the order in which [`find`] would take them; starts nothing.
+/// Returns the engines that answer, in the order of [`find`]; starts none.
 pub fn running() -> Result<Vec<Engine>> {
     let paths = EnginePaths::of(&Checkout::find()?);
     let private = private::running(&paths).map(|client| Engine::private(paths, client, false));
@@ -188,7 +188,7 @@ pub fn stop_private() -> Result<bool> {
     private::stop(&EnginePaths::of(&Checkout::find()?))
 }
 
-/// A docker with buildx for questions that need no engine, such as `buildx bake --print`.
+/// Returns a docker client with buildx, for commands that need no engine, such as `buildx bake --print`.
 pub fn client() -> Result<Client> {
     system::client().or_else(|reason| {
         log::debug!("{reason}; using a client of our own");
@@ -196,7 +196,7 @@ pub fn client() -> Result<Client> {
     })
 }
 
-/// Fails where `docker` did not print what it should have.
+/// Returns the line that `docker` printed; fails if it is empty.
 pub(crate) fn expect_line<'text>(text: &'text str, what: &str) -> Result<&'text str> {
     match text.trim() {
         "" => bail!("docker printed no {what}"),

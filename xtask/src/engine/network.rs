@@ -1,7 +1,7 @@
-//! A bridge of our own, and the packet filter rules that let containers on it reach the world.
+//! A private bridge, and packet filter rules that give its containers access to other networks.
 //!
 //! The daemon must not touch the packet filter: all daemons of a machine share the chains named `DOCKER*`, and
-//! one that starts empties them for the others. So the few rules it would make are made here, each marked with
+//! a starting daemon empties them for the others. So the few rules it needs are made here, each marked with
 //! the bridge's name. Ports are published by docker's user-level proxy, which needs no rule.
 
 use std::fs;
@@ -19,7 +19,7 @@ pub struct Network {
     pub bridge: String,
     /// The address ranges.
     pub networks: Networks,
-    /// The largest packet that the machine's own network carries; a larger one is lost without a word.
+    /// MTU of the machine's own network, which drops larger packets silently.
     pub mtu: u32,
 }
 
@@ -66,7 +66,7 @@ pub fn tear_down(bridge: &str, pool: Option<Subnet>) -> Result<()> {
     Ok(())
 }
 
-/// Bridges that docker made for networks of its own are named so.
+/// Pattern of the names of docker's bridges, for iptables.
 const OTHER_BRIDGES: &str = "br-+";
 
 fn rules(network: &Network) -> Vec<Rule> {
@@ -78,7 +78,7 @@ fn rules(network: &Network) -> Vec<Rule> {
         .collect()
 }
 
-/// Out with the machine's address; in only as an answer.
+/// Outgoing traffic gets the machine's address; incoming traffic is accepted only as a reply.
 fn rules_of(device: &str, subnet: Subnet, mark: &str) -> [Rule; 3] {
     let rule = |table, chain, text: String| {
         let arguments =
@@ -108,7 +108,7 @@ fn remove_rules(mark: &str) -> Result<()> {
 
 /// The arguments that delete each rule of `listing` (as `iptables -S` prints it) that carries our mark.
 ///
-/// Deleting by what is there, not by what would be made today, also removes what an older version has made.
+/// Deleting the listed rules, not those that would be made now, also removes rules of older versions.
 fn deletions(listing: &str, mark: &str) -> Vec<Vec<String>> {
     let words = listing.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     let ours = words.filter(|words| {
@@ -122,7 +122,7 @@ fn deletions(listing: &str, mark: &str) -> Vec<Vec<String>> {
     ours.map(delete).collect()
 }
 
-/// A daemon that starts makes the bridges of its networks again.
+/// Removes the bridges of the daemon's networks; a starting daemon recreates them.
 fn remove_bridges(pool: Option<Subnet>) -> Result<()> {
     let Some(pool) = pool else { return Ok(()) };
     for bridge in subnet::bridges_in(&routes()?, pool).context("cannot read the machine's routes")? {

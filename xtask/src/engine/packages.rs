@@ -1,6 +1,6 @@
 //! Docker's programs from the distribution's packages, unpacked and not installed.
 //!
-//! The machine stays as it is: nothing is enabled, no group is made, no service starts. apt fetches and checks
+//! The machine is not changed: no group is created, and no service is enabled or started. apt fetches and checks
 //! the signatures. Where the machine's own release is too old for a usable BuildKit, a second apt with its own
 //! state reads the release after it from the same mirror.
 
@@ -53,7 +53,7 @@ pub fn plan_here() -> Option<Plan> {
     fs::read_to_string("/etc/os-release").ok().as_deref().and_then(plan)
 }
 
-/// Unpacks the programs unless they are there; may be killed at any time and called again.
+/// Unpacks the programs unless they exist; can be killed at any time and called again.
 pub fn unpack(paths: &EnginePaths, plan: Plan) -> Result<()> {
     if paths.programs().is_dir() {
         return Ok(());
@@ -93,19 +93,19 @@ pub fn unpack(paths: &EnginePaths, plan: Plan) -> Result<()> {
 
 /// Writes the unpacked client's settings, which name the directory of its plugins.
 fn client_settings(paths: &EnginePaths, unpacked: &Path) -> Result<()> {
-    let folders = ["usr/libexec/docker/cli-plugins", "usr/lib/docker/cli-plugins"];
-    let present: Vec<_> = folders.iter().filter(|folder| unpacked.join(folder).is_dir()).collect();
+    let directories = ["usr/libexec/docker/cli-plugins", "usr/lib/docker/cli-plugins"];
+    let present: Vec<_> = directories.iter().filter(|directory| unpacked.join(directory).is_dir()).collect();
     if present.is_empty() {
-        bail!("the packages hold no client plugins: no {} and no {}", folders[0], folders[1]);
+        bail!("the packages hold no client plugins: no {} and no {}", directories[0], directories[1]);
     }
-    let folders: Vec<_> = present.iter().map(|folder| paths.programs().join(folder)).collect();
-    let settings = serde_json::json!({ "cliPluginsExtraDirs": folders });
+    let directories: Vec<_> = present.iter().map(|directory| paths.programs().join(directory)).collect();
+    let settings = serde_json::json!({ "cliPluginsExtraDirs": directories });
     make(&paths.client_settings())?;
     let file = paths.client_settings().join("config.json");
     atomic::write(&file, settings.to_string().as_bytes(), WriteOptions::volatile(0o644))
 }
 
-/// Installs what the machine lacks; each pair is a program, or the full path of any file, and its package.
+/// Installs missing packages; each pair is a program, or the full path of any file, and its package.
 pub fn install(needed: &[(&str, &str)]) -> Result<()> {
     let is_there =
         |name: &str| if name.starts_with('/') { Path::new(name).exists() } else { find(name).is_some() };
@@ -126,37 +126,37 @@ pub fn install(needed: &[(&str, &str)]) -> Result<()> {
     apt::updating(install).hint(by_hand)
 }
 
-/// A machine's program, found also in the folders that a plain `su` leaves out of `PATH`.
+/// A machine's program, found also in the directories that a plain `su` leaves out of `PATH`.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
     which::which_in_global(program, Some(search_path(&[]))).ok()?.next()
 }
 
-/// `PATH` with `first` before it and the administrator's folders behind it.
+/// `PATH` with `first` before it and the administrator's directories behind it.
 #[must_use]
 pub fn search_path(first: &[PathBuf]) -> std::ffi::OsString {
     let inherited = env::var_os("PATH").unwrap_or_default();
     let behind = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     let all = first.iter().cloned().chain(env::split_paths(&inherited)).chain(behind);
-    // Only a folder with a colon in its name cannot be joined; then the plain PATH has to do.
+    // Only a directory with a colon in its name cannot be joined; then the plain PATH has to do.
     env::join_paths(all).unwrap_or(inherited)
 }
 
-fn make(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
+fn make(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))
 }
 
-fn remove(folder: &Path) -> Result<()> {
-    let removed = missing_ok(fs::remove_dir_all(folder));
-    removed.map(drop).with_context(|| format!("cannot remove {}", folder.display()))
+fn remove(directory: &Path) -> Result<()> {
+    let removed = missing_ok(fs::remove_dir_all(directory));
+    removed.map(drop).with_context(|| format!("cannot remove {}", directory.display()))
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut paths = fs::read_dir(folder)
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = fs::read_dir(directory)
         .and_then(|entries| {
             entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
         })
-        .with_context(|| format!("cannot read {}", folder.display()))?;
+        .with_context(|| format!("cannot read {}", directory.display()))?;
     paths.sort();
     Ok(paths)
 }
@@ -187,8 +187,8 @@ mod tests {
     #[test]
     fn the_administrators_folders_are_searched_last() {
         let path = search_path(&["/first".into()]);
-        let folders: Vec<_> = env::split_paths(&path).collect();
-        assert_eq!(folders.first(), Some(&PathBuf::from("/first")));
-        assert_eq!(folders.last(), Some(&PathBuf::from("/sbin")));
+        let directories: Vec<_> = env::split_paths(&path).collect();
+        assert_eq!(directories.first(), Some(&PathBuf::from("/first")));
+        assert_eq!(directories.last(), Some(&PathBuf::from("/sbin")));
     }
 }

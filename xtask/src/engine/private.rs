@@ -1,4 +1,4 @@
-//! An engine of this checkout's own, below `target/engine`.
+//! The private engine of this checkout, below `target/engine`.
 
 use std::fs::{self, OpenOptions};
 
@@ -12,15 +12,17 @@ use super::engine_paths::EnginePaths;
 use super::{daemon, packages};
 use crate::step;
 
-/// Hint for a machine where none can be set up.
+/// Hint for a machine on which no private engine can be set up.
 pub const ADVICE: &str = "install Docker 23 or newer with its buildx plugin and start it (see docs.docker.com/engine/install), \
                           or call this as root on Debian 12, Ubuntu 22.04 or newer, where a private engine can be set up";
 
-/// The client of this checkout's engine; it is unpacked where it is missing.
+/// Returns the client of this checkout's engine; unpacks it if it is missing.
 pub fn client(paths: &EnginePaths) -> Result<Client> {
     let plan = packages::plan_here();
     if !paths.programs().is_dir() {
-        let plan = plan.context("this system's packages are unknown").hint(|| ADVICE.to_owned())?;
+        let plan = plan
+            .context("cannot install a Docker client: unsupported distribution")
+            .hint(|| ADVICE.to_owned())?;
         let _lock = lock(paths)?;
         packages::unpack(paths, plan)?;
     }
@@ -33,12 +35,12 @@ pub fn running(paths: &EnginePaths) -> Option<Client> {
     (daemon::running(paths).is_some() && daemon::answers(paths)).then(|| client_of(paths))
 }
 
-/// Sets up and starts what is missing; returns the client and whether this call started the daemon.
+/// Sets up and starts the engine if needed; returns the client and true if this call started the daemon.
 pub fn start(paths: &EnginePaths) -> Result<(Client, bool)> {
     if let Some(client) = running(paths) {
         return Ok((client, false));
     }
-    let plan = packages::plan_here().context("no private engine on this system: its packages are unknown");
+    let plan = packages::plan_here().context("cannot install a private engine: unsupported distribution");
     let plan = plan.hint(|| ADVICE.to_owned())?;
     if !nix::unistd::geteuid().is_root() {
         return Err(anyhow::anyhow!("only root can start a private engine")).hint(|| ADVICE.to_owned());
@@ -75,7 +77,7 @@ fn client_of(paths: &EnginePaths) -> Client {
     Client::private(paths.programs().join("usr/bin/docker"), &paths.client_settings(), &paths.docker_host())
 }
 
-/// One at a time: a second `up` waits here until the first has the engine running.
+/// Waits for the lock and returns it: a second `up` continues when the first has started the engine.
 fn lock(paths: &EnginePaths) -> Result<Flock<fs::File>> {
     let path = paths.lock();
     fs::create_dir_all(paths.home()).with_context(|| format!("cannot create {}", paths.home().display()))?;

@@ -14,7 +14,7 @@ pub fn is_daemon(arguments: &[OsString], data: &Path) -> bool {
     arguments.windows(2).any(|pair| pair[0] == "--data-root" && pair[1] == data.as_os_str())
 }
 
-/// The daemon's number according to its pid file, if that process lives and is the daemon and not a later one.
+/// Process id in the daemon's pid file, if that process is the daemon.
 #[must_use]
 pub fn daemon(pid_file: &Path, data: &Path) -> Option<i32> {
     let pid: i32 = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
@@ -33,11 +33,11 @@ fn is_runtime(arguments: &[OsString], exec_root: &Path) -> bool {
         && arguments.iter().any(|word| Path::new(word).starts_with(exec_root))
 }
 
-/// Returns the mount points at or below `folder`, the deepest and latest first.
+/// Returns the mount points at or below `directory`, the deepest and latest first.
 #[must_use]
-pub fn mounts_below(mounts: &[Mount], folder: &Path) -> Vec<PathBuf> {
+pub fn mounts_below(mounts: &[Mount], directory: &Path) -> Vec<PathBuf> {
     let points = mounts.iter().rev().map(|mount| mount.point.clone());
-    points.filter(|point| point.starts_with(folder)).collect()
+    points.filter(|point| point.starts_with(directory)).collect()
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ impl Subnet {
         Self { first: address & mask(bits), bits }
     }
 
-    /// True if an address belongs to both.
+    /// True if the networks overlap.
     #[must_use]
     pub const fn overlaps(self, other: Self) -> bool {
         let shorter = mask(if self.bits < other.bits { self.bits } else { other.bits });
@@ -64,9 +64,9 @@ impl FromStr for Subnet {
 /// The two networks of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Networks {
-    /// Of the bridge on which containers are by default.
+    /// Network of the default bridge.
     pub bridge: Subnet,
-    /// Of which each network that is made later gets a part.
+    /// Pool for networks that are created later.
     pub pool: Subnet,
 }
 
@@ -104,7 +104,7 @@ struct Route {
 pub fn taken(routes: &str, own_device: &str) -> serde_json::Result<Vec<Subnet>> {
     let routes: Vec<Route> = serde_json::from_str(routes)?;
     let foreign = routes.iter().filter(|route| route.dev.as_deref() != Some(own_device));
-    // A route to a half of everything is a default route in disguise, as VPN clients set it.
+    // A route to half of all addresses is a default route, as VPN clients set it.
     Ok(foreign.filter_map(|route| route.dst.parse().ok()).filter(|subnet: &Subnet| subnet.bits > 1).collect())
 }
 

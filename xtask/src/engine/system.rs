@@ -25,7 +25,7 @@ pub fn probe() -> Result<(Client, String), String> {
 
 /// Returns a client that can read a bake file, with or without an engine; the error names what is missing.
 pub fn client() -> Result<Client, String> {
-    let program = which::which("docker").map_err(|_| "there is no docker command".to_owned())?;
+    let program = which::which("docker").map_err(|_| "docker is not installed".to_owned())?;
     let client = Client::of_system(program);
     timed_command::stdout_within(client.command().args(["buildx", "version"]), DEADLINE)
         .map_err(|_| "docker has no buildx plugin".to_owned())?;
@@ -33,13 +33,12 @@ pub fn client() -> Result<Client, String> {
 }
 
 fn suitable(version: Option<&str>) -> Result<(), String> {
-    let version = version.filter(|version| !version.is_empty()).ok_or("no Docker daemon answers")?;
+    let version =
+        version.filter(|version| !version.is_empty()).ok_or("cannot connect to the Docker daemon")?;
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     match major {
         Some(major) if major >= OLDEST => Ok(()),
-        _ => Err(format!(
-            "the Docker daemon has version {version}, and {OLDEST}.0 is the oldest that can build this"
-        )),
+        _ => Err(format!("Docker {version} is too old; {OLDEST}.0 or newer is required")),
     }
 }
 
@@ -66,12 +65,9 @@ mod tests {
     fn only_a_daemon_that_answers_and_is_new_enough_will_do() {
         assert_eq!(suitable(Some("28.2.2")), Ok(()));
         assert_eq!(suitable(Some("26.1.5+dfsg1")), Ok(()));
-        assert_eq!(suitable(None), Err("no Docker daemon answers".into()));
-        assert_eq!(suitable(Some("")), Err("no Docker daemon answers".into()));
+        assert_eq!(suitable(None), Err("cannot connect to the Docker daemon".into()));
+        assert_eq!(suitable(Some("")), Err("cannot connect to the Docker daemon".into()));
         let old = suitable(Some("20.10.24+dfsg1")).unwrap_err();
-        assert_eq!(
-            old,
-            "the Docker daemon has version 20.10.24+dfsg1, and 23.0 is the oldest that can build this"
-        );
+        assert_eq!(old, "Docker 20.10.24+dfsg1 is too old; 23.0 or newer is required");
     }
 }

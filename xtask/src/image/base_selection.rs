@@ -13,9 +13,9 @@ pub const BOOTSTRAPPED: &str = "cpu-debian-12";
 /// The bake file's variable for that base.
 pub const BASE_VARIABLE: &str = "LEONARDO_DEBIAN_BASE";
 
-/// Availability of a base.
+/// Sources from which a base is available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct BaseAvailability {
     /// A container registry answers.
     pub registry: bool,
     /// The engine has the base already.
@@ -41,17 +41,19 @@ impl Base {
     }
 }
 
-/// The base of a variant; none where it cannot be built.
-pub fn select_base(variant: &str, seen: Seen) -> Option<Base> {
-    match seen {
-        Seen { registry: true, .. } | Seen { base_here: true, .. } => Some(Base::Listed),
+/// Returns the base of a variant; `None` if the variant cannot be built.
+pub fn select_base(variant: &str, available: BaseAvailability) -> Option<Base> {
+    match available {
+        BaseAvailability { registry: true, .. } | BaseAvailability { base_here: true, .. } => {
+            Some(Base::Listed)
+        }
         _ if variant == BOOTSTRAPPED => Some(Base::Bootstrapped),
         _ => None,
     }
 }
 
-/// Variant to build where none is named: the default, or the one that needs no registry.
-pub fn default_variant(default_base: Seen) -> &'static str {
+/// Variant to build if none is given: the default, or the one that needs no registry.
+pub fn default_variant(default_base: BaseAvailability) -> &'static str {
     if select_base(DEFAULT, default_base).is_some() { DEFAULT } else { BOOTSTRAPPED }
 }
 
@@ -59,9 +61,9 @@ pub fn default_variant(default_base: Seen) -> &'static str {
 mod tests {
     use super::*;
 
-    const NOTHING: Seen = Seen { registry: false, base_here: false };
-    const REGISTRY: Seen = Seen { registry: true, base_here: false };
-    const OFFLINE: Seen = Seen { registry: false, base_here: true };
+    const NOTHING: BaseAvailability = BaseAvailability { registry: false, base_here: false };
+    const REGISTRY: BaseAvailability = BaseAvailability { registry: true, base_here: false };
+    const OFFLINE: BaseAvailability = BaseAvailability { registry: false, base_here: true };
 
     #[test]
     fn without_a_registry_only_what_is_here_or_bootstrapped_can_be_built() {

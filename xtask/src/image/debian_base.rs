@@ -21,7 +21,7 @@ pub fn make(docker: &impl Fn() -> Command, scratch: &Path) -> Result<()> {
     let archive = scratch.join("bootstrap-debian-12.tar");
     let mut mmdebstrap = Command::new("mmdebstrap");
     mmdebstrap.args(["--quiet", "--variant=minbase", "--aptopt=Acquire::Languages \"none\""]);
-    // Without a mirror: then the sources inside name Debian's own archive, with updates and security.
+    // Without a mirror, so that the sources inside name Debian's own archive, with updates and security.
     step::run(
         &format!("make the base {IMAGE} from Debian's package archive"),
         mmdebstrap.env("PATH", packages::search_path(&[])).arg(SUITE).arg(&archive),
@@ -35,7 +35,7 @@ pub fn make(docker: &impl Fn() -> Command, scratch: &Path) -> Result<()> {
     fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))
 }
 
-/// A base that gets no security updates is worse than none.
+/// Refuses a base without security updates.
 fn check_sources(sources: &str) -> Result<()> {
     for suite in ["bookworm-updates", "bookworm-security"] {
         let named =

@@ -1,7 +1,6 @@
-//! Building images on this machine: what `docker-bake.hcl` cannot know is added here.
-//!
-//! That is the machine's certificates and proxies, and, where no container registry can be reached, a base from
-//! Debian's package archive and tools that the host's cargo has compiled.
+//! Builds images on this machine, with options that `docker-bake.hcl` cannot contain: the machine's certificates and
+//! proxies and, if no container registry can be reached, a base from Debian's package archive and tools compiled by the
+//! host's cargo.
 
 mod base_selection;
 mod debian_base;
@@ -21,22 +20,22 @@ use crate::bake::{self, Catalogue, Variant};
 use crate::checkout::Checkout;
 use crate::engine::{self, Choice, Engine};
 use crate::{step, timed_command};
-use base_selection::{Base, Seen};
+use base_selection::{Base, BaseAvailability};
 
 /// An image that is in the engine now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
     /// Its reference, such as `leonardo/base-image:cpu-22.04`.
     pub image: String,
-    /// Its tag alone.
+    /// Its tag, without the repository.
     pub variant: String,
     /// The digest of its configuration: it changes when anything in the image does.
     pub id: String,
 }
 
-/// Builds one variant and loads it into the engine; without a request the one that suits the machine.
+/// Builds one variant, or the machine's default, and loads it into the engine.
 ///
-/// What is cached costs seconds. Fails with candidates on a request that names no variant.
+/// A cached build takes seconds. Fails with candidates on a request that names no variant.
 pub fn build(engine: &Engine, request: Option<&str>) -> Result<Built> {
     let checkout = Checkout::find()?;
     let builder = Builder::new(checkout.clone(), || engine.docker());
@@ -44,7 +43,7 @@ pub fn build(engine: &Engine, request: Option<&str>) -> Result<Built> {
     let catalogue = catalogue(&checkout, engine.docker())?;
     let variant = bake::into_anyhow(bake::resolve(&catalogue, request))?;
     let mut bake = bake::command(in_root(&checkout, engine.docker()), &[variant], &[]);
-    // The docker driver loads anyway; a builder in a container keeps its result to itself without this.
+    // The docker driver always loads the result; a builder in a container needs the option.
     bake.arg("--load");
     bake::Engine::add_machine_options(&builder, &mut bake, &[variant])?;
     bake::Engine::prepare(&builder, &[variant])?;
@@ -93,7 +92,7 @@ impl<F: Fn() -> Command> Builder<F> {
         Self { checkout, docker, registry: OnceCell::new() }
     }
 
-    /// Asked once: whether a container registry answers.
+    /// True if a container registry answers; asked once.
     fn registry(&self) -> bool {
         *self.registry.get_or_init(|| {
             let mut ask = (self.docker)();
@@ -110,12 +109,12 @@ impl<F: Fn() -> Command> Builder<F> {
         kit::cmd::run(ask.args(["image", "inspect", "--format", "{{.Id}}", image])).is_ok()
     }
 
-    fn seen(&self, base: &str) -> Seen {
-        Seen { registry: self.registry(), base_here: self.has_image(base) }
+    fn availability(&self, base: &str) -> BaseAvailability {
+        BaseAvailability { registry: self.registry(), base_here: self.has_image(base) }
     }
 
     fn default_variant(&self) -> &'static str {
-        let variant = base_selection::default_variant(self.seen(base_selection::DEFAULT_BASE));
+        let variant = base_selection::default_variant(self.availability(base_selection::DEFAULT_BASE));
         if variant != base_selection::DEFAULT {
             log::info!(
                 "no container registry is reachable; building {variant} from Debian's package archive instead of {}",
@@ -131,7 +130,7 @@ impl<F: Fn() -> Command> Builder<F> {
         let base = if chosen {
             Some(Base::Listed)
         } else {
-            base_selection::select_base(&variant.tag, self.seen(&variant.base))
+            base_selection::select_base(&variant.tag, self.availability(&variant.base))
         };
         base.ok_or_else(|| {
             anyhow!("cannot build {}: no container registry has {}", variant.tag, variant.base)
@@ -160,7 +159,7 @@ impl<F: Fn() -> Command> bake::Engine for Builder<F> {
         }) {
             bake.arg("--set").arg(argument);
         }
-        // Newer buildx asks before it reads outside the checkout, which would wait forever here.
+        // Newer buildx asks before it reads outside the checkout, and would wait forever here.
         bake.env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
         if !self.registry() {
             let mut context = std::ffi::OsString::from("*.contexts.tools=");
@@ -170,7 +169,7 @@ impl<F: Fn() -> Command> bake::Engine for Builder<F> {
             bake.args(["--set", "*.args.RUST_IMAGE=scratch"]);
         }
         for variant in variants {
-            // What cannot be built can still be printed; `prepare` refuses it.
+            // A variant that cannot be built can still be printed; `prepare` refuses it.
             if self.base(variant).is_ok_and(|base| base == Base::Bootstrapped) {
                 bake.env(base_selection::BASE_VARIABLE, debian_base::IMAGE);
             }

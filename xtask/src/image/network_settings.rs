@@ -1,7 +1,7 @@
 //! Certificates and proxies of this machine, for the steps of a build.
 //!
-//! Nothing of it ends up in the image: a secret is mounted for single steps, and the proxy arguments are ones that
-//! BuildKit knows and keeps out of the result and its history.
+//! None of them is stored in the image: a secret is mounted only for single steps, and BuildKit keeps its predefined proxy
+//! arguments out of the result and its history.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

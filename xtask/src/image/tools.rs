@@ -45,7 +45,7 @@ fn static_cargo(checkout: &Checkout) -> Command {
     command
 }
 
-/// Copies what has changed and removes what is no longer made.
+/// Copies changed programs and removes those that are no longer built.
 fn collect(from: &Path, binaries: &BTreeSet<&str>, into: &Path) -> Result<()> {
     fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
     for name in binaries {
@@ -68,7 +68,7 @@ struct Metadata {
     packages: Vec<Package>,
 }
 
-/// The part of a package's metadata that matters here.
+/// Fields of a package's metadata that are used.
 #[derive(Debug, Deserialize)]
 struct Package {
     name: String,

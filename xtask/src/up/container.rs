@@ -1,4 +1,4 @@
-//! The container: what there is, what to do about it, and doing it.
+//! The container of `up`: finds it, decides if it is kept, and starts or removes it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,9 +19,9 @@ const PORTAL_INSIDE: u16 = 1111;
 /// supervisord ends its programs in order, which may take longer than docker's ten seconds.
 const STOP_SECONDS: &str = "30";
 
-/// A container that is there.
+/// An existing container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct ExistingContainer {
     /// Its full id.
     pub id: String,
     /// The ports of this machine that it holds now.
@@ -35,28 +35,28 @@ pub struct Seen {
 pub enum Action {
     /// Nothing has changed.
     Keep,
-    /// There is none.
+    /// No container exists.
     Create,
-    /// Ours, but made of something else, or it has stopped.
+    /// It is ours, but has another image or options, or has stopped.
     Replace,
 }
 
-/// Keeps, replaces or creates; fails where a container that is not ours has the name.
-pub fn decide(seen: Option<&Seen>, name: &str, digest: &str) -> Result<Action> {
-    match seen {
+/// Decides to keep, replace or create the container; fails if a foreign container has the name.
+pub fn decide(existing: Option<&ExistingContainer>, name: &str, digest: &str) -> Result<Action> {
+    match existing {
         None => Ok(Action::Create),
-        Some(Seen { digest: None, .. }) => foreign(name),
-        Some(Seen { running: true, digest: Some(old), .. }) if old == digest => Ok(Action::Keep),
+        Some(ExistingContainer { digest: None, .. }) => foreign(name),
+        Some(ExistingContainer { running: true, digest: Some(old), .. }) if old == digest => Ok(Action::Keep),
         Some(_) => Ok(Action::Replace),
     }
 }
 
 fn foreign<T>(name: &str) -> Result<T> {
-    Err(anyhow!("there is a container {name} that was not made by cargo xtask"))
-        .hint(|| "give another name with --name".to_owned())
+    Err(anyhow!("container {name} exists and was not created by cargo xtask"))
+        .hint(|| "choose another name with --name".to_owned())
 }
 
-/// Refuses what docker would refuse as a container's name, before anything is built.
+/// Refuses a name that docker would refuse, before anything is built.
 pub fn check_name(name: &str) -> Result<()> {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
     let valid = name.len() > 1
@@ -70,8 +70,8 @@ pub fn check_name(name: &str) -> Result<()> {
 }
 
 /// The container of that name.
-pub fn find(engine: &Engine, name: &str) -> Result<Option<Seen>> {
-    // A filter answers with nothing where `inspect` fails; it is a regular expression.
+pub fn find(engine: &Engine, name: &str) -> Result<Option<ExistingContainer>> {
+    // The filter, a regular expression, prints nothing if there is no container; `inspect` would fail.
     let filter = format!("name=^/?{}$", name.replace('.', "\\."));
     let id = kit::cmd::stdout(engine.docker().args([
         "ps",
@@ -86,7 +86,7 @@ pub fn find(engine: &Engine, name: &str) -> Result<Option<Seen>> {
         id => {
             let text = kit::cmd::stdout(engine.docker().args(["container", "inspect", id]))?;
             Ok(Some(
-                seen(&text)
+                parse_inspection(&text)
                     .with_context(|| format!("cannot read the output of docker inspect for {name}"))?,
             ))
         }
@@ -115,8 +115,8 @@ pub fn remove(engine: &Engine, name: &str, id: &str) -> Result<()> {
 pub fn remove_ours(engine: &Engine, name: &str) -> Result<bool> {
     match find(engine, name)? {
         None => Ok(false),
-        Some(Seen { digest: None, .. }) => foreign(name),
-        Some(seen) => remove(engine, name, &seen.id).map(|()| true),
+        Some(ExistingContainer { digest: None, .. }) => foreign(name),
+        Some(existing) => remove(engine, name, &existing.id).map(|()| true),
     }
 }
 
@@ -156,7 +156,7 @@ fn run_arguments(command: &mut Command, name: &str, digest: &str, options: &Opti
     }
 }
 
-/// Names that would change the client itself; none of them is for secrets.
+/// True for variables that would affect the client itself; none of them is a secret.
 fn is_read_by_client(name: &str) -> bool {
     ["PATH", "HOME", "TMPDIR", "TZ"].contains(&name) || name.starts_with("LD_") || name.starts_with("GO")
 }
@@ -203,13 +203,13 @@ struct Binding {
 }
 
 /// Reads `docker container inspect`.
-fn seen(text: &str) -> Result<Seen> {
+fn parse_inspection(text: &str) -> Result<ExistingContainer> {
     let mut all: Vec<Inspected> = serde_json::from_str(text)?;
     let Some(one) = all.pop() else { bail!("it is empty") };
     let bindings = one.host_config.port_bindings.unwrap_or_default();
     let ports =
         bindings.into_values().flatten().flatten().filter_map(|binding| binding.host_port.parse().ok());
-    Ok(Seen {
+    Ok(ExistingContainer {
         id: one.id,
         // A stopped container holds no port.
         ports: ports.filter(|_| one.state.running).collect(),
@@ -222,19 +222,20 @@ fn seen(text: &str) -> Result<Seen> {
 mod tests {
     use super::*;
 
-    fn container(running: bool, digest: Option<&str>) -> Seen {
-        Seen { id: "1".into(), ports: vec![], running, digest: digest.map(str::to_owned) }
+    fn container(running: bool, digest: Option<&str>) -> ExistingContainer {
+        ExistingContainer { id: "1".into(), ports: vec![], running, digest: digest.map(str::to_owned) }
     }
 
     #[test]
     fn only_an_unchanged_running_container_of_ours_is_kept() {
-        let decide =
-            |seen: Option<Seen>| decide(seen.as_ref(), "leonardo", "d").map_err(|error| error.to_string());
+        let decide = |existing: Option<ExistingContainer>| {
+            decide(existing.as_ref(), "leonardo", "d").map_err(|error| error.to_string())
+        };
         assert_eq!(decide(None), Ok(Action::Create));
         assert_eq!(decide(Some(container(true, Some("d")))), Ok(Action::Keep));
         assert_eq!(decide(Some(container(false, Some("d")))), Ok(Action::Replace));
         assert_eq!(decide(Some(container(true, Some("other")))), Ok(Action::Replace));
-        let refused = Err("there is a container leonardo that was not made by cargo xtask".into());
+        let refused = Err("container leonardo exists and was not created by cargo xtask".into());
         assert_eq!(decide(Some(container(false, None))), refused);
     }
 
@@ -246,10 +247,15 @@ mod tests {
                 {{"1111/tcp":[{{"HostIp":"127.0.0.1","HostPort":"1112"}}],"22/tcp":null}}}}}}]"#
             )
         };
-        let ours = Seen { id: "abc".into(), ports: vec![1112], running: true, digest: Some("d".into()) };
-        assert_eq!(seen(&text(true, r#"{"org.leonardo.options":"d","x":"y"}"#)).unwrap(), ours);
-        let foreign = Seen { id: "abc".into(), ports: vec![], running: false, digest: None };
-        assert_eq!(seen(&text(false, "null")).unwrap(), foreign);
+        let ours = ExistingContainer {
+            id: "abc".into(),
+            ports: vec![1112],
+            running: true,
+            digest: Some("d".into()),
+        };
+        assert_eq!(parse_inspection(&text(true, r#"{"org.leonardo.options":"d","x":"y"}"#)).unwrap(), ours);
+        let foreign = ExistingContainer { id: "abc".into(), ports: vec![], running: false, digest: None };
+        assert_eq!(parse_inspection(&text(false, "null")).unwrap(), foreign);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! GPUs of this machine for a container whose image can use them.
 
-/// NVIDIA's driver makes this node when it is loaded.
+/// Device node that NVIDIA's driver creates when it is loaded.
 const NVIDIA: &str = "/dev/nvidiactl";
 /// Devices that AMD's documentation wants in a container.
 const AMD: [&str; 2] = ["/dev/kfd", "/dev/dri"];

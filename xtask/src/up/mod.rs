@@ -1,4 +1,4 @@
-//! `cargo xtask up`: from a checkout to a portal that answers.
+//! `cargo xtask up`: builds the image, starts a container and waits for its portal.
 
 mod cli;
 pub(crate) mod container;
@@ -21,7 +21,7 @@ use crate::checkout::Checkout;
 use crate::engine::{self, Engine};
 use crate::image::{self, Built};
 use crate::step;
-use container::{Action, Seen};
+use container::{Action, ExistingContainer};
 use options::Options;
 use published_ports::Published;
 use up_output::UpOutput;
@@ -33,11 +33,11 @@ pub fn run(args: &Args) -> Outcome {
     let engine = engine::find(args.choice)?;
     let built = image::build(&engine, args.variant.as_deref())?;
     let digest = options.digest(&built.id);
-    let seen = container::find(&engine, &args.name)?;
-    match container::decide(seen.as_ref(), &args.name, &digest)? {
+    let existing = container::find(&engine, &args.name)?;
+    match container::decide(existing.as_ref(), &args.name, &digest)? {
         Action::Keep => log::info!("{} is already running and up to date", args.name),
         Action::Create => create(&engine, args, &options, &built, &digest, None)?,
-        Action::Replace => create(&engine, args, &options, &built, &digest, seen.as_ref())?,
+        Action::Replace => create(&engine, args, &options, &built, &digest, existing.as_ref())?,
     }
     let ports = container::published(&engine, &args.name, &options)?;
     let address = portal::address(options.bind, ports.portal);
@@ -57,7 +57,7 @@ fn create(
     options: &Options,
     built: &Built,
     digest: &str,
-    old: Option<&Seen>,
+    old: Option<&ExistingContainer>,
 ) -> Result<()> {
     let held = old.map(|old| old.ports.as_slice()).unwrap_or_default();
     let free = |port| held.contains(&port) || published_ports::is_free(options.bind, port);

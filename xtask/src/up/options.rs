@@ -15,14 +15,14 @@ use crate::checkout::Checkout;
 
 const SSH_KEY: &str = "SSH_PUBKEY";
 
-/// Everything that makes one container differ from another, image and name aside.
+/// Options that distinguish containers, besides image and name.
 ///
 /// There is no `Debug`: the values of the environment may be secrets.
 #[derive(Serialize, PartialEq, Eq)]
 pub struct Options {
     /// Address on which the ports are published.
     pub bind: IpAddr,
-    /// Becomes `/workspace`.
+    /// Directory that is mounted at `/workspace`.
     pub workspace: PathBuf,
     /// The container's settings.
     pub environment: BTreeMap<String, String>,
@@ -31,7 +31,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads what the arguments name; `variable` is the caller's environment.
+    /// Reads the options from the arguments; `variable` returns variables of the caller's environment.
     pub fn read(
         args: &Args,
         checkout: &Checkout,
@@ -57,9 +57,9 @@ impl Options {
         })
     }
 
-    /// Changes when the container would be another one.
+    /// Returns a digest that changes if the container has to be replaced.
     ///
-    /// Ports count as they were asked for: the next free one is as good as the one that an earlier call found.
+    /// Only requested ports count: a free port that an earlier call chose may differ.
     pub fn digest(&self, image_id: &str) -> String {
         let text = serde_json::json!({ "image": image_id, "options": self }).to_string();
         hex::sha256(text.as_bytes())
@@ -116,7 +116,7 @@ fn pair(setting: &str, variable: impl Fn(&str) -> Option<OsString>) -> Result<(S
     Ok((name.to_owned(), value))
 }
 
-/// The most common mistake is to name the private half.
+/// Returns the public key; refuses a private key, the most common mistake.
 fn public_key(text: &str, file: &Path) -> Result<String> {
     let text = text.trim();
     if text.is_empty() || text.contains("PRIVATE KEY") {

@@ -32,7 +32,7 @@ pub struct Credentials {
 /// Address at which the portal is reached from this machine.
 pub fn address(bind: IpAddr, port: u16) -> SocketAddr {
     let address = match bind {
-        // "All addresses" is nothing that one could visit.
+        // "All addresses" cannot be opened in a browser.
         IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         address => address,
@@ -40,8 +40,8 @@ pub fn address(bind: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(address, port)
 }
 
-/// Waits until the portal is healthy and returns its address, which begins with https where plain http is sent there;
-/// fails at once when the container ends, with the end of its log.
+/// Waits until the portal is healthy and returns its address, with https if plain http is redirected; fails with
+/// the end of the container's log if the container exits.
 pub fn wait(engine: &Engine, name: &str, address: SocketAddr) -> Result<String> {
     let mut end = Reaped(watch(engine, name)?);
     let healthy = || match health::status(address, HEALTH_CHECK) {
@@ -60,19 +60,19 @@ pub fn wait(engine: &Engine, name: &str, address: SocketAddr) -> Result<String> 
     outcome.map_err(|error| anyhow!("{error}; its log ends with:\n{}", log_end(engine, name)))
 }
 
-/// `docker wait` ends when the container does, which is cheaper to ask for than the container's state.
+/// `docker wait` exits with the container; checking it is cheaper than the container's state.
 fn watch(engine: &Engine, name: &str) -> Result<Child> {
     let mut command = engine.docker();
     command.args(["wait", name]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().with_context(|| format!("cannot run {}", kit::cmd::describe(&command)))
 }
 
-/// A child that does not outlive its purpose.
+/// A child process that is killed when dropped.
 struct Reaped(Child);
 
 impl Drop for Reaped {
     fn drop(&mut self) {
-        // Both fail only for a child that is gone.
+        // Both fail only if the child has exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! Ports of this machine that lead into the container.
+//! Ports of this machine that are published for the container.
 
 use std::net::{IpAddr, TcpListener};
 
@@ -13,14 +13,14 @@ const SSH: u16 = 2222;
 /// The ports of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
-    /// Leads to the portal.
+    /// Port of the portal.
     pub portal: u16,
-    /// Leads to the SSH server.
+    /// Port of the SSH server.
     pub ssh: u16,
 }
 
 impl Published {
-    /// Takes what is wanted or fails; takes the default or the next free port where nothing is.
+    /// Chooses the given ports, or fails; without them, the default or the next free port.
     pub fn choose(portal: Option<u16>, ssh: Option<u16>, free: impl Fn(u16) -> bool) -> Result<Self> {
         if portal.is_some() && portal == ssh {
             bail!("portal and SSH cannot both have port {}", portal.unwrap_or_default());
@@ -95,7 +95,7 @@ mod tests {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         assert!(!is_free(loopback, port));
         drop(listener);
-        // A program that another test is about to start may have the listener until then.
+        // A child that another test is starting may hold the listener until its exec.
         kit::wait::until(Duration::from_secs(10), "port", || is_free(loopback, port).then_some(())).unwrap();
     }
 }

@@ -10,7 +10,7 @@ use super::published_ports::Published;
 use crate::engine::Engine;
 use crate::image::Built;
 
-/// Facts about the container; the JSON form only ever grows. There is no `Debug`: it holds secrets.
+/// Facts about the container; fields of the JSON form are only added. No `Debug`, because it contains secrets.
 #[derive(Serialize)]
 pub struct UpOutput {
     container: String,
@@ -58,7 +58,7 @@ impl UpOutput {
         Ok(serde_json::to_string(self)? + "\n")
     }
 
-    /// Renders the form for people.
+    /// Renders the text form.
     pub fn text(&self) -> String {
         let name = if self.container == DEFAULT_NAME {
             String::new()

@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Take, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -11,17 +11,17 @@ use kit::atomic::{self, WriteOptions};
 use kit::missing_ok;
 
 const MODE: u32 = 0o644;
-/// A link in the file's place is not followed, and a pipe does not stop us.
+/// A symbolic link at the path is not followed, and opening a FIFO does not block.
 const FLAGS: i32 = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
 
 /// Path of a log.
 #[derive(Debug, Default)]
 pub struct LedgerFile {
-    /// As messages name it.
+    /// Path in messages.
     path: PathBuf,
-    /// As it is opened.
+    /// Path that is opened.
     at: PathBuf,
-    /// Of a shared log: the directory that it is in, because users could make its path lead elsewhere.
+    /// Directory of a shared log, whose path users could redirect.
     directory: Option<OwnedFd>,
 }
 
@@ -31,10 +31,9 @@ impl LedgerFile {
         Self { path: path.to_owned(), at: path.to_owned(), directory: None }
     }
 
-    /// A log in this directory, whatever becomes of the path.
+    /// A log in this open directory, even if its path is changed.
     pub fn shared(directory: OwnedFd, path: &Path) -> Self {
-        let descriptor = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
-        let at = descriptor.join(path.file_name().unwrap_or_default());
+        let at = dirfd::fd_path(&directory).join(path.file_name().unwrap_or_default());
         Self { at, directory: Some(directory), ..Self::new(path) }
     }
 
@@ -48,7 +47,7 @@ impl LedgerFile {
         self.directory.is_some()
     }
 
-    /// Opens the log, if there is one, and returns its length with it; fails if it has more than `limit` bytes.
+    /// Opens the log, if it exists, and returns its length with it; fails if it has more than `limit` bytes.
     pub fn read(&self, limit: u64) -> Result<Option<(Take<File>, u64)>> {
         let opened = missing_ok(OpenOptions::new().read(true).custom_flags(FLAGS).open(&self.at));
         let Some(file) = opened.with_context(|| format!("cannot read {}", self.path.display()))? else {
@@ -61,7 +60,7 @@ impl LedgerFile {
         Ok(Some((file.take(length), length)))
     }
 
-    /// Renames what is in the log's place, so that a new log can be begun; returns the new path.
+    /// Renames the file at the log's path, so that a new log can be started; returns the new path.
     pub fn set_aside(&self) -> Result<PathBuf> {
         let beside = |path: &Path| {
             let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -74,8 +73,8 @@ impl LedgerFile {
         Ok(beside(&self.path))
     }
 
-    /// Appends whole records, in one write. `torn` is the length of the whole records and of the file as it was read: if
-    /// the file has that length still, what follows the whole records is cut off first.
+    /// Appends complete records, in one write. `torn` is the length of the complete records and of the file as it was read: if
+    /// the file still has that length, the incomplete record at its end is cut off first.
     pub fn append(&self, records: &[u8], torn: Option<(u64, u64)>) -> Result<()> {
         let cannot = || format!("cannot write {}", self.path.display());
         let mut options = OpenOptions::new();
@@ -88,25 +87,25 @@ impl LedgerFile {
             log.set_len(whole).with_context(cannot)?;
         }
         if let Err(error) = log.write_all(records) {
-            // A full disk may have taken a part, which would swallow the next record.
+            // A full disk may have stored a part, in which the next record would be lost.
             let _ = log.set_len(whole);
             return Err(error).with_context(cannot);
         }
         Ok(())
     }
 
-    /// Replaces the log by what `fill` writes.
+    /// Replaces the log's content by the output of `fill`.
     pub fn replace(&self, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
         let written = atomic::write_with(&self.at, WriteOptions::volatile(MODE), fill);
         written.map_err(|error| anyhow!("cannot write {}: {}", self.path.display(), error.root_cause()))
     }
 
     fn regular(&self, file: &File) -> Result<Metadata> {
-        let meta = file.metadata().with_context(|| format!("cannot look at {}", self.path.display()))?;
+        let meta = file.metadata().with_context(|| format!("cannot read {}", self.path.display()))?;
         if !meta.is_file() {
             bail!("{} is not a file", self.path.display());
         }
-        // A user may have linked a file of another account in the log's place.
+        // A user may have linked another user's file to the log's path.
         if meta.nlink() > 1 {
             bail!("{} has more than one hard link", self.path.display());
         }

@@ -1,4 +1,4 @@
-//! The log: its records, how they become what is in memory, and how memory becomes a shorter log.
+//! Records of the log: reads them into memory, and writes memory as a shorter log.
 //!
 //! A record is three fields that end in NUL each, because names may contain any other byte.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::{Ledger, LinkSet, SourceId};
-use crate::apply::link_target;
+use crate::execute::link_target;
 
 /// Limit of a path in a record, in bytes: the volume's users can write one of the logs.
 const MAX_LENGTH: u64 = 64 << 10;
@@ -24,13 +24,13 @@ const CHUNK: usize = 64 << 10;
 pub enum Record<'a> {
     /// This link leads to its own name in that directory.
     Link(&'a Path, &'a Path),
-    /// It no longer does, or is no longer ours.
+    /// The link was removed, or belongs to another program now.
     Unlink(&'a Path, &'a Path),
-    /// We made this directory.
+    /// We created this directory.
     Directory(&'a Path),
-    /// It is not there any more, or no longer ours.
+    /// The directory was removed, or belongs to another program now.
     Forget(&'a Path),
-    /// No record of ours.
+    /// Unknown record.
     Other,
 }
 
@@ -61,12 +61,12 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Reads a log up to its end, or up to a record that a kill tore apart.
+/// Reads a log to its end, or to a record that a kill cut off.
 #[derive(Debug)]
 struct Records<R> {
     log: R,
     fields: [Vec<u8>; 3],
-    /// Bytes of the whole records so far.
+    /// Bytes of the complete records so far.
     whole: u64,
 }
 
@@ -96,23 +96,23 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-/// Links of the directory that the last record was about: most records are about the same one as those before them.
+/// Links of the directory of the last record: most records are about the same directory as the one before.
 struct Current {
     target: Arc<Path>,
     links: LinkSet,
 }
 
 impl Ledger {
-    /// Applies all records, but fails if there are more than `most`; returns the length of the whole records.
+    /// Applies all records; fails if there are more than `most`. Returns the length of the complete records.
     pub(super) fn replay(
         &mut self,
         log: impl BufRead,
-        believe: impl Fn(&Path, &Path) -> bool,
+        is_trusted: impl Fn(&Path, &Path) -> bool,
         most: usize,
     ) -> io::Result<u64> {
         let mut records = Records::new(log);
         let mut current = Current { target: Path::new("").into(), links: LinkSet::new() };
-        // Sources of links that were recorded again with another: a kill may have come before these were replaced.
+        // Former sources of links that were recorded again with another source: a kill may have left the old link.
         let mut replaced: BTreeMap<(Arc<Path>, Box<[u8]>), SourceId> = BTreeMap::new();
         while let Some(record) = records.next()? {
             self.records += 1;
@@ -121,9 +121,11 @@ impl Ledger {
             }
             let Some((directory, name)) = record.link() else { continue };
             match record {
-                Record::Directory(path) if believe(directory, Path::new("")) => self.insert_directory(path),
+                Record::Directory(path) if is_trusted(directory, Path::new("")) => {
+                    self.insert_directory(path);
+                }
                 Record::Forget(path) => _ = self.directories.remove(path),
-                Record::Link(_, source) if believe(directory, source) => {
+                Record::Link(_, source) if is_trusted(directory, source) => {
                     let source = self.source_id(source);
                     self.switch(&mut current, directory);
                     if let Some(former) = current.links.insert(name.into(), source).filter(|id| *id != source)
@@ -131,8 +133,8 @@ impl Ledger {
                         replaced.insert((Arc::clone(&current.target), name.into()), former);
                     }
                 }
-                Record::Unlink(_, source) if believe(directory, source) => {
-                    // A source without an id is none into which a link of ours could lead.
+                Record::Unlink(_, source) if is_trusted(directory, source) => {
+                    // No link of ours points into a source without an id.
                     let Some(source) = self.find_source(source) else { continue };
                     self.switch(&mut current, directory);
                     if current.links.get(name) == Some(&source) {
@@ -155,7 +157,7 @@ impl Ledger {
         Ok(records.whole)
     }
 
-    /// Puts the current links back, and takes those of another directory out.
+    /// Stores the current links, and takes out those of another directory.
     fn switch(&mut self, current: &mut Current, directory: &Path) {
         if current.target.as_os_str() == directory.as_os_str() {
             return;

@@ -1,4 +1,4 @@
-//! The ledger after a restart, whatever happens to the log.
+//! The ledger after a restart, with any damage to the log.
 
 use std::fs;
 
@@ -14,8 +14,8 @@ fn links(ledger: &Ledger) -> Vec<(String, String, String)> {
     .collect()
 }
 
-fn shared(file: &Path, believe: impl Fn(&Path, &Path) -> bool) -> Ledger {
-    Ledger::load_shared(fs::File::open(file.parent().unwrap()).unwrap().into(), file, believe)
+fn shared(file: &Path, is_trusted: impl Fn(&Path, &Path) -> bool) -> Ledger {
+    Ledger::load_shared(fs::File::open(file.parent().unwrap()).unwrap().into(), file, is_trusted)
 }
 
 fn write_ledger(file: &Path) -> Ledger {
@@ -40,7 +40,7 @@ fn what_was_noted_is_known_after_a_restart() {
     write_ledger(&file);
     let ledger = Ledger::load(&file).unwrap();
     assert_eq!(links(&ledger), [("/t".into(), "two".into(), "/s/b".into())]);
-    assert!(ledger.made(Path::new("/t/e")) && !ledger.made(Path::new("/t/d")));
+    assert!(ledger.created_directory(Path::new("/t/e")) && !ledger.created_directory(Path::new("/t/d")));
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn records_that_are_not_believed_are_left_out() {
     let file = folder.path().join("ledger");
     write_ledger(&file);
     let ledger = shared(&file, |directory, _| directory.starts_with("/elsewhere"));
-    assert_eq!((links(&ledger), ledger.made(Path::new("/t/e"))), (Vec::new(), false));
+    assert_eq!((links(&ledger), ledger.created_directory(Path::new("/t/e"))), (Vec::new(), false));
     assert!(ledger.sources.is_empty(), "nor kept in any other way");
 }
 
@@ -95,16 +95,16 @@ fn a_shared_log_keeps_all_records_and_our_own_is_shortened() {
     link(&mut theirs, b"theirs");
     theirs.save().unwrap();
     let written = fs::read(&file).unwrap();
-    ours.tidy().unwrap();
+    ours.compact_if_large().unwrap();
     let mut next = shared(&file, |_, _| true);
-    next.tidy().unwrap();
+    next.compact_if_large().unwrap();
     assert_eq!((names(&next), fs::read(&file).unwrap() == written), (vec!["theirs".to_owned()], true));
     link(&mut ours, b"ours");
     while ours.records <= SHARED.1 {
         history(&mut ours);
     }
     ours.insert(&Path::new("/t").into(), (*b"ours").into(), 0);
-    ours.tidy().unwrap();
+    ours.compact_if_large().unwrap();
     assert_eq!(names(&shared(&file, |_, _| true)), ["ours"], "what no start would read is begun again");
     assert!(fs::read(folder.path().join("shared.aside")).unwrap().starts_with(&written));
     let file = folder.path().join("own");
@@ -113,7 +113,7 @@ fn a_shared_log_keeps_all_records_and_our_own_is_shortened() {
     link(&mut own, b"kept");
     own.save().unwrap();
     let mut next = Ledger::load(&file).unwrap();
-    next.tidy().unwrap();
+    next.compact_if_large().unwrap();
     assert!(fs::metadata(&file).unwrap().len() < 100);
     assert_eq!(names(&Ledger::load(&file).unwrap()), ["kept"]);
 }

@@ -108,9 +108,9 @@ fn of_two_files_of_one_name_that_of_the_longer_key_is_linked() {
     assert_eq!(
         warnings,
         [
-            "storage-monitor: warning: \"TOP/app/x\" leads to \"a/b/x\", not to \"a/x\"",
-            "storage-monitor: warning: \"TOP/app/x\" leads to \"a/b/x\", not to \"c/x\"",
-            "storage-monitor: warning: \"TOP/app/z\" leads to \"a/z\", not to \"c/z\"",
+            "storage-monitor: warning: \"TOP/app/x\" links to \"a/b/x\", not to \"a/x\"",
+            "storage-monitor: warning: \"TOP/app/x\" links to \"a/b/x\", not to \"c/x\"",
+            "storage-monitor: warning: \"TOP/app/z\" links to \"a/z\", not to \"c/z\"",
         ]
     );
     let links = ["b/", "b/x -> a/b/x", "b/y -> a/b/y", "x -> a/b/x", "y -> a/b/y", "z -> a/z"];
@@ -121,7 +121,7 @@ fn of_two_files_of_one_name_that_of_the_longer_key_is_linked() {
 }
 
 /// Message after an edit that removes the mapping of `a`.
-const LESS: &str = "storage-monitor: mappings were removed, removing their links: \"a\"\n";
+const LESS: &str = "storage-monitor: removing links of deleted mappings: \"a\"\n";
 
 #[test]
 fn a_link_that_was_about_to_be_replaced_when_a_kill_came_is_still_ours() {
@@ -211,7 +211,7 @@ fn files_of_the_image_appear_in_the_storage_and_an_upgrade_removes_its_own() {
     assert_eq!(fs::read_to_string(world.stored("models/mine")).unwrap(), "content", "a user's file wins");
     let links = ["mine -> models/mine", "shipped -> models/shipped", "sub/", "sub/old -> models/sub/old"];
     assert_eq!(world.links(), links);
-    // A new container from a newer image: what the container knew is gone, the volume has stayed.
+    // A new container from a newer image: the container's state is gone, the volume is kept.
     symlink("/opt/elsewhere", world.stored("models/sub/foreign")).unwrap();
     fs::remove_dir_all(world.path("state")).unwrap();
     fs::remove_dir_all(world.path("app")).unwrap();
@@ -236,18 +236,18 @@ fn a_file_is_explained_where_it_is_linked_and_why_not() {
     world.run(&["once"]);
     world.store("a/new");
     let explain = |path: &str| world.run(&["explain", world.stored(path).to_str().unwrap()]);
-    let waits = "not linked: \"TOP/no/app\" is not ready: \"TOP/no\" is not there yet\n";
+    let waits = "not linked: \"TOP/no/app\" is not ready: \"TOP/no\" does not exist yet\n";
     assert_eq!(explain("a/x"), finished(0, &format!("linked: \"TOP/app/x\"\n{waits}"), ""));
-    let beaten = "not linked: \"TOP/app/x\" leads to \"a/x\", not to \"c/x\"\n";
+    let beaten = "not linked: \"TOP/app/x\" links to \"a/x\", not to \"c/x\"\n";
     assert_eq!(explain("c/x"), finished(1, beaten, ""));
     let step = "not yet: link \"TOP/app/new\" -> \"TOP/workspace/storage/a/new\"\n";
     assert_eq!(explain("a/new"), finished(1, &format!("{step}{waits}"), ""));
     for (path, reason) in [
         ("a/y.part", "\"y.part\": its name is that of an unfinished download"),
         ("a/.cache/q", "\".cache\": its name begins with a dot"),
-        ("a/dangling", "\"TOP/workspace/storage/a/dangling\" is a link that leads nowhere"),
-        ("a/big", "\"TOP/workspace/storage/a/big.aria2\" says that it is not complete"),
-        ("a/gone", "\"TOP/workspace/storage/a/gone\" is not there"),
+        ("a/dangling", "\"TOP/workspace/storage/a/dangling\" is a broken symbolic link"),
+        ("a/big", "\"TOP/workspace/storage/a/big.aria2\" marks it as incomplete"),
+        ("a/gone", "\"TOP/workspace/storage/a/gone\" does not exist"),
         ("other/z", "no mapping in TOP/etc/mappings.sh covers this path"),
     ] {
         assert_eq!(explain(path), finished(1, &format!("not linked: {reason}\n"), ""));
@@ -313,7 +313,7 @@ fn answers_are_json_if_that_is_asked_for() {
         serde_json::json!({
             "place": "\"TOP/no/app\"",
             "state": "not linked",
-            "reason": "\"TOP/no/app\" is not ready: \"TOP/no\" is not there yet"
+            "reason": "\"TOP/no/app\" is not ready: \"TOP/no\" does not exist yet"
         }),
     ];
     assert_eq!(lines(&["explain", "--json", path.to_str().unwrap()]), explained);
@@ -350,7 +350,7 @@ fn a_file_below_a_name_that_is_taken_is_explained() {
     assert_eq!(explain("c/dir/y"), finished(1, &taken("c/dir"), ""));
     let linked = "linked: \"TOP/app/deep/b/dir/sub/x\"\n";
     assert_eq!(explain("a/dir/sub/x"), finished(0, &(taken("a/dir") + linked), ""));
-    let beaten = "not linked: \"TOP/app/both\" leads to \"a/both\", not to \"c/both\"\n";
+    let beaten = "not linked: \"TOP/app/both\" links to \"a/both\", not to \"c/both\"\n";
     assert_eq!(explain("c/both/z"), finished(1, beaten, ""));
     let mine = "not linked: \"TOP/app/mine\" already exists and is not a link to \"a/mine\"\n";
     assert_eq!(explain("a/mine"), finished(0, &format!("{mine}linked: \"TOP/app/deep/b/mine\"\n"), ""));
@@ -381,7 +381,8 @@ fn a_state_about_the_deepest_trees_can_be_read() {
 #[test]
 fn without_a_monitor_the_status_is_a_failure() {
     let world = World::new("");
-    let error = "storage-monitor: the monitor is not running\nhint: supervisorctl start storagemonitor\n";
+    let error =
+        "storage-monitor: the monitor is not running\nhint: run: supervisorctl start storagemonitor\n";
     assert_eq!(world.run(&["status"]), finished(1, "", error));
     assert_eq!(world.run(&["nonsense"]).code, Some(2));
 }
@@ -399,7 +400,7 @@ fn a_state_with_the_longest_and_worst_names_can_be_read() {
     let answer = world.run(&["status"]);
     assert_eq!((answer.code, answer.error.as_str()), (Some(0), ""));
     assert!(answer.out.starts_with("101 files linked into applications, 101 conflicts\n"));
-    assert!(answer.out.ends_with("\n1 more names are taken\n"));
+    assert!(answer.out.ends_with("\n1 more conflict\n"));
 }
 
 #[test]

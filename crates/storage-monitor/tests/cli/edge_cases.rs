@@ -155,7 +155,7 @@ fn a_users_link_leads_root_nowhere_where_the_user_may_not_write() {
     assert_eq!((world.links_in("roots"), world.links_in("users")), (vec![], vec!["x -> a/x".to_owned()]));
     let why = world.run(&["explain", world.stored("a/x").to_str().unwrap()]).out;
     let refused = "not linked: \"TOP/app/evil\" is not ready: \
-        root does not follow the link \"TOP/app/evil\": its owner does not own the target\n";
+        refusing to follow the symbolic link \"TOP/app/evil\": its owner does not own the target\n";
     assert_eq!(why, format!("linked: \"TOP/users/x\"\n{refused}"));
 }
 

@@ -211,6 +211,6 @@ pub fn mount(arguments: &[&str], on: &Path) {
 }
 
 pub fn unmount(path: &Path) {
-    // At once, whatever still uses it.
+    // Lazily, because it may be in use.
     assert!(Command::new("umount").arg("--lazy").arg(path).status().unwrap().success());
 }

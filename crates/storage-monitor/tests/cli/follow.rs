@@ -97,7 +97,7 @@ fn a_directory_of_an_application_is_used_as_soon_as_it_can_be() {
         (
             Some(0),
             "0 files linked into applications\n\
-             \"TOP/app/not/installed/models\" waits: \"TOP/app/not/installed\" is not there yet\n"
+             \"TOP/app/not/installed/models\" is pending: \"TOP/app/not/installed\" does not exist yet\n"
         )
     );
     fs::create_dir(world.path("app/not")).unwrap();
@@ -125,7 +125,7 @@ fn the_state_is_one_object_and_a_conflict_is_logged_once() {
     // Longer where a look takes long, and as the file system of the test's directory asks for.
     assert!(state.remove("rescan_seconds").unwrap().as_u64() >= Some(5));
     assert!(["complete", "partial"].map(Value::from).contains(&state.remove("events").unwrap()));
-    let sentence = "\"TOP/app/x\" leads to \"a/x\", not to \"b/x\"";
+    let sentence = "\"TOP/app/x\" links to \"a/x\", not to \"b/x\"";
     let expected = serde_json::json!({
         "storage": "TOP/workspace/storage",
         "links": 2,
@@ -147,7 +147,7 @@ fn a_conflict_comes_and_goes_with_its_name_and_leaves_the_others() {
     world.start();
     let until = |world: &World, names: &[&str]| {
         let sentence =
-            |name: &&str| format!("\"TOP/app/{name}\" leads to \"a/{name}\", not to \"b/{name}\"\n");
+            |name: &&str| format!("\"TOP/app/{name}\" links to \"a/{name}\", not to \"b/{name}\"\n");
         let conflicts: String = names.iter().map(sentence).collect();
         world.until(&conflicts, || world.run(&["status"]).out.split_once('\n').unwrap().1 == conflicts);
     };
@@ -173,7 +173,7 @@ fn a_monitor_that_runs_does_a_look_when_it_is_asked() {
     assert_eq!(world.run(&["once"]).code, Some(0));
     assert_eq!(world.links(), ["x -> a/x"]);
     let second = world.run(&["run"]);
-    let error = "storage-monitor: another storage-monitor is running\nhint: storage-monitor status\n";
+    let error = "storage-monitor: another storage-monitor is running\nhint: run: storage-monitor status\n";
     assert_eq!((second.code, second.error.as_str()), (Some(1), error));
 }
 

@@ -1,4 +1,4 @@
-//! What a mappings file may do, and what it may not.
+//! Valid and invalid mappings files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -106,7 +106,7 @@ fn a_mapping_that_may_lack_something_removes_no_link_and_is_reported() {
             "line 1: ls /nowhere 2> /dev/null: failed with exit code 2",
         ),
     ] {
-        let message = format!("FILE: {message}; what it lacks stays linked\n");
+        let message = format!("FILE: {message}; existing links of missing mappings are kept\n");
         assert_eq!(edited(mapping), (both.clone(), Some(1), message), "{mapping}");
     }
     // What ends bash, or is no mapping at all, is wrong as a whole.
@@ -131,7 +131,7 @@ fn what_a_good_mapping_no_longer_has_is_removed_and_named() {
 }
 
 fn gone(keys: &str) -> String {
-    format!("storage-monitor: mappings were removed, removing their links: {keys}\n")
+    format!("storage-monitor: removing links of deleted mappings: {keys}\n")
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn an_empty_mapping_is_in_the_state_until_it_is_corrected() {
 
 #[test]
 fn a_file_that_does_not_end_is_ended() {
-    assert_eq!(mapping_error("echo hello >&2; while :; do :; done"), "FILE: did not end within 5 s");
+    assert_eq!(mapping_error("echo hello >&2; while :; do :; done"), "FILE: timed out after 5 s");
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn a_users_link_in_the_storages_place_leads_root_nowhere_where_the_user_may_not_
             assert_eq!(entries(directory), 3, "a, the file of the image, and the ledger");
             assert_eq!(fs::read_link(world.path("app/x")).unwrap(), world.stored("a/x"));
         } else {
-            let expected = "storage-monitor: warning: cannot read the storage: root does not follow the link \
+            let expected = "storage-monitor: warning: cannot read the storage: refusing to follow the symbolic link \
                 \"TOP/workspace/storage\": its owner does not own the target\n";
             assert_eq!((answer.code, answer.error.as_str()), (Some(1), expected));
             assert_eq!((entries(directory), entries("app")), (1, 0));
@@ -49,11 +49,10 @@ fn links_stay_while_the_storage_is_missing_or_another_empty_one() {
     assert_eq!(world.run(&["once"]).code, Some(0));
     let both = ["x -> a/x", "y -> a/y"];
     assert_eq!(world.links(), both);
-    // The volume is gone, and its empty mount point is there.
+    // The volume is gone, and its empty mount point remains.
     unmount(&world.stored(""));
     let answer = world.run(&["once"]);
-    let expected =
-        "is missing its files, keeping the links: it is another directory than before, without a file\n";
+    let expected = "is missing its files, keeping the links: it is a different directory than before and contains no files\n";
     assert_eq!((world.links(), answer.code), (both.map(str::to_owned).to_vec(), Some(1)));
     assert!(answer.error.ends_with(expected), "{}", answer.error);
     fs::rename(world.stored(""), world.path("workspace/away")).unwrap();
@@ -103,7 +102,7 @@ fn what_a_user_puts_in_the_ledgers_place_on_the_volume_stops_nothing_and_is_repo
     world.prepare(&mut command, &["once"], "");
     let answer = world.answer(command.output().unwrap());
     let expected = "storage-monitor: warning: TOP/workspace/storage/.storage-monitor-image is not a file; \
-        it is called TOP/workspace/storage/.storage-monitor-image.aside now, and a new one is begun\n";
+        renamed it to TOP/workspace/storage/.storage-monitor-image.aside and started a new one\n";
     assert_eq!(
         (answer.code, answer.out.as_str(), answer.error.as_str()),
         (Some(0), "linked 2, removed 0\n", expected)
@@ -190,7 +189,7 @@ fn two_containers_with_different_images_share_a_volume() {
     let both = ["both -> a/both", "one -> a/one", "two -> a/two"];
     let done = || world.links() == both && world.links_in("app-2") == both;
     let waited = kit::wait::until(std::time::Duration::from_secs(30), "both", || done().then_some(()));
-    // Neither takes for stale what the other has made.
+    // Neither treats the other's links as stale.
     let asked = [world.run(&["once"]).code, world.command_of(&["once"], "-2").status().unwrap().code()];
     let links = (world.links(), world.links_in("app-2"), fs::read_link(world.stored("a/two")).ok());
     other.kill().unwrap();

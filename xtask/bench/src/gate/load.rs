@@ -1,4 +1,4 @@
-//! Requests as quickly as they are answered, sent by `wrk`.
+//! Load test with `wrk`.
 use std::fmt;
 use std::process::Command;
 use std::time::Duration;
@@ -12,15 +12,15 @@ pub const TOOL: (&str, &str) = ("wrk", "wrk");
 /// Result of a load.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Load {
-    /// Answers in a second.
+    /// Responses per second.
     pub rate: f64,
-    /// Half of the answers took no longer.
+    /// Median latency.
     pub median: Duration,
-    /// 99 of 100 answers took no longer.
+    /// 99th percentile of the latency.
     pub p99: Duration,
 }
 
-/// Loads an address over `connections` connections; any answer but 2xx and 3xx, or a lost connection, is an error.
+/// Sends load over `connections` connections; fails on a response other than 2xx and 3xx, or a lost connection.
 pub fn send(url: &str, header: Option<&str>, connections: u32, duration: Duration) -> Result<Load> {
     let program = packages::find(TOOL.0).context("wrk is not installed")?;
     let run = |seconds: u64| {
@@ -33,11 +33,11 @@ pub fn send(url: &str, header: Option<&str>, connections: u32, duration: Duratio
     // The first second opens connections and warms everything up.
     run(1)?;
     let text = run(duration.as_secs().max(1))?;
-    parse(&text).with_context(|| format!("cannot understand wrk about {url}:\n{text}"))
+    parse(&text).with_context(|| format!("cannot parse the output of wrk for {url}:\n{text}"))
 }
 
-/// The one with the middle rate; of an even number the slower of the two.
-pub fn middle(mut loads: Vec<Load>) -> Option<Load> {
+/// Returns the load with the median rate; of an even number, the slower of the two in the middle.
+pub fn median(mut loads: Vec<Load>) -> Option<Load> {
     loads.sort_by(|one, other| one.rate.total_cmp(&other.rate));
     loads.get(loads.len().saturating_sub(1) / 2).copied()
 }
@@ -107,9 +107,9 @@ mod tests {
     #[test]
     fn the_load_of_the_middle_rate_is_shown() {
         let load = |rate| Load { rate, median: Duration::ZERO, p99: Duration::ZERO };
-        assert_eq!(middle([3.0, 1.0, 2.0].map(load).to_vec()), Some(load(2.0)));
-        assert_eq!(middle([2.0, 1.0].map(load).to_vec()), Some(load(1.0)));
-        assert_eq!(middle(Vec::new()), None);
+        assert_eq!(median([3.0, 1.0, 2.0].map(load).to_vec()), Some(load(2.0)));
+        assert_eq!(median([2.0, 1.0].map(load).to_vec()), Some(load(1.0)));
+        assert_eq!(median(Vec::new()), None);
     }
 
     #[test]

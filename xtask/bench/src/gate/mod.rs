@@ -1,7 +1,7 @@
-//! Cost of the gate, which asks the portal about every request, and a change of the login under load.
+//! Cost of the gate, which asks the portal about every request, and token rotation under load.
 //!
-//! The service behind is a second Caddy with a small file, so that nothing but the gate differs between the two ports: one
-//! has the shipped template, the other the same template without its line `import %GATE%`.
+//! The service is a second Caddy with a small file. The two ports differ only in the gate: one has the shipped template, the
+//! other the same template without its line `import %GATE%`.
 
 mod http;
 mod load;
@@ -145,7 +145,7 @@ fn serve(container: &Container<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The template with nothing but the gate taken out, in front of the same service.
+/// Returns the template without the gate, in front of the same service.
 fn without_gate(template: &str) -> Option<String> {
     let rest: Vec<&str> = template.lines().filter(|line| line.trim() != "import %GATE%").collect();
     let found = rest.len() < template.lines().count();
@@ -182,7 +182,7 @@ fn loads(container: &Container<'_>, rounds: usize, duration: Duration) -> Result
     ];
     for connections in [16, 1] {
         let mut measured = vec![Vec::new(); rows.len()];
-        // In turns, so that a slow minute of the machine hits all alike.
+        // In turns, so that a slow minute of the machine affects all.
         for _ in 0..rounds {
             for ((_, url, header), measured) in rows.iter().zip(&mut measured) {
                 measured.push(load::send(url, *header, connections, duration)?);
@@ -190,7 +190,7 @@ fn loads(container: &Container<'_>, rounds: usize, duration: Duration) -> Result
         }
         let mut bare = None;
         for ((what, _, _), measured) in rows.iter().zip(measured) {
-            let load = load::middle(measured).context("nothing was measured")?;
+            let load = load::median(measured).context("nothing was measured")?;
             let ratio = 100.0 * load.rate / *bare.get_or_insert(load.rate);
             writeln!(
                 io::stdout(),
@@ -219,7 +219,7 @@ fn changes(container: &Container<'_>, changes: usize) -> Result<()> {
             outcome.overlapping,
             outcome.broken
         )?;
-        token_rotation::settle(container.at(GATED), &token)?;
+        token_rotation::wait_until_accepted(container.at(GATED), &token)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A new token while programs are busy: when the old one is refused, when the new one is accepted, and who suffers.
+//! Rotates the token under load: time until the old one is refused and the new one accepted, and failed requests.
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::http::Connection;
 
-/// Runs inside the container: when the change began and ended, in nanoseconds, then the login.
+/// Runs inside the container; prints the time before and after the change, in nanoseconds, then the login.
 const SCRIPT: &str = "date +%s%N; set-web-credentials --rotate-token 2>/dev/null; date +%s%N; \
                       cat /opt/leonardo/etc/web_credentials.json";
 const DEADLINE: Duration = Duration::from_mins(2);
@@ -70,7 +70,7 @@ pub fn measure(
         let running: Vec<_> = (0..=programs)
             .map(|number| scope.spawn(move || work(shared, address, number == programs)))
             .collect();
-        // The load itself, not a wait for something.
+        // The load itself, not a wait.
         thread::sleep(BUSY);
         let changed = change(exec, shared);
         thread::sleep(BUSY);
@@ -84,8 +84,8 @@ pub fn measure(
     })
 }
 
-/// Waits until a token is accepted again: many wrong ones from one address make the portal deaf to it for a while.
-pub fn settle(address: SocketAddr, token: &str) -> Result<()> {
+/// Waits until a token is accepted again: after many wrong ones, the portal refuses an address for a while.
+pub fn wait_until_accepted(address: SocketAddr, token: &str) -> Result<()> {
     let header = format!("Authorization: Bearer {token}");
     kit::wait::until(DEADLINE, "the token to be accepted", || {
         let answer = Connection::open(address).and_then(|mut connection| connection.get("/", &header));
@@ -114,7 +114,7 @@ fn nanoseconds(text: &str) -> Result<Duration> {
     Ok(Duration::from_nanos(text.trim().parse().context("not a time")?))
 }
 
-/// One program: asks, and asks again, over one connection as long as that holds; a late one keeps its first token.
+/// One program: sends requests over a persistent connection; a late one keeps its first token.
 fn work(shared: &Shared, address: SocketAddr, late: bool) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut connection = None;

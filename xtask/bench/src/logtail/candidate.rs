@@ -1,4 +1,4 @@
-//! Programs that follow logs, each at work in a directory of its own.
+//! Programs that follow logs, each in its own directory.
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+
+use crate::process_usage;
 
 /// A program that is compared.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +23,7 @@ pub enum Candidate<'a> {
     SedTee,
 }
 
-/// A candidate at work.
+/// A running candidate.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -63,7 +65,7 @@ impl Candidate<'_> {
                 pipeline("tail -n +1 -f \"$0\" | stdbuf -oL sed 's/^/x | /' | tee \"$1\"", &log, &root)
             }
         };
-        // All of a pipeline are ended with their shell.
+        // All programs of a pipeline exit with their shell.
         command.process_group(0).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
         let output = child.stdout.take();
@@ -72,7 +74,7 @@ impl Candidate<'_> {
     }
 }
 
-/// Written out, so that no disk is busy with it while the reading is measured.
+/// Flushed to disk, so that the disk is idle while the reading is measured.
 fn write(log: &Path, block: &[u8], blocks: usize) -> io::Result<()> {
     let mut file = File::create(log)?;
     (0..blocks).try_for_each(|_| file.write_all(block))?;
@@ -91,14 +93,11 @@ impl Running {
         killpg(self.group()?, Signal::SIGTERM).context("cannot stop it")
     }
 
-    /// The peak of what all its processes had for themselves, in MB (`VmHWM` of proc(5)).
+    /// Sum of the peak memory of its processes, in MB.
     pub fn memory(&self) -> Result<f64> {
         let mut kilobytes = 0;
         for process in self.processes()? {
-            let text = read(process, "status")?;
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let number = line.and_then(|line| line.trim().strip_suffix("kB")).context("no VmHWM")?;
-            kilobytes += number.trim().parse::<u32>().context("not a number")?;
+            kilobytes += process_usage::peak_kilobytes(process).context("cannot read the peak memory")?;
         }
         Ok(f64::from(kilobytes) * 1.024e-3)
     }
@@ -114,7 +113,7 @@ impl Running {
         Ok(Duration::from_nanos(nanoseconds))
     }
 
-    /// Itself and its children, of which none has any.
+    /// Its process and its children, which have no children.
     fn processes(&self) -> Result<Vec<u32>> {
         let own = self.child.id();
         let children = read(own, &format!("task/{own}/children"))?;

@@ -1,4 +1,4 @@
-//! `logtail` beside `tail -f` into `tee`: how much it takes, how soon a line is shown, its memory, and what it costs at rest.
+//! `logtail` beside `tail -f` into `tee`: throughput, latency of a line, memory, and processor time when idle.
 
 mod candidate;
 use std::fs::OpenOptions;
@@ -18,9 +18,9 @@ const LINE: &str =
     "2026-11-24 00:00:00,000 INFO a line of a program that says what it is doing at the moment, and why\n";
 /// Lines that are written at once.
 const BLOCK: usize = 1_000;
-/// Between two lines of which the time is taken.
+/// Interval between two timed lines.
 const BETWEEN: Duration = Duration::from_millis(15);
-/// Empty lines, of which most is made: each gets a name and a time.
+/// Empty lines are the worst case: each gets a name and a time.
 const EMPTY: usize = 20_000_000;
 
 /// Throughput of `logtail`, delay of a line, its memory, and its cost at rest; needs no engine
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
                 taken.processor.as_secs_f64() / taken.megabytes * 1e3,
                 taken.memory,
                 latency.median().as_secs_f64() * 1e3,
-                latency.ninety_ninth().as_secs_f64() * 1e3,
+                latency.p99().as_secs_f64() * 1e3,
             )?;
         }
     }
@@ -81,7 +81,7 @@ struct Taken {
     memory: f64,
 }
 
-/// Has a log of blocks of this line taken; fails unless what comes out is what went in, no byte more or less.
+/// Measures the reading of a log of blocks of this line; fails unless the output equals the input, byte by byte.
 fn take(candidate: Candidate<'_>, line: &str, blocks: usize) -> Result<Taken> {
     let expected = format!("{}{line}", candidate.prefix()).repeat(BLOCK).into_bytes();
     let total = expected.len() * blocks;
@@ -115,7 +115,7 @@ fn take(candidate: Candidate<'_>, line: &str, blocks: usize) -> Result<Taken> {
     Ok(Taken { megabytes: f64::from(thousands) / 1e3, took, processor, memory })
 }
 
-/// From the write of a line until it can be read at the other end.
+/// Measures the time from the write of a line until it can be read at the other end.
 fn latency(candidate: Candidate<'_>, lines: usize) -> Result<Samples> {
     let (_running, output, log) = candidate.start(b"", 0)?;
     let mut file = OpenOptions::new().append(true).open(log)?;
@@ -126,21 +126,21 @@ fn latency(candidate: Candidate<'_>, lines: usize) -> Result<Samples> {
         file.write_all(LINE.as_bytes())?;
         output.read_line(&mut String::new())?;
         measured.push(started.elapsed());
-        // The pace of a program, not a wait for something.
+        // The pace of a program, not a wait.
         thread::sleep(BETWEEN);
     }
-    // The first one has the program's start in it.
+    // The first one includes the program's start.
     measured.remove(0);
-    Samples::of(measured).context("nothing was measured")
+    Samples::new(measured).context("nothing was measured")
 }
 
-/// Share of a processor that it takes while nothing is written.
+/// Share of a processor that it uses while nothing is written.
 fn at_rest(candidate: Candidate<'_>, time: Duration) -> Result<f64> {
     let (running, mut output, _) = candidate.start(LINE.as_bytes(), 1)?;
     // Its start is not part of it.
     BufReader::new(&mut output).read_line(&mut String::new())?;
     let before = running.processor()?;
-    // The measure itself, not a wait for something.
+    // The measurement itself, not a wait.
     thread::sleep(time);
     let spent = running.processor()?.saturating_sub(before);
     Ok(spent.as_secs_f64() / time.as_secs_f64())

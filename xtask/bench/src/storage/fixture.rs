@@ -26,10 +26,10 @@ impl Fixture {
         fs::set_permissions(top.path(), fs::Permissions::from_mode(0o755))?;
         let fixture = Self { top };
         for directory in [MODELS, TARGETS[0], TARGETS[1], "image"] {
-            fs::create_dir_all(fixture.at(directory))?;
+            fs::create_dir_all(fixture.path(directory))?;
         }
-        let targets = TARGETS.map(|target| fixture.at(target).display().to_string()).join("\n");
-        fs::write(fixture.at("mappings.sh"), format!("storage_map[models]='{targets}'\n"))?;
+        let targets = TARGETS.map(|target| fixture.path(target).display().to_string()).join("\n");
+        fs::write(fixture.path("mappings.sh"), format!("storage_map[models]='{targets}'\n"))?;
         for number in 0..files {
             let name = format!("model-{number:06}.safetensors");
             if directories <= 1 {
@@ -38,27 +38,27 @@ impl Fixture {
             }
             let directory = format!("{:04}", number % directories);
             if number < directories {
-                fs::create_dir(fixture.at(MODELS).join(&directory))?;
+                fs::create_dir(fixture.path(MODELS).join(&directory))?;
             }
             fixture.add(&format!("{directory}/{name}"))?;
         }
         Ok(fixture)
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    fn path(&self, path: &str) -> PathBuf {
         self.top.path().join(path)
     }
 
     /// One more file.
     pub fn add(&self, name: &str) -> Result<()> {
-        fs::write(self.at(MODELS).join(name), "").context("cannot write into the storage")
+        fs::write(self.path(MODELS).join(name), "").context("cannot write into the storage")
     }
 
     /// Waits until a file is linked in the second application, which comes last.
     pub fn wait_for(&self, name: &str) -> Result<()> {
-        let link = self.at(TARGETS[1]).join(name);
+        let link = self.path(TARGETS[1]).join(name);
         let started = Instant::now();
-        // Looking all the time: pauses would be part of what is measured.
+        // Busy waiting: pauses would be part of the measurement.
         while link.symlink_metadata().is_err() {
             anyhow::ensure!(started.elapsed() < DEADLINE, "{} was never linked", link.display());
             std::hint::spin_loop();
@@ -66,11 +66,11 @@ impl Fixture {
         Ok(())
     }
 
-    /// Takes a file away and puts it back unless the monitor has linked it; returns true if it has.
-    pub fn again(&self, name: &str) -> Result<bool> {
-        let linked = self.at(TARGETS[1]).join(name).symlink_metadata().is_ok();
+    /// Replaces a file unless the monitor has linked it; returns true if it has.
+    pub fn relink(&self, name: &str) -> Result<bool> {
+        let linked = self.path(TARGETS[1]).join(name).symlink_metadata().is_ok();
         if !linked {
-            let _ = fs::remove_file(self.at(MODELS).join(name));
+            let _ = fs::remove_file(self.path(MODELS).join(name));
             self.add(name)?;
         }
         Ok(linked)
@@ -78,18 +78,18 @@ impl Fixture {
 
     /// Waits until `count` files are linked.
     pub fn wait_for_all(&self, count: usize) -> Result<()> {
-        let linked = || fs::read_dir(self.at(TARGETS[1])).map_or(0, Iterator::count);
+        let linked = || fs::read_dir(self.path(TARGETS[1])).map_or(0, Iterator::count);
         kit::wait::until(DEADLINE, "all links", || (linked() >= count).then_some(()))
     }
 
-    /// Makes the links of the first pass by bare calls, in directories of their own: nothing can be quicker.
-    pub fn floor(&self) -> Result<Duration> {
+    /// Makes the links of the first pass by bare system calls, in separate directories; nothing can be faster.
+    pub fn baseline(&self) -> Result<Duration> {
         let names: Vec<_> =
-            fs::read_dir(self.at(MODELS))?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
-        let models = self.at(MODELS);
+            fs::read_dir(self.path(MODELS))?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
+        let models = self.path(MODELS);
         let started = Instant::now();
         for target in TARGETS {
-            let target = self.at(&format!("{target}-floor"));
+            let target = self.path(&format!("{target}-baseline"));
             fs::create_dir(&target)?;
             names.iter().try_for_each(|name| symlink(models.join(name), target.join(name)))?;
         }
@@ -98,16 +98,16 @@ impl Fixture {
 
     /// True if our monitor has written its state.
     pub fn has_state(&self) -> bool {
-        self.at("status.json").exists()
+        self.path("status.json").exists()
     }
 
-    /// Removes the state of a monitor that has ended.
+    /// Removes the state of a monitor that has exited.
     pub fn forget_state(&self) -> Result<()> {
-        fs::remove_file(self.at("status.json")).context("cannot remove the state")
+        fs::remove_file(self.path("status.json")).context("cannot remove the state")
     }
 
-    /// Our monitor.
-    pub fn ours(&self, program: &Path, task: &str) -> Command {
+    /// Command of our monitor.
+    pub fn monitor_command(&self, program: &Path, task: &str) -> Command {
         let mut command = Command::new(program);
         command.arg(task).env_clear().env("WORKSPACE", self.top.path());
         for (option, path) in [
@@ -116,16 +116,16 @@ impl Fixture {
             ("--state", "state"),
             ("--status", "status.json"),
         ] {
-            command.arg(option).arg(self.at(path));
+            command.arg(option).arg(self.path(path));
         }
         command
     }
 
-    /// inotifywait and a loop of the shell.
-    pub fn peer(&self) -> Command {
+    /// Command of inotifywait with a loop of the shell.
+    pub fn shell_command(&self) -> Command {
         let mut command = Command::new("bash");
-        command.args(["-c", include_str!("peer.sh"), "peer"]).arg(self.at(MODELS));
-        command.args(TARGETS.map(|target| self.at(target)));
+        command.args(["-c", include_str!("peer.sh"), "peer"]).arg(self.path(MODELS));
+        command.args(TARGETS.map(|target| self.path(target)));
         command
     }
 }

@@ -8,14 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use kit::process::Process;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use xtask::checkout::Checkout;
 use xtask::engine::packages;
 
 use crate::samples::Samples;
-use crate::tools;
+use crate::{process_usage, tools};
 use fixture::Fixture;
 
 /// Linking 10,000 files into two applications, again, and as they come
@@ -48,28 +47,28 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     packages::install(&[("inotifywait", "inotify-tools")])?;
     let program = tools::build(&Checkout::find()?, "storage-monitor")?;
-    let ours = |fixture: &Fixture, task: &str| fixture.ours(&program, task);
+    let ours = |fixture: &Fixture, task: &str| fixture.monitor_command(&program, task);
     let tenth = (args.files / 10).max(1);
     let mut fixtures = Vec::new();
     passes("ours", args, args.files, &mut fixtures, |fixture| ours(fixture, "once"))?;
     let peer = |fixture: &Fixture| {
-        let mut command = fixture.peer();
+        let mut command = fixture.shell_command();
         command.env("ONCE", "yes");
         command
     };
     passes("peer", args, tenth, &mut fixtures, peer)?;
     singles("ours", args, &mut fixtures, |fixture| ours(fixture, "run"))?;
-    singles("peer", args, &mut fixtures, Fixture::peer)?;
+    singles("peer", args, &mut fixtures, Fixture::shell_command)?;
     burst("ours", args, args.burst, &mut fixtures, |fixture| ours(fixture, "run"))?;
-    burst("peer", args, (args.burst / 100).max(1), &mut fixtures, Fixture::peer)?;
+    burst("peer", args, (args.burst / 100).max(1), &mut fixtures, Fixture::shell_command)?;
     for directories in [1, 200, 20_000] {
         memory(args, directories, &mut fixtures, ours)?;
     }
     idle(args, &mut fixtures, ours)
 }
 
-/// Fixtures of all measurements: removed at the end, because ext4 without a journal passes over the numbers of files that were
-/// removed within the last minutes, one by one, whenever it makes a file.
+/// Fixtures of all measurements: removed at the end, because ext4 without a journal skips the inodes of recently removed
+/// files, one by one, whenever it creates a file.
 type Fixtures = Vec<Fixture>;
 
 fn keep(fixtures: &mut Fixtures, fixture: Fixture) -> Result<&Fixture> {
@@ -84,7 +83,7 @@ fn passes(
     fixtures: &mut Fixtures,
     command: impl Fn(&Fixture) -> Command,
 ) -> Result<()> {
-    let (mut first, mut second, mut floor) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut first, mut second, mut baseline) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.runs.max(1) {
         let fixture = keep(fixtures, Fixture::new(&args.directory, files, 1)?)?;
         for times in [&mut first, &mut second] {
@@ -92,11 +91,11 @@ fn passes(
             kit::cmd::run(&mut command(fixture))?;
             times.push(started.elapsed());
         }
-        floor.push(fixture.floor()?);
+        baseline.push(fixture.baseline()?);
     }
     row(who, &format!("first pass, {files} files"), first)?;
     row(who, &format!("second pass, {files} files"), second)?;
-    row("bare", &format!("the links of {files} files"), floor)
+    row("bare", &format!("the links of {files} files"), baseline)
 }
 
 fn singles(
@@ -108,7 +107,7 @@ fn singles(
     let fixture = keep(fixtures, Fixture::new(&args.directory, 1, 1)?)?;
     let _monitor = Running::start(command(fixture))?;
     fixture.wait_for_all(1)?;
-    settle(fixture)?;
+    wait_for_watch(fixture)?;
     let mut times = Vec::new();
     for number in 0..args.singles.max(1) {
         let name = format!("new-{number}");
@@ -130,10 +129,10 @@ fn burst(
     let fixture = keep(fixtures, Fixture::new(&args.directory, 1, 1)?)?;
     let _monitor = Running::start(command(fixture))?;
     fixture.wait_for_all(1)?;
-    settle(fixture)?;
+    wait_for_watch(fixture)?;
     (0..files).try_for_each(|number| fixture.add(&format!("burst-{number}")))?;
     let last = Instant::now();
-    // The first file, and the one that shows that the watch is set.
+    // The first file, and the one by which the watch was detected.
     fixture.wait_for_all(files + 2)?;
     row(who, &format!("{files} new files, after the last"), vec![last.elapsed()])
 }
@@ -151,7 +150,7 @@ fn singles_in(args: &Args, directories: usize, fixture: &Fixture) -> Result<()> 
     row("ours", &format!("one new file, {directories} directories"), times)
 }
 
-/// A first pass, and another after a restart: the more memory of both.
+/// Peak memory of a first pass, and of another after a restart.
 fn memory(
     args: &Args,
     directories: usize,
@@ -162,7 +161,7 @@ fn memory(
     let mut peaks = Vec::new();
     for _ in 0..2 {
         let monitor = Running::start(ours(fixture, "run"))?;
-        // Returns after another look at everything.
+        // Returns after another scan of everything.
         kit::wait::until(Duration::from_mins(5), "the monitor", || {
             fixture.has_state().then(|| kit::cmd::run(&mut ours(fixture, "once")).ok()).flatten()
         })?;
@@ -189,7 +188,7 @@ fn idle(args: &Args, fixtures: &mut Fixtures, ours: impl Fn(&Fixture, &str) -> C
     let fixture = keep(fixtures, Fixture::new(&args.directory, args.files, 1)?)?;
     let monitor = Running::start(ours(fixture, "run"))?;
     fixture.wait_for_all(args.files)?;
-    settle(fixture)?;
+    wait_for_watch(fixture)?;
     kit::cmd::run(&mut ours(fixture, "once"))?;
     let before = monitor.processor()?;
     std::thread::sleep(Duration::from_secs(args.idle));
@@ -204,26 +203,26 @@ fn idle(args: &Args, fixtures: &mut Fixtures, ours: impl Fn(&Fixture, &str) -> C
     Ok(())
 }
 
-/// A watch is set some time after the first pass: files are added until one is noticed, all under one name.
-fn settle(fixture: &Fixture) -> Result<()> {
-    kit::wait::until(Duration::from_mins(1), "the watch", || fixture.again("settled").ok()?.then_some(()))
+/// Waits until the watch is set, some time after the first pass: replaces a file until it is linked.
+fn wait_for_watch(fixture: &Fixture) -> Result<()> {
+    kit::wait::until(Duration::from_mins(1), "the watch", || fixture.relink("settled").ok()?.then_some(()))
 }
 
 fn row(who: &str, what: &str, times: Vec<Duration>) -> Result<()> {
     let count = times.len();
-    let samples = Samples::of(times).context("nothing was measured")?;
+    let samples = Samples::new(times).context("nothing was measured")?;
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     writeln!(
         io::stdout(),
         "{who}  {what:<40} best {:>9.1} ms, median {:>9.1} ms, 99th {:>9.1} ms, n {count}",
-        milliseconds(samples.least()),
+        milliseconds(samples.min()),
         milliseconds(samples.median()),
-        milliseconds(samples.ninety_ninth())
+        milliseconds(samples.p99())
     )?;
     Ok(())
 }
 
-/// A monitor and what it started; ended when dropped.
+/// A monitor with its children; killed when dropped.
 struct Running(Child);
 
 impl Running {
@@ -234,13 +233,12 @@ impl Running {
 }
 
 impl Running {
-    /// The most memory that it has had, in kB.
-    fn memory(&self) -> Result<u64> {
-        let peak = Process::new(self.0.id()).status()?.number("VmHWM:", 10);
-        peak.context("the kernel reports no VmHWM")
+    /// Its peak memory, in kB.
+    fn memory(&self) -> Result<u32> {
+        process_usage::peak_kilobytes(self.0.id()).context("cannot read the monitor's peak memory")
     }
 
-    /// The time that its threads were running, as the scheduler counts it.
+    /// Processor time of its threads, as counted by the scheduler.
     fn processor(&self) -> Result<Duration> {
         let mut sum = 0;
         for thread in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
@@ -254,7 +252,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Ok(group) = i32::try_from(self.0.id()) {
-            // It may have ended by itself.
+            // It may have exited already.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
         let _ = self.0.wait();

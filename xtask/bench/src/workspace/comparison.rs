@@ -1,4 +1,4 @@
-//! Several ways to the same end, measured in turns.
+//! Compares several programs for the same task, measured in turns.
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::samples::Samples;
 /// Work of a contender.
 type Task<'a> = Box<dyn Fn() -> Result<()> + 'a>;
 
-/// One way to the end.
+/// One program for the task.
 pub struct Contender<'a> {
     name: &'static str,
     prepare: Task<'a>,
@@ -27,7 +27,7 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// The results, the first contender being what the others are compared with.
+/// The results; the first contender is the baseline.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table {
     title: &'static str,
@@ -42,8 +42,8 @@ pub enum Until {
     OnDisk,
 }
 
-/// Runs each contender once a round, and begins each round with another one, so that a slow minute, or the remains of the
-/// one before, is spread over all.
+/// Runs each contender once per round, and begins each round with another one, so that a slow minute, or work left by the
+/// previous one, is spread over all.
 pub fn run_rounds(
     title: &'static str,
     compared: &'static str,
@@ -69,7 +69,7 @@ pub fn run_rounds(
         }
     }
     let rows = contenders.iter().zip(times).map(|(contender, (returned, on_disk))| {
-        Ok((contender.name, Samples::of(returned).context("nothing was measured")?, Samples::of(on_disk)))
+        Ok((contender.name, Samples::new(returned).context("nothing was measured")?, Samples::new(on_disk)))
     });
     Ok(Table { title, compared, rows: rows.collect::<Result<_>>()? })
 }
@@ -86,8 +86,8 @@ impl fmt::Display for Table {
         writeln!(formatter, "|---|---|---|---|---|{rule}")?;
         for (name, returned, on_disk) in &self.rows {
             let (median, ratio) = figures(returned, first);
-            let [least, greatest] = [returned.least(), returned.greatest()].map(|time| time.as_secs_f64());
-            write!(formatter, "| {name} | {median:.2} s | {least:.2} | {greatest:.2} | {ratio:.2} |")?;
+            let [min, max] = [returned.min(), returned.max()].map(|time| time.as_secs_f64());
+            write!(formatter, "| {name} | {median:.2} s | {min:.2} | {max:.2} | {ratio:.2} |")?;
             if let Some((on_disk, first)) = on_disk.as_ref().zip(first_on_disk.as_ref()) {
                 let (median, ratio) = figures(on_disk, first);
                 write!(formatter, " {median:.2} s | {ratio:.2} |")?;
@@ -98,7 +98,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// The median in seconds, and how many times the first one's that is.
+/// The median in seconds, and its ratio to the first contender's.
 fn figures(times: &Samples, first: &Samples) -> (f64, f64) {
     let median = times.median().as_secs_f64();
     (median, median / first.median().as_secs_f64())
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_table_compares_with_its_first_row() {
-        let samples = |seconds: [u64; 3]| Samples::of(seconds.map(Duration::from_secs).to_vec());
+        let samples = |seconds: [u64; 3]| Samples::new(seconds.map(Duration::from_secs).to_vec());
         let rows = vec![
             ("ours", samples([2, 1, 3]).unwrap(), samples([4, 4, 4])),
             ("cp", samples([5, 5, 5]).unwrap(), samples([6, 6, 6])),

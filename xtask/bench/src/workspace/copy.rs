@@ -9,21 +9,21 @@ use xtask::cargo_tools;
 use xtask::engine::packages;
 
 use super::comparison::{self, Contender, Until};
-use super::fixture::cool_down;
-use super::plan::Plan;
+use super::fixture::drop_caches;
+use super::options::BenchOptions;
 use crate::tools;
 
-/// The quickest public copier on machines like these; it loses hard links and the times of directories.
+/// The fastest public copier; it loses hard links and the times of directories.
 const XCP: (&str, &str) = ("xcp", "0.24.9");
 
-pub fn run(plan: &Plan) -> Result<()> {
+pub fn run(bench: &BenchOptions) -> Result<()> {
     packages::install(&[("rsync", "rsync")])?;
-    let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
-    let xcp = cargo_tools::ensure_installed(&plan.checkout, XCP.0, XCP.1)?;
-    let (tree, copy) = (plan.fixture.at("tree"), plan.fixture.at("copy"));
-    let bytes = plan.fixture.at("bytes");
-    noise(&bytes, plan.shape.bytes)?;
-    let fresh = || plan.fixture.clear("copy").and_then(|()| cool_down());
+    let workspace_sync = tools::build(&bench.checkout, "workspace-sync")?;
+    let xcp = cargo_tools::ensure_installed(&bench.checkout, XCP.0, XCP.1)?;
+    let (tree, copy) = (bench.fixture.path("tree"), bench.fixture.path("copy"));
+    let bytes = bench.fixture.path("bytes");
+    noise(&bytes, bench.shape.bytes)?;
+    let fresh = || bench.fixture.clear("copy").and_then(|()| drop_caches());
     let contenders = [
         Contender::new("workspace-sync copy", fresh, || {
             kit::cmd::run(&mut tools::sync(&workspace_sync, &tree, &copy))
@@ -34,7 +34,7 @@ pub fn run(plan: &Plan) -> Result<()> {
         Contender::new("cp -a", fresh, || kit::cmd::run(Command::new("cp").arg("-a").args([&tree, &copy]))),
         Contender::new(
             "tar pipe",
-            || fresh().and_then(|()| plan.fixture.directory("copy").map(drop)),
+            || fresh().and_then(|()| bench.fixture.directory("copy").map(drop)),
             || tar(&tree, &copy),
         ),
         Contender::new("xcp", fresh, || {
@@ -43,9 +43,9 @@ pub fn run(plan: &Plan) -> Result<()> {
         }),
         Contender::new("dd of the same bytes", fresh, || dd(&bytes, &copy)),
     ];
-    let table = comparison::run_rounds("first copy, cold", "ours", plan.rounds, Until::OnDisk, &contenders)?;
-    plan.fixture.clear("copy")?;
-    plan.fixture.remove("bytes")?;
+    let table = comparison::run_rounds("first copy, cold", "ours", bench.rounds, Until::OnDisk, &contenders)?;
+    bench.fixture.clear("copy")?;
+    bench.fixture.remove("bytes")?;
     writeln!(io::stdout(), "{table}").context("cannot print")
 }
 

@@ -8,7 +8,7 @@ use kit::{HintExt, missing_ok};
 use trees::Shape;
 use xtask::step;
 
-/// For metadata and whatever else a copy makes, in bytes.
+/// Free space for metadata and other files of a copy, in bytes.
 const MARGIN: u64 = 600_000_000;
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
@@ -38,33 +38,33 @@ impl Fixture {
     }
 
     /// A path in it.
-    pub fn at(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
     /// Makes a directory in it.
     pub fn directory(&self, name: &str) -> Result<PathBuf> {
-        let path = self.at(name);
+        let path = self.path(name);
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(path)
     }
 
     /// Builds a tree in it.
     pub fn tree(&self, name: &str, shape: &Shape, seed: u64) -> Result<PathBuf> {
-        let path = self.at(name);
+        let path = self.path(name);
         log::info!("building {} with {} entries", path.display(), shape.entries());
         trees::build(&path, shape, seed)?;
         Ok(path)
     }
 
-    /// Removes something in it, if it is there.
+    /// Removes an entry in it, if it exists.
     pub fn remove(&self, name: &str) -> Result<()> {
-        if self.keep { Ok(()) } else { remove(&self.at(name)) }
+        if self.keep { Ok(()) } else { remove(&self.path(name)) }
     }
 
-    /// Removes something in it, also where trees are to be left: something else comes into its place.
+    /// Removes an entry in it, even if trees are kept, because it is replaced.
     pub fn clear(&self, name: &str) -> Result<()> {
-        remove(&self.at(name))
+        remove(&self.path(name))
     }
 }
 
@@ -78,8 +78,8 @@ impl Drop for Fixture {
     }
 }
 
-/// Writes everything to disk, and as root lets the kernel forget what it has read.
-pub fn cool_down() -> Result<()> {
+/// Writes everything to disk and, as root, drops the kernel's caches.
+pub fn drop_caches() -> Result<()> {
     nix::unistd::sync();
     if !nix::unistd::geteuid().is_root() {
         log::warn!("caches stay warm: only root can drop them");

@@ -8,8 +8,8 @@ use xtask::engine::Engine;
 use xtask::image;
 
 use super::comparison::{self, Contender, Until};
-use super::fixture::cool_down;
-use super::plan::Plan;
+use super::fixture::drop_caches;
+use super::options::BenchOptions;
 use crate::boot;
 
 const NAME: &str = "leonardo-bench-workspace";
@@ -17,31 +17,31 @@ const NAME: &str = "leonardo-bench-workspace";
 const TREE: &str = "big";
 const DEADLINE: Duration = Duration::from_mins(15);
 
-pub fn run(plan: &Plan, engine: &Engine, variant: Option<&str>) -> Result<()> {
+pub fn run(bench: &BenchOptions, engine: &Engine, variant: Option<&str>) -> Result<()> {
     let built = image::build(engine, variant)?;
     let image = format!("{NAME}:latest");
-    // A link from build time on, as extended images have it; the tree itself is mounted, which spares building it in.
+    // A link since build time, as in extended images; the tree itself is mounted, so no image has to be built.
     let recipe = format!(
         "FROM {}\nRUN mkdir /opt/.image/{TREE} && ln -s /opt/.image/{TREE} /opt/{TREE}\n",
         built.image
     );
     kit::cmd::run_with_input(engine.docker().args(["build", "--tag", &image, "-"]), recipe.as_bytes())?;
-    let measured = measure(plan, engine, &image);
+    let measured = measure(bench, engine, &image);
     remove(engine)?;
     kit::cmd::run(engine.docker().args(["rmi", &image]))?;
-    plan.fixture.clear("volume")?;
+    bench.fixture.clear("volume")?;
     measured
 }
 
-fn measure(plan: &Plan, engine: &Engine, image: &str) -> Result<()> {
-    let tree = mount(&plan.fixture.at("tree"), &format!("/opt/.image/{TREE}:ro"))?;
-    let volume = mount(&plan.fixture.at("volume"), "/workspace")?;
+fn measure(bench: &BenchOptions, engine: &Engine, image: &str) -> Result<()> {
+    let tree = mount(&bench.fixture.path("tree"), &format!("/opt/.image/{TREE}:ro"))?;
+    let volume = mount(&bench.fixture.path("volume"), "/workspace")?;
     let names = format!("OPT_SYNC={TREE}");
     let prepare = || -> Result<()> {
         remove(engine)?;
-        plan.fixture.clear("volume")?;
-        plan.fixture.directory("volume")?;
-        cool_down()
+        bench.fixture.clear("volume")?;
+        bench.fixture.directory("volume")?;
+        drop_caches()
     };
     let boot = |sync: &str| {
         let sync = format!("WORKSPACE_SYNC={sync}");
@@ -53,7 +53,7 @@ fn measure(plan: &Plan, engine: &Engine, image: &str) -> Result<()> {
         Contender::new("a tree to sync", prepare, || boot("true")),
     ];
     let title = "docker run until the login page, cold";
-    let table = comparison::run_rounds(title, "without", plan.rounds, Until::Returned, &contenders)?;
+    let table = comparison::run_rounds(title, "without", bench.rounds, Until::Returned, &contenders)?;
     prepare()?;
     let started = Instant::now();
     boot("true")?;
@@ -62,7 +62,7 @@ fn measure(plan: &Plan, engine: &Engine, image: &str) -> Result<()> {
     writeln!(io::stdout(), "{table}\nThe copy was in use after {seconds:.1} s.\n").context("cannot print")
 }
 
-/// Waits for the end of the sync, and fails if the tree is not the copy then: there was nothing to compare with.
+/// Waits for the end of the sync; fails if the tree is not the copy then.
 fn synced(engine: &Engine) -> Result<()> {
     let run = |command: &[&str]| kit::cmd::stdout(engine.docker().args(["exec", NAME]).args(command));
     let ended = || run(&["test", "!", "-e", "/run/workspace_sync"]).is_ok().then_some(());

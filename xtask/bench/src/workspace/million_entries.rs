@@ -1,36 +1,35 @@
-//! The memory that a million entries take.
+//! Memory for a million entries.
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kit::process::Process;
 use trees::Shape;
 
-use super::plan::Plan;
-use crate::tools;
+use super::options::BenchOptions;
+use crate::{process_usage, tools};
 
 const ENTRIES: usize = 1_000_000;
 const DEADLINE: Duration = Duration::from_hours(2);
 
-pub fn run(plan: &Plan) -> Result<()> {
-    let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
-    let tree = plan.fixture.tree("million", &Shape::many(ENTRIES * plan.percent / 100), plan.seed)?;
-    let copy = plan.fixture.at("copy");
+pub fn run(bench: &BenchOptions) -> Result<()> {
+    let workspace_sync = tools::build(&bench.checkout, "workspace-sync")?;
+    let tree = bench.fixture.tree("million", &Shape::many(ENTRIES * bench.percent / 100), bench.seed)?;
+    let copy = bench.fixture.path("copy");
     let mut out = io::stdout().lock();
-    writeln!(out, "| {} entries | time | peak memory |\n|---|---|---|", ENTRIES * plan.percent / 100)?;
+    writeln!(out, "| {} entries | time | peak memory |\n|---|---|---|", ENTRIES * bench.percent / 100)?;
     for name in ["first copy", "nothing to do"] {
         let started = Instant::now();
         let peak = peak(&mut tools::sync(&workspace_sync, &tree, &copy))?;
         let seconds = started.elapsed().as_secs_f64();
         writeln!(out, "| {name} | {seconds:.1} s | {} MB |", peak / 1_000_000)?;
     }
-    plan.fixture.remove("copy")?;
-    plan.fixture.remove("million")?;
+    bench.fixture.remove("copy")?;
+    bench.fixture.remove("million")?;
     writeln!(out).context("cannot print")
 }
 
-/// Runs a program to its end; the most memory that it had resident, in bytes.
+/// Runs a program and returns its peak resident memory, in bytes.
 fn peak(command: &mut Command) -> Result<u64> {
     let described = kit::cmd::describe(command);
     let mut child = command
@@ -38,12 +37,11 @@ fn peak(command: &mut Command) -> Result<u64> {
         .stdout(Stdio::null())
         .spawn()
         .with_context(|| format!("cannot run {described}"))?;
-    // The kernel keeps the maximum as long as the process lives, so that looking now and then misses little of it.
-    let process = Process::new(child.id());
+    // The kernel keeps the maximum while the process runs, so polling misses little.
+    let id = child.id();
     let mut peak = 0;
     let ended = kit::wait::until(DEADLINE, &described, || {
-        let kilobytes = process.status().ok().and_then(|status| status.number::<u64>("VmHWM:", 10));
-        peak = kilobytes.map_or(peak, |kilobytes| kilobytes * 1024);
+        peak = process_usage::peak_kilobytes(id).map_or(peak, |kilobytes| u64::from(kilobytes) * 1024);
         child.try_wait().transpose()
     })?;
     if !ended.with_context(|| format!("cannot wait for {described}"))?.success() {

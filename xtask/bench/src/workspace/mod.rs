@@ -7,9 +7,9 @@ mod copy;
 mod fixture;
 mod login_page;
 mod million_entries;
+mod options;
 mod overlay;
 mod permissions;
-mod plan;
 mod reflink;
 mod repeated_run;
 
@@ -20,7 +20,7 @@ use xtask::checkout::Checkout;
 use xtask::engine::{self, Choice};
 
 use fixture::Fixture;
-use plan::Plan;
+use options::BenchOptions;
 
 const EPILOGUE: &str = "\
 Prints markdown tables for docs/design/measurements.md. A row's \"x ours\" says how many times as long as ours it takes; \"on disk\" \
@@ -31,19 +31,19 @@ and file systems are mounted: it needs root. It also needs 17 GB below target/, 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EPILOGUE)]
 pub struct Args {
-    /// Measure this alone; may be given several times. Without it, all but `million`
+    /// Measure only this part; can be repeated [default: all but `million`]
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
-    /// Number of measurements of each, in turns; the median is shown
+    /// Number of measurements of each row; the median is printed
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Use a tree of this part of the size, to see whether all is well
+    /// Size of the trees, in percent; small ones for a quick test
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
     percent: u8,
     /// Seed of the trees
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Leave the trees where they are
+    /// Keep the trees afterwards
     #[arg(long)]
     keep: bool,
     /// Boot this variant instead of the machine's default
@@ -74,31 +74,32 @@ pub fn run(args: &Args, choice: Choice) -> Result<()> {
     let shape = Shape::environment().scaled(percent, 100);
     // The tree, a file as large for dd, and one copy.
     let fixture = Fixture::make(&checkout.root().join("target/bench/workspace"), 3 * shape.bytes, args.keep)?;
-    let plan = Plan { checkout, fixture, shape, rounds: args.rounds.max(1), percent, seed: args.seed };
+    let bench =
+        BenchOptions { checkout, fixture, shape, rounds: args.rounds.max(1), percent, seed: args.seed };
     let wanted = |part| args.only.contains(&part) || args.only.is_empty() && part != Part::Million;
     if wanted(Part::Copy) || wanted(Part::Again) || wanted(Part::Page) {
-        plan.show(&format!("A tree of {} files and {} links", shape.files, shape.links))?;
-        plan.fixture.tree("tree", &shape, plan.seed)?;
+        bench.show(&format!("A tree of {} files and {} links", shape.files, shape.links))?;
+        bench.fixture.tree("tree", &shape, bench.seed)?;
     }
     if wanted(Part::Copy) {
-        copy::run(&plan)?;
+        copy::run(&bench)?;
     }
     if wanted(Part::Again) {
-        repeated_run::run(&plan)?;
+        repeated_run::run(&bench)?;
     }
     if wanted(Part::Page) {
-        engine::with(choice, |_, engine| login_page::run(&plan, engine, args.variant.as_deref()))?;
+        engine::with(choice, |_, engine| login_page::run(&bench, engine, args.variant.as_deref()))?;
     }
-    plan.fixture.remove("tree")?;
+    bench.fixture.remove("tree")?;
     if wanted(Part::Reflink) {
-        reflink::run(&plan)?;
+        reflink::run(&bench)?;
     }
     if wanted(Part::Permissions) {
-        permissions::run(&plan)?;
-        overlay::run(&plan)?;
+        permissions::run(&bench)?;
+        overlay::run(&bench)?;
     }
     if wanted(Part::Million) {
-        million_entries::run(&plan)?;
+        million_entries::run(&bench)?;
     }
     Ok(())
 }

@@ -8,19 +8,19 @@ use anyhow::{Context, Result};
 use kit::HintExt;
 
 use super::fixture::Mounted;
+use super::options::BenchOptions;
 use super::permissions;
-use super::plan::Plan;
 use crate::tools;
 
-pub fn run(plan: &Plan) -> Result<()> {
-    let fix_perms = tools::build(&plan.checkout, "fix-perms")?;
+pub fn run(bench: &BenchOptions) -> Result<()> {
+    let fix_perms = tools::build(&bench.checkout, "fix-perms")?;
     let ours = |opt: &Path| kit::cmd::run(permissions::fix(&fix_perms, opt).args(["--only", "container"]));
-    plan.fixture.clear("lower")?;
-    let lower = plan.fixture.tree("lower", &permissions::shape(plan), plan.seed)?;
-    let first = [copied(plan, ours)?, copied(plan, permissions::share)?];
+    bench.fixture.clear("lower")?;
+    let lower = bench.fixture.tree("lower", &permissions::shape(bench), bench.seed)?;
+    let first = [copied(bench, ours)?, copied(bench, permissions::share)?];
     ours(&lower)?;
-    let nothing = [copied(plan, ours)?, copied(plan, permissions::share)?];
-    plan.fixture.remove("lower")?;
+    let nothing = [copied(bench, ours)?, copied(bench, permissions::share)?];
+    bench.fixture.remove("lower")?;
     let mut out = io::stdout().lock();
     writeln!(out, "| copied into the upper layer | first run | nothing to fix |\n|---|---|---|")?;
     for (number, name) in ["fix-perms", "chown -R, chmod -R"].into_iter().enumerate() {
@@ -31,26 +31,26 @@ pub fn run(plan: &Plan) -> Result<()> {
 }
 
 /// Entries and allocated bytes in the upper layer after a task.
-fn copied(plan: &Plan, task: impl Fn(&Path) -> Result<()>) -> Result<(u64, u64)> {
+fn copied(bench: &BenchOptions, task: impl Fn(&Path) -> Result<()>) -> Result<(u64, u64)> {
     for name in ["upper", "work", "merged"] {
-        plan.fixture.clear(name)?;
-        plan.fixture.directory(name)?;
+        bench.fixture.clear(name)?;
+        bench.fixture.directory(name)?;
     }
     let mut options = std::ffi::OsString::from("lowerdir=");
-    options.push(plan.fixture.at("lower"));
+    options.push(bench.fixture.path("lower"));
     for (option, name) in [(",upperdir=", "upper"), (",workdir=", "work")] {
         options.push(option);
-        options.push(plan.fixture.at(name));
+        options.push(bench.fixture.path(name));
     }
-    let merged = plan.fixture.at("merged");
+    let merged = bench.fixture.path("merged");
     let options = options.to_str().context("the path of the checkout is not text")?;
     let mounted = Mounted::new(&["-t", "overlay", "-o", options], Path::new("overlay"), &merged)
         .hint(|| "mounting needs root; --only leaves this part out".to_owned())?;
     task(&merged)?;
     drop(mounted);
-    let counted = count(&plan.fixture.at("upper"))?;
+    let counted = count(&bench.fixture.path("upper"))?;
     for name in ["upper", "work", "merged"] {
-        plan.fixture.clear(name)?;
+        bench.fixture.clear(name)?;
     }
     Ok(counted)
 }

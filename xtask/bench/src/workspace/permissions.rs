@@ -10,30 +10,30 @@ use xtask::engine::packages;
 
 use super::comparison::{self, Contender, Until};
 use super::fixture::Mounted;
-use super::plan::Plan;
+use super::options::BenchOptions;
 use crate::tools;
 
 /// In each of the two trees.
 const ENTRIES: usize = 101_000;
 /// The volume's owner.
 const USER: &str = "1000";
-/// Every distribution has this group; ours is made in the image.
+/// A group of every distribution; the image's own group does not exist here.
 pub const GROUP: &str = "users";
 
-pub fn run(plan: &Plan) -> Result<()> {
+pub fn run(bench: &BenchOptions) -> Result<()> {
     packages::install(&[("setfacl", "acl"), ("find", "findutils")])?;
-    let fix_perms = tools::build(&plan.checkout, "fix-perms")?;
-    let shape = shape(plan);
-    let (opt, workspace) = (plan.fixture.at("opt"), plan.fixture.directory("workspace")?);
-    // A directory that is no volume is left alone.
-    let mounted = Mounted::new(&["--bind"], &plan.fixture.directory("volume")?, &workspace)
+    let fix_perms = tools::build(&bench.checkout, "fix-perms")?;
+    let shape = shape(bench);
+    let (opt, workspace) = (bench.fixture.path("opt"), bench.fixture.directory("workspace")?);
+    // fix-perms skips a directory that is not a volume.
+    let mounted = Mounted::new(&["--bind"], &bench.fixture.directory("volume")?, &workspace)
         .hint(|| "mounting needs root; --only leaves this part out".to_owned())?;
     let fresh = || -> Result<()> {
         for name in ["opt", "workspace/tree"] {
-            plan.fixture.clear(name)?;
-            plan.fixture.tree(name, &shape, plan.seed)?;
-            // What its owner keeps to itself is left alone with all that is in it, and would be no work for ours.
-            let everything = plan.fixture.at(name);
+            bench.fixture.clear(name)?;
+            bench.fixture.tree(name, &shape, bench.seed)?;
+            // fix-perms would skip private directories, so all are opened.
+            let everything = bench.fixture.path(name);
             kit::cmd::run(Command::new("chmod").args(["-R", "u+rwX,go+rX"]).arg(everything))?;
         }
         Ok(())
@@ -44,7 +44,7 @@ pub fn run(plan: &Plan) -> Result<()> {
     let first = comparison::run_rounds(
         "first run",
         "ours",
-        plan.rounds,
+        bench.rounds,
         Until::Returned,
         &[
             Contender::new("fix-perms", fresh, ours),
@@ -56,24 +56,24 @@ pub fn run(plan: &Plan) -> Result<()> {
     let nothing = comparison::run_rounds(
         "nothing to fix, warm",
         "ours",
-        plan.rounds,
+        bench.rounds,
         Until::Returned,
         &[
-            // What the shell's commands changed in the round before is no part of this.
+            // Undo the changes of the shell's commands in the previous round.
             Contender::new("fix-perms", ours, ours),
             Contender::new("find -newermt", || Ok(()), find),
             Contender::new("chown -R, chmod -R, 2 x setfacl -R", || Ok(()), || shell(&opt, &workspace)),
         ],
     )?;
     drop(mounted);
-    plan.fixture.remove("opt")?;
-    plan.fixture.remove("volume")?;
+    bench.fixture.remove("opt")?;
+    bench.fixture.remove("volume")?;
     writeln!(io::stdout(), "{} entries\n\n{first}\n{nothing}", 2 * shape.entries()).context("cannot print")
 }
 
 /// One of the two trees.
-pub fn shape(plan: &Plan) -> Shape {
-    Shape::many(ENTRIES * plan.percent / 100)
+pub fn shape(bench: &BenchOptions) -> Shape {
+    Shape::many(ENTRIES * bench.percent / 100)
 }
 
 /// `fix-perms` for `opt` in the place of `/opt`, with a mounted workspace.

@@ -7,22 +7,22 @@ use trees::Aspect;
 use xtask::engine::packages;
 
 use super::comparison::{self, Contender, Until};
-use super::fixture::cool_down;
-use super::plan::Plan;
+use super::fixture::drop_caches;
+use super::options::BenchOptions;
 use crate::tools;
 
-pub fn run(plan: &Plan) -> Result<()> {
+pub fn run(bench: &BenchOptions) -> Result<()> {
     packages::install(&[("rsync", "rsync"), ("find", "findutils")])?;
-    let workspace_sync = tools::build(&plan.checkout, "workspace-sync")?;
-    let (tree, copy) = (plan.fixture.at("tree"), plan.fixture.at("copy"));
-    plan.fixture.clear("copy")?;
+    let workspace_sync = tools::build(&bench.checkout, "workspace-sync")?;
+    let (tree, copy) = (bench.fixture.path("tree"), bench.fixture.path("copy"));
+    bench.fixture.clear("copy")?;
     kit::cmd::run(&mut tools::sync(&workspace_sync, &tree, &copy))?;
-    // A quick copy that is not the same would be no figure. What the tool notes in the copy's root is its own.
+    // A copy that differs would make the measurement meaningless. The tool's own files in the copy's root do not count.
     let differ = trees::difference_except(&tree, &copy, &[Aspect::Content]);
     if let Some(line) = differ.iter().find(|line| !line.starts_with('.')) {
         bail!("the copy of workspace-sync differs in {} ways, such as {line}", differ.len());
     }
-    // It must ask for a time that nothing has, or it would print names.
+    // A time that no entry has, so that it prints no names.
     let walk = || kit::cmd::run(Command::new("find").args([&tree, &copy]).args(["-newermt", "2100-01-01"]));
     let contenders = |prepare: fn() -> Result<()>| {
         [
@@ -38,18 +38,18 @@ pub fn run(plan: &Plan) -> Result<()> {
     let cold = comparison::run_rounds(
         "nothing to do, cold",
         "ours",
-        plan.rounds,
+        bench.rounds,
         Until::Returned,
-        &contenders(cool_down),
+        &contenders(drop_caches),
     )?;
     walk()?;
     let warm = comparison::run_rounds(
         "nothing to do, warm",
         "ours",
-        plan.rounds,
+        bench.rounds,
         Until::Returned,
         &contenders(|| Ok(())),
     )?;
-    plan.fixture.remove("copy")?;
+    bench.fixture.remove("copy")?;
     writeln!(io::stdout(), "{cold}\n{warm}").context("cannot print")
 }

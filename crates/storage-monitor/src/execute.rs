@@ -1,4 +1,4 @@
-//! The steps on disk: by descriptors and names, never through a link, never over something that is not ours.
+//! Executes steps on disk, relative to descriptors: never follows a link, and never replaces an entry that is not ours.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -15,9 +15,9 @@ use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
-/// Beginning of the names that links have for a moment.
+/// Prefix of temporary names.
 const TEMPORARY: &[u8] = b".storage-monitor.";
-/// A directory with more temporary names of ours than that is not meant for us.
+/// Number of temporary names that are tried; more of them in one directory were not made by us.
 const MAX_ATTEMPTS: usize = 100;
 
 /// Returns the text of a link to the file of this name in a source directory.
@@ -48,12 +48,12 @@ pub fn relink(directory: impl AsFd, name: &[u8], from: &Path, to: &Path) -> io::
             Ok(true)
         }
         Ok(()) => {
-            // Another process was faster, and gets its entry back.
+            // Another process replaced the link: restore its entry.
             renameat2(directory, beside, directory, name, RenameFlags::RENAME_EXCHANGE)?;
             remove_new()?;
             Ok(false)
         }
-        // File systems that cannot exchange.
+        // Fallback for file systems without RENAME_EXCHANGE.
         Err(Errno::EINVAL | Errno::ENOSYS) if is(name, &old)? => {
             renameat(directory, beside, directory, name)?;
             Ok(true)
@@ -76,8 +76,8 @@ pub fn unlink(directory: impl AsFd, name: &[u8], source: &Path) -> io::Result<bo
 
 /// Removes a link whose text is ours.
 ///
-/// Between a look at a name and its removal, another process may put a file there. So the name is taken away first; what
-/// was taken cannot be replaced by another, and goes back if it is not ours.
+/// Between a check of a name and its removal, another process may create a file there. So the entry is first renamed to a
+/// temporary name, where it is checked, and renamed back if it is not ours.
 fn remove_link(directory: impl AsFd, name: &[u8], is_ours: impl Fn(&OsStr) -> bool) -> io::Result<bool> {
     let directory = directory.as_fd();
     let is_ours =
@@ -89,7 +89,7 @@ fn remove_link(directory: impl AsFd, name: &[u8], is_ours: impl Fn(&OsStr) -> bo
     let taken = match claim_temporary_name(take) {
         Ok(taken) => taken,
         Err(Errno::ENOENT) => return Ok(false),
-        // File systems that cannot, where nothing better is to be had.
+        // Fallback for file systems without RENAME_NOREPLACE.
         Err(Errno::EINVAL | Errno::ENOSYS) => return Ok(dirfd::unlink(directory, name)?),
         Err(error) => return Err(error.into()),
     };
@@ -105,10 +105,9 @@ fn remove_link(directory: impl AsFd, name: &[u8], is_ours: impl Fn(&OsStr) -> bo
     }
 }
 
-/// Passes a temporary name to `take`, and another as long as that one is taken; returns the name that was free.
+/// Calls `take` with temporary names until one is free, and returns that name.
 ///
-/// The names are this container's own, because several may work in one directory of a shared volume; and not stored,
-/// because a copy of a container is another one.
+/// The names contain this container's id, because several containers may work in one directory of a shared volume.
 fn claim_temporary_name(mut take: impl FnMut(&OsStr) -> nix::Result<()>) -> nix::Result<OsString> {
     for number in 0..MAX_ATTEMPTS {
         let mut name = OsStr::from_bytes(TEMPORARY).to_owned();
@@ -126,13 +125,13 @@ pub fn is_temporary(name: &[u8]) -> bool {
     name.starts_with(TEMPORARY)
 }
 
-/// Removes a link under a temporary name that a kill left: it leads into this tree, as ours do, and is older than any
-/// monitor at work needs it. A rename sets the time of change (ctime), so it counts from the last step.
+/// Removes a link under a temporary name that a killed monitor left: it points into this tree and is older than `age`, so
+/// no running monitor needs it. A rename sets the ctime, so the age counts from the last step.
 pub fn remove_leftover(directory: impl AsFd, name: &[u8], root: &Path, age: Duration) -> io::Result<bool> {
     let directory = directory.as_fd();
     let Some(stat) = dirfd::stat(directory, name)? else { return Ok(false) };
     let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or_default());
-    // A time in the future is no age.
+    // A timestamp in the future counts as age 0.
     if SystemTime::now().duration_since(changed).is_ok_and(|is| is >= age) {
         let root = [root.as_os_str().as_bytes(), b"/"].concat();
         return remove_link(directory, name, |text| text.as_bytes().starts_with(&root));
@@ -149,15 +148,15 @@ pub fn remove_directory(parent: impl AsFd, directory: &OsStr) -> nix::Result<boo
     }
 }
 
-/// Makes a directory with the owner and mode of the one that holds it, so that applications can write there as well;
-/// returns false if the name is taken. The umask has to be 0.
+/// Creates a directory with the owner and mode of its parent, so that applications can write there too; returns false if the
+/// name exists. The umask must be 0.
 pub fn make_directory(parent: impl AsFd, name: &[u8]) -> io::Result<bool> {
     let parent = parent.as_fd();
     let like = fstat(parent)?;
     let make = || mkdirat(parent, name, Mode::from_bits_truncate(like.st_mode & 0o7777));
-    // Made by its owner, and not given away: what has the name a moment later may be something else.
+    // Created with the owner's ids, without chown: another process may replace the name before that.
     let result = match with_file_ids(like.st_uid, like.st_gid, make)? {
-        // The owner may not write there, and root may.
+        // Only root may write there.
         Err(Errno::EACCES | Errno::EPERM) => make(),
         result => result,
     };
@@ -249,7 +248,7 @@ mod tests {
         let directory = fs::File::open(folder.path()).unwrap();
         let source = Path::new("/s/a");
         let (file, place) = (folder.path().join("file"), folder.path().join("name"));
-        // A user who puts a file there again and again; what was there before may go, the file never.
+        // A user who keeps moving a file there; the link may be lost, the file never.
         let (order, orders) = std::sync::mpsc::channel::<()>();
         let (done, is_done) = std::sync::mpsc::channel();
         let user = {

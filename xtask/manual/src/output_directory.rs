@@ -1,4 +1,4 @@
-//! The pages as they are on the disk, and what it takes to make them right.
+//! Compares the pages on disk with the rendered ones, and writes the differences.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,12 +12,12 @@ use kit::missing_ok;
 use crate::notice::GENERATED;
 use crate::pages::{COMMANDS, MAN, Pages};
 
-/// One file that is not as it should be; paths are relative to the output folder.
+/// One file that differs from the rendered pages; paths are relative to the output directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
     /// Its content is out of date.
     Stale(PathBuf),
-    /// It is not there.
+    /// It does not exist.
     Missing(PathBuf),
     /// It is a page of a tool that does not exist.
     Superfluous(PathBuf),
@@ -36,8 +36,8 @@ impl fmt::Display for Difference {
 /// Compares the files below `output`, and pages beside it, with `pages`; fails where one cannot be read.
 pub fn differences(output: &Path, pages: &Pages) -> Result<Vec<Difference>> {
     let mut found = BTreeMap::new();
-    for folder in [COMMANDS, MAN] {
-        read(output, Path::new(folder), &mut found)?;
+    for directory in [COMMANDS, MAN] {
+        read(output, Path::new(directory), &mut found)?;
     }
     for path in pages.keys().filter(|path| path.starts_with("..")) {
         let content =
@@ -47,21 +47,21 @@ pub fn differences(output: &Path, pages: &Pages) -> Result<Vec<Difference>> {
     Ok(compare(pages, &found))
 }
 
-/// Writes what is stale or missing and removes what is superfluous; fails at the first file that resists.
+/// Writes stale and missing pages and removes superfluous ones; fails at the first error.
 pub fn write_changes(output: &Path, pages: &Pages, differences: &[Difference]) -> Result<()> {
-    for folder in [COMMANDS, MAN].map(|folder| output.join(folder)) {
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for directory in [COMMANDS, MAN].map(|directory| output.join(directory)) {
+        fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     }
     for difference in differences {
         match difference {
             Difference::Stale(path) | Difference::Missing(path) => {
                 atomic::write(&output.join(path), pages[path].as_bytes(), WriteOptions::volatile(0o644))?;
-                log::info!("{} is written", path.display());
+                log::info!("wrote {}", path.display());
             }
             Difference::Superfluous(path) => {
                 let path = output.join(path);
                 fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-                log::info!("{} is removed", path.display());
+                log::info!("removed {}", path.display());
             }
         }
     }
@@ -82,16 +82,16 @@ fn is_ours(content: &[u8]) -> bool {
     content.windows(GENERATED.len()).any(|window| window == GENERATED.as_bytes())
 }
 
-/// Adds the regular files directly in `folder`; a link or a directory is nothing that we have written.
-fn read(output: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
-    let directory = output.join(folder);
-    let cannot = || format!("cannot read {}", directory.display());
-    for entry in missing_ok(fs::read_dir(&directory)).with_context(cannot)?.into_iter().flatten() {
+/// Adds the regular files directly in `directory`; links and directories are never ours.
+fn read(output: &Path, directory: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
+    let path = output.join(directory);
+    let cannot = || format!("cannot read {}", path.display());
+    for entry in missing_ok(fs::read_dir(&path)).with_context(cannot)?.into_iter().flatten() {
         let entry = entry.with_context(cannot)?;
         if entry.file_type().with_context(cannot)?.is_file() {
             let path = entry.path();
             let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            found.insert(folder.join(entry.file_name()), content);
+            found.insert(directory.join(entry.file_name()), content);
         }
     }
     Ok(())

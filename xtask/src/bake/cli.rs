@@ -1,4 +1,4 @@
-//! The command line of `cargo xtask bake`; no behaviour.
+//! Command line of `cargo xtask bake`.
 
 /// Build variants of the image, or list them
 ///

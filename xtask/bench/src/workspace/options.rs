@@ -1,4 +1,4 @@
-//! Parameters that all parts of the measurement share.
+//! Options and fixture that all parts of the measurement share.
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
@@ -7,9 +7,9 @@ use xtask::checkout::Checkout;
 
 use super::fixture::Fixture;
 
-/// Parameters of a run.
+/// Options of a run, with its directory.
 #[derive(Debug)]
-pub struct Plan {
+pub struct BenchOptions {
     pub checkout: Checkout,
     pub fixture: Fixture,
     pub shape: Shape,
@@ -18,8 +18,8 @@ pub struct Plan {
     pub seed: u64,
 }
 
-impl Plan {
-    /// Prints a line of the answer.
+impl BenchOptions {
+    /// Prints the title of a part.
     pub fn show(&self, text: &str) -> Result<()> {
         let bytes = self.shape.bytes / 1_000_000;
         writeln!(io::stdout(), "\n{text} ({bytes} MB, seed {}, {} rounds)\n", self.seed, self.rounds)
