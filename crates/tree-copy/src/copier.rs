@@ -100,12 +100,12 @@ impl Copier<'_> {
             return Ok(self.count(at, &state, &done, true, scratch));
         }
         // A name that has to wait keeps its folder waiting. Counted first: it may be called back at once.
-        folder.hold();
+        folder.defer_leave();
         let turn = self.links.arrive(&source, folder, at.name);
         if matches!(turn, LinkDecision::Later) {
             return Ok(true);
         }
-        folder.release();
+        folder.undo_defer();
         if let LinkDecision::Link(first) = turn {
             state.pairing = Pairing::NameOf(first.inode);
             let mut done = self.execute_plan(at, &mut state, Some(&first), scratch)?;

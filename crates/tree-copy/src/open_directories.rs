@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use dirfd::parallel::Directory;
+use dirfd::parallel_walk::Directory;
 
 use crate::metadata::Metadata;
 use crate::tree_digest::{self, PathHash};

@@ -93,7 +93,7 @@ fn keeps_owner(file: &OwnedFd) -> bool {
 fn symbolic_link(here: BorrowedFd<'_>) -> bool {
     let text = "../no such/place";
     symlinkat(text, here, c"link").is_ok()
-        && dirfd::link_text(here, c"link").is_ok_and(|found| found.is_some_and(|found| found == text))
+        && dirfd::read_link(here, c"link").is_ok_and(|found| found.is_some_and(|found| found == text))
 }
 
 fn link_times(here: BorrowedFd<'_>) -> bool {

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dirfd::FileType;
-use dirfd::parallel::{self, Entered, Entry};
+use dirfd::parallel_walk::{self, Entered, Entry};
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
@@ -74,7 +74,7 @@ pub(crate) struct Tree<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Walk<'w, 'a> {
     tree: &'w Tree<'a>,
-    steps: &'w parallel::Walk<'w, Tree<'a>>,
+    steps: &'w parallel_walk::Walk<'w, Tree<'a>>,
 }
 
 /// Walks everything below `root` and returns the digest; ends early with the first error.
@@ -87,24 +87,24 @@ pub(crate) fn walk(
     observer: &dyn Observer,
 ) -> Result<(TreeDigest, Counters)> {
     let tree = Tree { visitor, roots, observer, counters: Counters::default(), sum: Mutex::default() };
-    parallel::walk(&tree, Arc::new(root), state, threads)?;
+    parallel_walk::walk(&tree, Arc::new(root), state, threads)?;
     observer.on_progress(&tree.counters);
     Ok((tree.sum.into_inner().unwrap_or_else(PoisonError::into_inner), tree.counters))
 }
 
-impl parallel::Visitor for Tree<'_> {
+impl parallel_walk::Visitor for Tree<'_> {
     type Open = Pair;
     type State = FolderState;
     type Worker = WorkerScratch;
     type Error = Error;
-    const DESCRIPTORS: usize = 2;
-    const SPARE: usize = 4;
+    const DESCRIPTORS_PER_DIRECTORY: usize = 2;
+    const SPARE_DESCRIPTORS: usize = 4;
 
     fn source(open: &Pair) -> BorrowedFd<'_> {
         open.source.as_fd()
     }
 
-    fn before(&self) -> Result<()> {
+    fn before_step(&self) -> Result<()> {
         self.go_on()
     }
 
@@ -118,7 +118,7 @@ impl parallel::Visitor for Tree<'_> {
 
     fn enter(
         &self,
-        steps: &parallel::Walk<'_, Self>,
+        steps: &parallel_walk::Walk<'_, Self>,
         parent: &Arc<Folder>,
         pair: &Pair,
         name: &CStr,
@@ -151,7 +151,7 @@ impl parallel::Visitor for Tree<'_> {
 
     fn entry(
         &self,
-        steps: &parallel::Walk<'_, Self>,
+        steps: &parallel_walk::Walk<'_, Self>,
         folder: &Arc<Folder>,
         pair: &Pair,
         entry: Entry,
@@ -172,14 +172,14 @@ impl parallel::Visitor for Tree<'_> {
         Ok(Some(Pair { source, target }))
     }
 
-    fn gone(&self, folder: &Folder) {
+    fn on_vanished(&self, folder: &Folder) {
         if let Some(parent) = &folder.parent {
             self.vanished(parent, &folder.name);
         }
         folder.unsure.store(true, Ordering::Relaxed);
     }
 
-    fn unlisted(&self, folder: &Folder, cause: Errno, _: &mut WorkerScratch) -> Result<()> {
+    fn on_list_error(&self, folder: &Folder, cause: Errno, _: &mut WorkerScratch) -> Result<()> {
         // It was removed after it was opened; the names that were read are looked for all the same.
         if self.has_gone(folder, cause) {
             return Ok(());
@@ -187,11 +187,11 @@ impl parallel::Visitor for Tree<'_> {
         Err(self.source_error("list", folder, None, cause))
     }
 
-    fn leave(&self, steps: &parallel::Walk<'_, Self>, folder: &Arc<Folder>) -> Result<()> {
+    fn leave(&self, steps: &parallel_walk::Walk<'_, Self>, folder: &Arc<Folder>) -> Result<()> {
         self.visitor.leave(&Walk { tree: self, steps }, folder)
     }
 
-    fn end(&self, scratch: WorkerScratch) -> Result<()> {
+    fn finish_worker(&self, scratch: WorkerScratch) -> Result<()> {
         self.sum.lock().unwrap_or_else(PoisonError::into_inner).add(&scratch.sum);
         Ok(())
     }
@@ -241,7 +241,7 @@ impl Tree<'_> {
     pub fn has_gone(&self, folder: &Folder, cause: Errno) -> bool {
         let has_gone = dirfd::is_absent(cause) && folder.parent.is_some();
         if has_gone {
-            parallel::Visitor::gone(self, folder);
+            parallel_walk::Visitor::on_vanished(self, folder);
         }
         has_gone
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dirfd::FileType;
-use dirfd::walk::{self, Next};
+use dirfd::walk::{self, Descend};
 use kit::atomic::{self, WriteOptions};
 use nix::sys::stat::{FileStat, SFlag};
 use serde::{Deserialize, Serialize};
@@ -68,13 +68,13 @@ impl CopiedState {
     /// Looks at the copy at `root`; names in `keep`, at the top, are not the tree's.
     pub fn of(root: impl AsFd, keep: &[&OsStr]) -> Result<Self> {
         let mut digests = Vec::new();
-        walk::each::<io::Error>(root, &mut |entry| {
+        walk::walk_tree::<io::Error>(root, &mut |entry| {
             if entry.name.as_os_str() == entry.base && keep.contains(&entry.base) {
-                return Ok(Next::Skip);
+                return Ok(Descend::Skip);
             }
             let state = EntryState::of(&entry.stat);
             digests.extend([state.content(entry.name), permissions(entry.name, state.permissions)]);
-            Ok(Next::Enter)
+            Ok(Descend::Enter)
         })
         .context("cannot look at the copy")?;
         digests.sort_unstable();

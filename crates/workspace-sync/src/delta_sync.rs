@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use dirfd::FileType;
-use dirfd::walk::{self, Entry, Next};
+use dirfd::walk::{self, Descend, Entry};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
@@ -96,14 +96,14 @@ impl<'a> DeltaSync<'a> {
         if Timestamp::changed(&File::from(old.try_clone()?).metadata()?) >= leftover.source_since {
             self.directory(Path::new(""), true, leftover, round)?;
         }
-        walk::each::<io::Error>(&old, &mut |entry| {
+        walk::walk_tree::<io::Error>(&old, &mut |entry| {
             if entry.name.as_os_str() == entry.base && reserved_names::all().contains(&entry.base) {
-                return Ok(Next::Skip);
+                return Ok(Descend::Skip);
             }
             if Timestamp::change_time(&entry.stat) < leftover.source_since {
-                return Ok(Next::Enter);
+                return Ok(Descend::Enter);
             }
-            let next = (|| -> Result<Next> {
+            let next = (|| -> Result<Descend> {
                 let is_work = self.origin.is_work(entry, leftover)?;
                 if entry.is_directory() {
                     return self.directory(entry.name, is_work, leftover, round);
@@ -111,17 +111,17 @@ impl<'a> DeltaSync<'a> {
                 if is_work {
                     self.entry(entry, leftover, round)?;
                 }
-                Ok(Next::Enter)
+                Ok(Descend::Enter)
             })();
             Ok(next.unwrap_or_else(|error| {
                 // It went meanwhile, which the next round finds in the directory above.
                 let there = fstatat(entry.directory, entry.base, AtFlags::AT_SYMLINK_NOFOLLOW);
                 if there == Err(nix::Error::ENOENT) {
-                    return Next::Skip;
+                    return Descend::Skip;
                 }
                 let cannot = format!("cannot carry over {}", self.old.join(entry.name).display());
                 round.failed.get_or_insert(error.context(cannot));
-                Next::Skip
+                Descend::Skip
             }))
         })?;
         Ok(())
@@ -134,7 +134,7 @@ impl<'a> DeltaSync<'a> {
         is_work: bool,
         leftover: &mut PendingDelta,
         round: &mut DeltaRound,
-    ) -> Result<Next> {
+    ) -> Result<Descend> {
         match dirfd::open_beneath(&self.new, name) {
             Ok(there) => {
                 self.sweep(name, &there);
@@ -142,18 +142,18 @@ impl<'a> DeltaSync<'a> {
                 if self.removes && is_on_one_mount(&self.new, name) {
                     self.removals(name, &there, leftover, round)?;
                 }
-                Ok(Next::Enter)
+                Ok(Descend::Enter)
             }
             // It was removed from the copy, or something else was put there.
-            Err(_) if !is_work => Ok(Next::Enter),
+            Err(_) if !is_work => Ok(Descend::Enter),
             Err(Errno::ENOENT) => {
                 self.replicate(name, name.file_name(), leftover, round)?;
-                Ok(Next::Skip)
+                Ok(Descend::Skip)
             }
             // A file or a link is in its place, made after the switch: what is in the directory stays.
             Err(_) => {
                 self.keep_beside(name, leftover, round)?;
-                Ok(Next::Skip)
+                Ok(Descend::Skip)
             }
         }
     }

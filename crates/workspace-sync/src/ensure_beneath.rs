@@ -20,7 +20,7 @@ pub fn ensure_beneath(root: impl AsFd, relative: &Path) -> nix::Result<OwnedFd> 
     let mut directory = dirfd::open_beneath(root, Path::new(""))?;
     for step in relative.components() {
         let Component::Normal(name) = step else { return Err(Errno::EINVAL) };
-        let (child, is_new) = dirfd::make_dir(&directory, name, 0o755)?;
+        let (child, is_new) = dirfd::create_dir(&directory, name, 0o755)?;
         let parent = mem::replace(&mut directory, child);
         if is_new {
             let stat = fstat(parent)?;

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use dirfd::FileType;
-use dirfd::walk::{self, Entry, Next};
+use dirfd::walk::{self, Descend, Entry};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{Mode, SFlag};
 use sha2::{Digest, Sha256};
@@ -104,10 +104,10 @@ impl Listing {
             touched: false,
         }];
         let mut directories = vec![(0, root.to_owned())];
-        walk::each::<io::Error>(open_root(root)?, &mut |entry| {
+        walk::walk_tree::<io::Error>(open_root(root)?, &mut |entry| {
             let is_at_top = entry.name.as_os_str() == entry.base;
             if entry.base == PYCACHE || is_at_top && reserved_names::all().contains(&entry.base) {
-                return Ok(Next::Skip);
+                return Ok(Descend::Skip);
             }
             if entry.is_directory() {
                 directories.push((rows.len(), root.join(entry.name)));
@@ -121,7 +121,7 @@ impl Listing {
                 }
             }
             rows.push(row);
-            Ok(Next::Enter)
+            Ok(Descend::Enter)
         })
         .with_context(|| format!("cannot read {}", root.display()))?;
         // Programs may have taken something away between the look at a directory and at what is in it.
@@ -264,9 +264,9 @@ pub mod tests {
 
     fn provenances(listing: &Listing, root: &Path) -> Vec<(PathBuf, Provenance)> {
         let mut all = Vec::new();
-        walk::each::<io::Error>(File::open(root).unwrap(), &mut |entry| {
+        walk::walk_tree::<io::Error>(File::open(root).unwrap(), &mut |entry| {
             all.push((entry.name.to_owned(), listing.provenance(entry)));
-            Ok(if entry.base == PYCACHE { Next::Skip } else { Next::Enter })
+            Ok(if entry.base == PYCACHE { Descend::Skip } else { Descend::Enter })
         })
         .unwrap();
         all.retain(|(_, provenance)| *provenance != Provenance::Image);
@@ -322,11 +322,11 @@ pub mod tests {
         set_time(&dir.path().join("lib/b.py"), 3_000);
         let base = ImageBase { listing: None, unlisted_since: Timestamp(3_000, 0) };
         let mut users = Vec::new();
-        walk::each::<io::Error>(File::open(dir.path()).unwrap(), &mut |entry| {
+        walk::walk_tree::<io::Error>(File::open(dir.path()).unwrap(), &mut |entry| {
             if base.provenance(entry) == Provenance::Changed && entry.kind() == FileType::RegularFile {
                 users.push(entry.name.to_owned());
             }
-            Ok(Next::Enter)
+            Ok(Descend::Enter)
         })
         .unwrap();
         assert_eq!(users, [PathBuf::from("lib/b.py")]);

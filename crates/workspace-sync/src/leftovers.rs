@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use dirfd::walk::{self, Next};
+use dirfd::walk::{self, Descend};
 
 use crate::tree_paths::TreePaths;
 use crate::tree_state;
@@ -13,12 +13,12 @@ use crate::tree_state;
 /// container saved with its name may be making it: then it is worth another look after the next start.
 pub fn remove_below(root: &OwnedFd) -> io::Result<bool> {
     let mut young = false;
-    walk::each(root, &mut |entry| {
+    walk::walk_tree(root, &mut |entry| {
         if !tree_copy::is_temporary(entry.base) {
-            return Ok::<_, io::Error>(Next::Enter);
+            return Ok::<_, io::Error>(Descend::Enter);
         }
         young |= tree_copy::sweep(entry.directory)?;
-        Ok(Next::Skip)
+        Ok(Descend::Skip)
     })?;
     Ok(young)
 }

@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dirfd::FileType;
-use dirfd::walk::{self, Entry, Next};
+use dirfd::walk::{self, Descend, Entry};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
@@ -62,7 +62,7 @@ impl From<Errno> for WalkError {
 impl UserAdditions<'_> {
     /// Brings everything along.
     pub fn bring(&self) -> Result<()> {
-        let walked = walk::each(&self.old, &mut |entry| {
+        let walked = walk::walk_tree(&self.old, &mut |entry| {
             self.entry(entry)
                 .with_context(|| format!("cannot bring {} along", self.shown.join(entry.name).display()))
                 .map_err(WalkError)
@@ -70,21 +70,21 @@ impl UserAdditions<'_> {
         walked.map_err(|WalkError(error)| error)
     }
 
-    fn entry(&self, entry: &Entry<'_>) -> Result<Next> {
+    fn entry(&self, entry: &Entry<'_>) -> Result<Descend> {
         let is_ours = entry.name.as_os_str() == entry.base && reserved_names::all().contains(&entry.base);
         // Half of something, left by a kill; and what Python makes again. In a directory of the user's, the whole comes
         // along.
         if is_ours || tree_copy::is_temporary(entry.base) || entry.base == PYCACHE {
-            return Ok(Next::Skip);
+            return Ok(Descend::Skip);
         }
         let provenance = self.base.provenance(entry);
         match (provenance, entry.is_directory()) {
-            (Provenance::Image, _) => return Ok(Next::Enter),
+            (Provenance::Image, _) => return Ok(Descend::Enter),
             // The image's, in which something was made; or one of the first programs'.
             (Provenance::Unknown, true) => {
                 self.prepared.check()?;
                 self.directory(entry.name)?;
-                return Ok(Next::Enter);
+                return Ok(Descend::Enter);
             }
             _ => {}
         }
@@ -93,12 +93,12 @@ impl UserAdditions<'_> {
         match dirfd::stat(&place, entry.base)? {
             None => self.replicate(entry, &place, entry.base)?,
             Some(found) if entry.is_directory() && dirfd::file_type(&found) == FileType::Directory => {
-                return Ok(Next::Enter);
+                return Ok(Descend::Enter);
             }
             Some(_) if is_same(entry, &place, entry.base)? => {}
             Some(_) => self.put_beside(entry, &place)?,
         }
-        Ok(Next::Skip)
+        Ok(Descend::Skip)
     }
 
     fn put_beside(&self, entry: &Entry<'_>, place: &OwnedFd) -> Result<()> {
