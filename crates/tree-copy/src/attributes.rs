@@ -11,7 +11,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use crate::capabilities::Capabilities;
-use crate::error::Fault;
+use crate::error::SideError;
 use crate::metadata::{Metadata, Time};
 
 const SET_ID: u32 = 0o6000;
@@ -61,14 +61,14 @@ pub(crate) fn copy_attributes(
     blank: bool,
     write: bool,
     can: &Capabilities,
-) -> Result<AttributesResult, Fault> {
+) -> Result<AttributesResult, SideError> {
     let possible = |name: &CString| {
         let name = name.to_bytes();
         if is_access_list(name) { can.access_lists } else { can.attributes || !name.starts_with(b"user.") }
     };
-    let mut wanted = names(source).map_err(Fault::Source)?;
+    let mut wanted = names(source).map_err(SideError::Source)?;
     wanted.retain(possible);
-    let mut there = if blank { vec![] } else { names(target).map_err(Fault::Target)? };
+    let mut there = if blank { vec![] } else { names(target).map_err(SideError::Target)? };
     there.retain(possible);
     let mut result = AttributesResult::default();
     for name in there.iter().filter(|name| !wanted.contains(name)) {
@@ -76,7 +76,7 @@ pub(crate) fn copy_attributes(
         if write {
             match target.remove(name) {
                 Ok(()) | Err(Errno::ENODATA) => {}
-                Err(cause) => return Err(Fault::Target(cause)),
+                Err(cause) => return Err(SideError::Target(cause)),
             }
         }
     }
@@ -84,7 +84,7 @@ pub(crate) fn copy_attributes(
         let value = match source.get(name) {
             Ok(value) => value,
             Err(Errno::ENODATA) => continue,
-            Err(cause) => return Err(Fault::Source(cause)),
+            Err(cause) => return Err(SideError::Source(cause)),
         };
         if there.contains(name) && target.get(name).is_ok_and(|found| found == value) {
             continue;
@@ -99,7 +99,7 @@ pub(crate) fn copy_attributes(
             Err(Errno::EPERM | Errno::EACCES | Errno::ENOTSUP | Errno::EINVAL) => {
                 result.dropped.push(name.to_string_lossy().into_owned());
             }
-            Err(cause) => return Err(Fault::Target(cause)),
+            Err(cause) => return Err(SideError::Target(cause)),
         }
     }
     Ok(result)

@@ -56,16 +56,16 @@ pub(crate) fn difference(
     let other = verdict == Some(Verdict::Other);
     match source.kind {
         kind if kind != target.kind => Difference::Kind,
-        FileType::RegularFile if !same_time(source.modified, target.modified, can) => Difference::Written,
+        FileType::RegularFile if !same_time(source.modified, target.modified, can) => Difference::Modified,
         FileType::RegularFile if source.size != target.size => Difference::Content,
-        FileType::RegularFile if other && !(own && is_alone(source, target)) => Difference::Names,
+        FileType::RegularFile if other && !(own && is_alone(source, target)) => Difference::HardLinks,
         FileType::RegularFile if other => Difference::Content,
-        FileType::Symlink if other && own => Difference::Written,
+        FileType::Symlink if other && own => Difference::Modified,
         FileType::CharacterDevice | FileType::BlockDevice if source.special != target.special => {
             Difference::Kind
         }
-        _ if other => Difference::Names,
-        _ => Difference::Access,
+        _ if other => Difference::HardLinks,
+        _ => Difference::Metadata,
     }
 }
 
@@ -237,15 +237,15 @@ mod tests {
         let other = Some(Verdict::Other);
         let cases = [
             (FILE, link, other, true, Difference::Kind),
-            (FILE, Metadata { modified: (1, 1), size: 1, ..FILE }, other, true, Difference::Written),
+            (FILE, Metadata { modified: (1, 1), size: 1, ..FILE }, other, true, Difference::Modified),
             (FILE, Metadata { size: 1, ..FILE }, other, true, Difference::Content),
             (FILE, FILE, other, true, Difference::Content),
-            (FILE, linked, other, true, Difference::Names),
-            (linked, FILE, other, false, Difference::Names),
-            (FILE, Metadata { mode: 0o777, ..FILE }, Some(Verdict::Access), true, Difference::Access),
-            (FILE, FILE, Some(Verdict::Same), true, Difference::Access),
-            (link, link, other, true, Difference::Written),
-            (link, link, other, false, Difference::Names),
+            (FILE, linked, other, true, Difference::HardLinks),
+            (linked, FILE, other, false, Difference::HardLinks),
+            (FILE, Metadata { mode: 0o777, ..FILE }, Some(Verdict::Access), true, Difference::Metadata),
+            (FILE, FILE, Some(Verdict::Same), true, Difference::Metadata),
+            (link, link, other, true, Difference::Modified),
+            (link, link, other, false, Difference::HardLinks),
         ];
         for (source, target, verdict, own, expected) in cases {
             assert_eq!(difference(&source, &target, verdict, own, &can), expected, "{source:?} {target:?}");

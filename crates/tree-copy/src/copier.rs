@@ -11,9 +11,9 @@ use crate::entry_execute::{Executed, execute};
 use crate::entry_plan::{EntryPlan, plan};
 use crate::entry_state::{EntryPlace, EntryState, Pairing, SourceEntry};
 use crate::error::Result;
-use crate::hard_links::{FirstName, HardLinks, LinkDecision, Waiting};
+use crate::hard_links::{FirstName, HardLinks, LinkDecision, PendingName};
 use crate::metadata::Metadata;
-use crate::open_directories::{Folder, Pair, TargetSide};
+use crate::open_directories::{WalkDirectory, OpenPair, TargetSide};
 use crate::pass_context::{PassContext, increment};
 use crate::tree_walk::{Visitor, Walk, WorkerScratch};
 
@@ -30,55 +30,55 @@ impl Visitor for Copier<'_> {
     fn entry(
         &self,
         walk: &Walk,
-        folder: &Arc<Folder>,
-        pair: &Pair,
+        directory: &Arc<WalkDirectory>,
+        pair: &OpenPair,
         name: CString,
         scratch: &mut WorkerScratch,
     ) -> Result<()> {
-        let at = EntryPlace { walk, folder, pair, name: &name };
+        let at = EntryPlace { walk, directory, pair, name: &name };
         for _ in 0..LOOKS {
             let source = SourceEntry::read(pair.source.as_fd(), &name)
-                .map_err(|cause| walk.source_error("read", folder, Some(&name), cause))?;
+                .map_err(|cause| walk.source_error("read", directory, Some(&name), cause))?;
             match source {
                 SourceEntry::Nothing => break,
                 SourceEntry::Changed => {}
                 SourceEntry::Directory => {
-                    walk.enter(folder, name);
+                    walk.enter(directory, name);
                     return Ok(());
                 }
                 SourceEntry::Entry(source, text) => {
-                    if self.bring(&at, EntryState::read(&at, source, text)?, scratch)? {
+                    if self.process_entry(&at, EntryState::read(&at, source, text)?, scratch)? {
                         return Ok(());
                     }
                 }
             }
         }
-        walk.vanished(folder, &name);
+        walk.vanished(directory, &name);
         Ok(())
     }
 
     fn enter(
         &self,
         walk: &Walk,
-        parent: &Folder,
-        pair: &Pair,
+        parent: &WalkDirectory,
+        pair: &OpenPair,
         name: &CStr,
         source: &Metadata,
     ) -> Result<TargetSide> {
         copy_directory::enter_directory(&self.context, walk, parent, pair, name, source)
     }
 
-    fn leave(&self, walk: &Walk, folder: &Arc<Folder>) -> Result<()> {
-        copy_directory::finish_directory(&self.context, walk, folder)
+    fn leave(&self, walk: &Walk, directory: &Arc<WalkDirectory>) -> Result<()> {
+        copy_directory::finish_directory(&self.context, walk, directory)
     }
 
-    fn mount(&self, walk: &Walk, folder: &Folder, pair: &Pair, name: &CStr) -> Result<()> {
-        increment(&self.context.tally.skipped);
+    fn mount(&self, walk: &Walk, directory: &WalkDirectory, pair: &OpenPair, name: &CStr) -> Result<()> {
+        increment(&self.context.counters.skipped);
         let source = Metadata::at(pair.source.as_fd(), name)
-            .map_err(|cause| walk.source_error("read", folder, Some(name), cause))?;
+            .map_err(|cause| walk.source_error("read", directory, Some(name), cause))?;
         match source {
             Some(source) => {
-                copy_directory::enter_directory(&self.context, walk, folder, pair, name, &source).map(drop)
+                copy_directory::enter_directory(&self.context, walk, directory, pair, name, &source).map(drop)
             }
             None => Ok(()),
         }
@@ -87,25 +87,25 @@ impl Visitor for Copier<'_> {
 
 impl Copier<'_> {
     /// Handles an entry in the order of the names of its file; false if it has to be looked at again.
-    fn bring(
+    fn process_entry(
         &self,
         at: &EntryPlace<'_, '_>,
         mut state: EntryState,
         scratch: &mut WorkerScratch,
     ) -> Result<bool> {
-        let EntryPlace { walk, folder, .. } = *at;
+        let EntryPlace { walk, directory, .. } = *at;
         let source = state.source;
         if source.links <= 1 || !self.context.options.capabilities.hard_links {
             let done = self.execute_plan(at, &mut state, None, scratch)?;
             return Ok(self.count(at, &state, &done, true, scratch));
         }
-        // A name that has to wait keeps its folder waiting. Counted first: it may be called back at once.
-        folder.defer_leave();
-        let turn = self.links.arrive(&source, folder, at.name);
-        if matches!(turn, LinkDecision::Later) {
+        // A name that has to wait keeps its directory waiting. Counted first: it may be called back at once.
+        directory.defer_leave();
+        let turn = self.links.visit_name(&source, directory, at.name);
+        if matches!(turn, LinkDecision::WaitForFirst) {
             return Ok(true);
         }
-        folder.undo_defer();
+        directory.undo_defer();
         if let LinkDecision::Link(first) = turn {
             state.pairing = Pairing::NameOf(first.inode);
             let mut done = self.execute_plan(at, &mut state, Some(&first), scratch)?;
@@ -116,7 +116,7 @@ impl Copier<'_> {
             }
             return Ok(self.count(at, &state, &done, false, scratch));
         }
-        if state.target.is_some_and(|there| there.links > 1 && !self.links.claim(there.inode, &source)) {
+        if state.target.is_some_and(|there| there.links > 1 && !self.links.claim_target(there.inode, &source)) {
             state.pairing = Pairing::Foreign;
         }
         let done = self.execute_plan(at, &mut state, None, scratch)?;
@@ -124,12 +124,12 @@ impl Copier<'_> {
             Executed::Present(inode) => inode,
             Executed::Absent | Executed::LinkRefused => None,
             Executed::Changed => {
-                resume_waiting(walk, self.links.abandon(&source));
+                resume_waiting(walk, self.links.first_vanished(&source));
                 return Ok(false);
             }
         };
-        let first = FirstName { folder: Arc::clone(folder), name: at.name.clone(), inode };
-        resume_waiting(walk, self.links.resolve(&source, first));
+        let first = FirstName { directory: Arc::clone(directory), name: at.name.clone(), inode };
+        resume_waiting(walk, self.links.first_copied(&source, first));
         Ok(self.count(at, &state, &done, true, scratch))
     }
 
@@ -141,9 +141,9 @@ impl Copier<'_> {
         first: Option<&FirstName>,
         scratch: &mut WorkerScratch,
     ) -> Result<Executed> {
-        let rules = self.context.rules();
+        let options = self.context.plan_options();
         loop {
-            match plan(state, &rules) {
+            match plan(state, &options) {
                 EntryPlan::Inspect(inspection) => {
                     state.inspect(inspection, at, &self.context.making, scratch)?;
                 }
@@ -164,15 +164,15 @@ impl Copier<'_> {
         match done {
             Executed::Changed => return false,
             Executed::Present(_) => {
-                at.folder.shared.fetch_add(1, Ordering::Relaxed);
+                at.directory.shared.fetch_add(1, Ordering::Relaxed);
             }
             Executed::Absent | Executed::LinkRefused => {}
         }
         let source = &state.source;
-        scratch.sum.add_entry(&at.folder.place, at.name, source, state.link_text.as_bytes());
+        scratch.sum.add_entry(&at.directory.path_hash, at.name, source, state.link_text.as_bytes());
         let bytes = if source.is_file() && first { source.size } else { 0 };
         if source.is_file() {
-            increment(&self.context.tally.files);
+            increment(&self.context.counters.files);
         }
         at.walk.counters.add(1, bytes, 0);
         true
@@ -180,8 +180,8 @@ impl Copier<'_> {
 }
 
 /// Hands names that had to wait to the workers again.
-fn resume_waiting(walk: &Walk, waiting: Vec<Waiting>) {
+fn resume_waiting(walk: &Walk, waiting: Vec<PendingName>) {
     for one in waiting {
-        walk.resume(one.folder, one.name);
+        walk.resume(one.directory, one.name);
     }
 }

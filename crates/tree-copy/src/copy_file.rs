@@ -12,7 +12,7 @@ use nix::unistd::{fsync, ftruncate};
 
 use crate::attributes;
 use crate::capabilities::Capabilities;
-use crate::error::Fault;
+use crate::error::SideError;
 use crate::file_content::{self, Buffer};
 use crate::kernel_copy::KernelCopy;
 use crate::metadata::Metadata;
@@ -40,7 +40,7 @@ pub(crate) struct FileContext<'a> {
 #[derive(Debug)]
 pub(crate) struct CopiedFile {
     /// It changed each time.
-    pub restless: bool,
+    pub unstable: bool,
     /// Attributes that the target did not take.
     pub dropped: Vec<String>,
     pub inode: u64,
@@ -73,23 +73,23 @@ pub(crate) fn copy_file(
     plain: bool,
     making: &FileContext<'_>,
     buffer: &mut Buffer,
-    progress: &dyn Fn(u64) -> Result<(), Fault>,
-) -> Result<CopiedFile, Fault> {
+    progress: &dyn Fn(u64) -> Result<(), SideError>,
+) -> Result<CopiedFile, SideError> {
     let can = making.can;
     // With the bits it will have, so that often nothing has to be changed; never with more.
     let bits = attributes::wanted_mode(&before, can) & 0o777;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let target = openat(directory, name, flags, Mode::from_bits_truncate(bits)).map_err(Fault::Target)?;
-    let mut restless = true;
+    let target = openat(directory, name, flags, Mode::from_bits_truncate(bits)).map_err(SideError::Target)?;
+    let mut unstable = true;
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
-            ftruncate(&target, 0).map_err(Fault::Target)?;
+            ftruncate(&target, 0).map_err(SideError::Target)?;
         }
         wait_for_clock_tick(&before);
         file_content::copy_content(source, target.as_fd(), &before, making.means, buffer, progress)?;
-        let after = Metadata::from(fstat(source).map_err(Fault::Source)?);
-        restless = !before.unchanged(&after);
-        if !restless {
+        let after = Metadata::from(fstat(source).map_err(SideError::Source)?);
+        unstable = !before.unchanged(&after);
+        if !unstable {
             break;
         }
         if attempt + 1 < ATTEMPTS {
@@ -99,18 +99,18 @@ pub(crate) fn copy_file(
     let (now, inode) = if plain && before.links == 1 {
         ((making.creator, bits & !making.umask), 0)
     } else {
-        let made = Metadata::from(fstat(&target).map_err(Fault::Target)?);
+        let made = Metadata::from(fstat(&target).map_err(SideError::Target)?);
         ((made.owner, made.mode), made.inode)
     };
-    attributes::set_access(target.as_fd(), &before, now, can).map_err(Fault::Target)?;
+    attributes::set_access(target.as_fd(), &before, now, can).map_err(SideError::Target)?;
     let attributes =
         attributes::copy_attributes(&Node::Open(source), &Node::Open(target.as_fd()), plain, true, can)?;
     if making.sync {
-        fsync(&target).map_err(Fault::Target)?;
+        fsync(&target).map_err(SideError::Target)?;
     }
-    let modified = if restless { attributes::impossible_time(before.modified, can) } else { before.modified };
-    attributes::set_times(target.as_fd(), before.accessed, modified).map_err(Fault::Target)?;
-    Ok(CopiedFile { restless, dropped: attributes.dropped, inode })
+    let modified = if unstable { attributes::impossible_time(before.modified, can) } else { before.modified };
+    attributes::set_times(target.as_fd(), before.accessed, modified).map_err(SideError::Target)?;
+    Ok(CopiedFile { unstable, dropped: attributes.dropped, inode })
 }
 
 /// Waits until the clock has gone on since the file was changed last.

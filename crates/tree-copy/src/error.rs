@@ -37,7 +37,7 @@ pub struct CallError {
 
 /// A failed system call, and which side of an entry it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum SideError {
     Source(Errno),
     Target(Errno),
     Stopped,

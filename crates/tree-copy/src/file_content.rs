@@ -7,7 +7,7 @@ use nix::sys::uio::pwrite;
 use nix::unistd::{Whence, ftruncate, lseek};
 
 use crate::direct_io::{ALIGNMENT, DirectReader, offset, set_direct};
-use crate::error::Fault;
+use crate::error::SideError;
 use crate::kernel_copy::KernelCopy;
 use crate::metadata::Metadata;
 
@@ -43,12 +43,12 @@ pub(crate) fn copy_content(
     meta: &Metadata,
     means: &KernelCopy,
     buffer: &mut Buffer,
-    progress: &dyn Fn(u64) -> Result<(), Fault>,
-) -> Result<u64, Fault> {
+    progress: &dyn Fn(u64) -> Result<(), SideError>,
+) -> Result<u64, SideError> {
     if meta.size == 0 {
         return Ok(0);
     }
-    if means.share(source, target).map_err(Fault::Target)? {
+    if means.share(source, target).map_err(SideError::Target)? {
         progress(meta.size)?;
         return Ok(meta.size);
     }
@@ -63,7 +63,7 @@ pub(crate) fn copy_content(
     let padded = copier.direct;
     let mut written = 0;
     let mut position = 0;
-    while let Some((from, to)) = next_data(source, meta, position).map_err(Fault::Source)? {
+    while let Some((from, to)) = next_data(source, meta, position).map_err(SideError::Source)? {
         let begun = means.copy_inside(source, target, (from, to), progress)?;
         let reached = copier.range(begun, to)?;
         written += reached - from;
@@ -77,7 +77,7 @@ pub(crate) fn copy_content(
     }
     if padded || meta.is_sparse() {
         // The last block was filled up, or the file ends with a hole.
-        ftruncate(target, offset(meta.size)).map_err(Fault::Target)?;
+        ftruncate(target, offset(meta.size)).map_err(SideError::Target)?;
     }
     Ok(written)
 }
@@ -109,16 +109,16 @@ struct Copier<'a> {
     target: BorrowedFd<'a>,
     direct: bool,
     buffer: &'a mut Buffer,
-    progress: &'a dyn Fn(u64) -> Result<(), Fault>,
+    progress: &'a dyn Fn(u64) -> Result<(), SideError>,
 }
 
 impl Copier<'_> {
     /// Copies from one position to another; returns where the source ended, if that is earlier.
-    fn range(&mut self, from: u64, to: u64) -> Result<u64, Fault> {
+    fn range(&mut self, from: u64, to: u64) -> Result<u64, SideError> {
         let mut position = from;
         while position < to {
             let wanted = usize::try_from(to - position).unwrap_or(CHUNK).min(CHUNK);
-            let length = self.input.read(self.buffer.space(), wanted, position).map_err(Fault::Source)?;
+            let length = self.input.read(self.buffer.space(), wanted, position).map_err(SideError::Source)?;
             if length == 0 {
                 break;
             }
@@ -129,7 +129,7 @@ impl Copier<'_> {
         Ok(position)
     }
 
-    fn write(&mut self, length: usize, position: u64) -> Result<(), Fault> {
+    fn write(&mut self, length: usize, position: u64) -> Result<(), SideError> {
         let space = self.buffer.space();
         if self.direct && position.is_multiple_of(ALIGNMENT as u64) {
             // Whole blocks; what is too much is cut off at the end, or was a hole.
@@ -138,7 +138,7 @@ impl Copier<'_> {
             match pwrite(self.target, &space[..padded], offset(position)) {
                 Ok(written) if written == padded => return Ok(()),
                 Err(Errno::EINVAL) | Ok(_) => {}
-                Err(cause) => return Err(Fault::Target(cause)),
+                Err(cause) => return Err(SideError::Target(cause)),
             }
         }
         if self.direct {
@@ -148,10 +148,10 @@ impl Copier<'_> {
         let mut done = 0;
         while done < length {
             match pwrite(self.target, &space[done..length], offset(position + done as u64)) {
-                Ok(0) => return Err(Fault::Target(Errno::EIO)),
+                Ok(0) => return Err(SideError::Target(Errno::EIO)),
                 Ok(written) => done += written,
                 Err(Errno::EINTR) => {}
-                Err(cause) => return Err(Fault::Target(cause)),
+                Err(cause) => return Err(SideError::Target(cause)),
             }
         }
         Ok(())
@@ -165,8 +165,8 @@ pub(crate) fn same_content(
     size: u64,
     means: &KernelCopy,
     buffer: &mut Buffer,
-    progress: &dyn Fn() -> Result<(), Fault>,
-) -> Result<bool, Fault> {
+    progress: &dyn Fn() -> Result<(), SideError>,
+) -> Result<bool, SideError> {
     let large = size >= DIRECT_FROM;
     let mut left = DirectReader::new(source, large && means.direct_in);
     let mut right = DirectReader::new(target, large && means.direct_out);
@@ -174,8 +174,8 @@ pub(crate) fn same_content(
     let mut position = 0;
     while position < size {
         let wanted = usize::try_from(size - position).unwrap_or(CHUNK).min(CHUNK / 2);
-        let length = left.read(mine, wanted, position).map_err(Fault::Source)?;
-        let found = right.read(theirs, wanted, position).map_err(Fault::Target)?;
+        let length = left.read(mine, wanted, position).map_err(SideError::Source)?;
+        let found = right.read(theirs, wanted, position).map_err(SideError::Target)?;
         if length == 0 || found == 0 || mine[..length.min(found)] != theirs[..length.min(found)] {
             return Ok(false);
         }
@@ -279,10 +279,10 @@ mod tests {
         let meta = Metadata::from(fstat(&source).unwrap());
         let mut means = KernelCopy::new(source.as_fd(), target.as_fd(), false);
         by_itself(&mut means);
-        let stop = |length| if length == PIECE as u64 { Err(Fault::Stopped) } else { Ok(()) };
+        let stop = |length| if length == PIECE as u64 { Err(SideError::Stopped) } else { Ok(()) };
         let copied =
             copy_content(source.as_fd(), target.as_fd(), &meta, &means, &mut Buffer::default(), &stop);
-        assert_eq!(copied, Err(Fault::Stopped));
+        assert_eq!(copied, Err(SideError::Stopped));
         assert_eq!(target.metadata().unwrap().len(), PIECE as u64);
     }
 

@@ -9,7 +9,7 @@ use nix::sys::stat::fstat;
 use nix::sys::statfs::fstatfs;
 
 use crate::direct_io::offset;
-use crate::error::Fault;
+use crate::error::SideError;
 
 /// Bytes that the file system copies at once by itself: between two of these a copy reports its progress and may be
 /// ended.
@@ -71,8 +71,8 @@ impl KernelCopy {
         source: BorrowedFd<'_>,
         target: BorrowedFd<'_>,
         (from, to): (u64, u64),
-        progress: &dyn Fn(u64) -> Result<(), Fault>,
-    ) -> Result<u64, Fault> {
+        progress: &dyn Fn(u64) -> Result<(), SideError>,
+    ) -> Result<u64, SideError> {
         let mut position = from;
         while position < to && self.inside.load(Ordering::Relaxed) {
             let wanted = usize::try_from(to - position).unwrap_or(PIECE).min(PIECE);

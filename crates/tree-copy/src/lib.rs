@@ -43,7 +43,7 @@
 //! # While the source changes
 //!
 //! A file whose size, time or inode changed while it was copied is copied again, three times at most; after that it is
-//! counted as restless and gets a time that the next pass will not take for its source's. What vanishes is noted. The
+//! counted as unstable and gets a time that the next pass will not take for its source's. What vanishes is noted. The
 //! digest of a tree that changes meanwhile means nothing.
 //!
 //! # Links
@@ -111,4 +111,4 @@ pub use replicate::{Replicated, is_temporary, replicate, sweep};
 pub use space_check::{Shortage, fits, free_space, shares_blocks};
 pub use survey::{Needs, Survey};
 pub use surveyor::survey;
-pub use temporary_names::{set_container_id, stamp};
+pub use temporary_names::{file_system_time, set_container_id};

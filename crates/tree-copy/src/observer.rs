@@ -82,7 +82,7 @@ pub enum NoteKind {
     /// It was listed and then gone.
     Vanished,
     /// It changed each time it was copied; the next pass will copy it again.
-    Restless,
+    Unstable,
     /// A socket or device that may not be made here.
     SkippedSpecial(&'static str),
     /// Another file system is mounted there; the directory was made, its content is not part of this tree.
@@ -99,17 +99,17 @@ pub enum Difference {
     /// The target does not have it.
     Missing,
     /// The source does not have it.
-    Surplus,
+    Extra,
     /// It is a file here, a link or a directory there.
     Kind,
     /// A file with another time, or a link with another text: it was written since.
-    Written,
+    Modified,
     /// A file with the time of the source's and another size or, as far as was looked, other bytes.
     Content,
     /// The same as far as was looked, with other names of the same file.
-    Names,
+    HardLinks,
     /// The same with another owner, mode, access list, attribute, or time of something that is no file.
-    Access,
+    Metadata,
 }
 
 impl fmt::Display for Note {
@@ -118,7 +118,7 @@ impl fmt::Display for Note {
         let path = if self.path.as_os_str().is_empty() { root } else { &self.path }.display();
         match &self.what {
             NoteKind::Vanished => write!(formatter, "{path} vanished while it was copied"),
-            NoteKind::Restless => write!(formatter, "{path} changed repeatedly while it was copied"),
+            NoteKind::Unstable => write!(formatter, "{path} changed repeatedly while it was copied"),
             NoteKind::SkippedSpecial(kind) => {
                 write!(formatter, "{path} was left out: a {kind} cannot be made here")
             }

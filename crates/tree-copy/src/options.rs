@@ -81,7 +81,8 @@ pub struct PassStats {
     /// Entries that went away while the pass ran.
     pub vanished: u64,
     /// Entries that still differ, because the source kept changing.
-    pub restless: u64,
+    #[serde(rename = "restless")]
+    pub unstable: u64,
     /// Special files and mounted file systems that were left out.
     pub skipped: u64,
     /// Identifies the source's tree: names, types, modes, sizes and texts of links, in any order. An equal tree has

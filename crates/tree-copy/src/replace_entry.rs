@@ -12,7 +12,7 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use crate::attributes::{self, AttributesResult};
 use crate::copy_file::FileContext;
-use crate::error::Fault;
+use crate::error::SideError;
 use crate::metadata::Metadata;
 use crate::temporary_names::with_free_name;
 
@@ -24,26 +24,26 @@ pub(crate) fn replace<T>(
     directory: BorrowedFd<'_>,
     name: &CString,
     free: bool,
-    mut make: impl FnMut(&CStr) -> Result<T, Fault>,
-) -> Result<T, Fault> {
+    mut make: impl FnMut(&CStr) -> Result<T, SideError>,
+) -> Result<T, SideError> {
     if free {
         match make(name) {
             // Another process was quicker.
-            Err(Fault::Target(Errno::EEXIST)) => {}
+            Err(SideError::Target(Errno::EEXIST)) => {}
             answer => return answer,
         }
     }
     let mut broken = None;
     let (temporary, result) = with_free_name(|temporary| match make(temporary) {
         Ok(result) => Ok(result),
-        Err(Fault::Target(Errno::EEXIST)) => Err(Errno::EEXIST),
-        Err(fault) => {
+        Err(SideError::Target(Errno::EEXIST)) => Err(Errno::EEXIST),
+        Err(error) => {
             let _ = unlinkat(directory, temporary, UnlinkatFlags::NoRemoveDir);
-            broken = Some(fault);
+            broken = Some(error);
             Err(Errno::ECANCELED)
         }
     })
-    .map_err(|cause| broken.unwrap_or(Fault::Target(cause)))?;
+    .map_err(|cause| broken.unwrap_or(SideError::Target(cause)))?;
     let (temporary, name) = (temporary.as_c_str(), name.as_c_str());
     let renamed = match renameat(directory, temporary, directory, name) {
         Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
@@ -53,7 +53,7 @@ pub(crate) fn replace<T>(
     };
     renamed.map_err(|cause| {
         let _ = unlinkat(directory, temporary, UnlinkatFlags::NoRemoveDir);
-        Fault::Target(cause)
+        SideError::Target(cause)
     })?;
     Ok(result)
 }
@@ -65,14 +65,14 @@ pub(crate) fn hard_link(
     directory: BorrowedFd<'_>,
     name: &CString,
     free: bool,
-) -> Result<bool, Fault> {
+) -> Result<bool, SideError> {
     let linked = replace(directory, name, free, |name| {
-        linkat(from, old, directory, name, AtFlags::empty()).map_err(Fault::Target)
+        linkat(from, old, directory, name, AtFlags::empty()).map_err(SideError::Target)
     });
     match linked {
         Ok(()) => Ok(true),
-        Err(Fault::Target(Errno::EMLINK | Errno::EPERM | Errno::EXDEV | Errno::ENOTSUP)) => Ok(false),
-        Err(fault) => Err(fault),
+        Err(SideError::Target(Errno::EMLINK | Errno::EPERM | Errno::EXDEV | Errno::ENOTSUP)) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn make_node(
     free: bool,
     plain: bool,
     making: &FileContext<'_>,
-) -> Result<Option<AttributesResult>, Fault> {
+) -> Result<Option<AttributesResult>, SideError> {
     let special = !source.is_link();
     let can = making.can;
     if special && source.kind == FileType::Fifo && !can.special_files {
@@ -96,19 +96,19 @@ pub(crate) fn make_node(
     let made = replace(directory, name, free, |name| {
         if special {
             let mode = Mode::from_bits_truncate(source.mode);
-            mknodat(directory, name, node_kind(source.kind), mode, source.special).map_err(Fault::Target)?;
+            mknodat(directory, name, node_kind(source.kind), mode, source.special).map_err(SideError::Target)?;
         } else {
-            symlinkat(text, directory, name).map_err(Fault::Target)?;
+            symlinkat(text, directory, name).map_err(SideError::Target)?;
         }
         // Links get a time of their own last, like files: a link that is not whole is one with another time.
         set_metadata(source, from, directory, name, plain, making)
     });
     match made {
         Ok(attributes) => Ok(Some(attributes)),
-        Err(Fault::Target(Errno::EPERM | Errno::ENOTSUP | Errno::ENOSYS | Errno::EACCES)) if special => {
+        Err(SideError::Target(Errno::EPERM | Errno::ENOTSUP | Errno::ENOSYS | Errno::EACCES)) if special => {
             Ok(None)
         }
-        Err(fault) => Err(fault),
+        Err(error) => Err(error),
     }
 }
 
@@ -127,21 +127,21 @@ pub(crate) fn set_metadata(
     name: &CStr,
     plain: bool,
     making: &FileContext<'_>,
-) -> Result<AttributesResult, Fault> {
+) -> Result<AttributesResult, SideError> {
     let can = making.can;
     if can.owner && !(plain && source.owner == making.creator) {
-        attributes::set_owner_at(directory, name, source.owner).map_err(Fault::Target)?;
+        attributes::set_owner_at(directory, name, source.owner).map_err(SideError::Target)?;
     }
     let to = Node::named(directory, name);
     // Before the mode: an access control list brings group bits, and after the owner, who takes capabilities away.
     let attributes = attributes::copy_attributes(from, &to, plain, true, can)?;
     if can.mode && !source.is_link() {
         set_mode(directory, name, source.kind, attributes::wanted_mode(source, can))
-            .map_err(Fault::Target)?;
+            .map_err(SideError::Target)?;
     }
     match attributes::set_times_at(directory, name, source.accessed, source.modified) {
         Err(_) if source.is_link() && !can.link_times => {}
-        answer => answer.map_err(Fault::Target)?,
+        answer => answer.map_err(SideError::Target)?,
     }
     Ok(attributes)
 }

@@ -14,10 +14,10 @@ use crate::capabilities::Capabilities;
 use crate::copy_file::FileContext;
 use crate::disk_sync::TargetDisk;
 use crate::entry_state::SourceEntry;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, SideError, Result};
 use crate::file_content::Buffer;
 use crate::kernel_copy::KernelCopy;
-use crate::make_entry::{MadeEntry, Original, PlaceState, make_entry};
+use crate::make_entry::{MadeEntry, EntrySource, TargetState, make_entry};
 use crate::metadata::Metadata;
 use crate::observer::{Note, NoteKind, Observer};
 use crate::options::Options;
@@ -32,7 +32,7 @@ pub enum Replicated {
     /// The source does not have it (any more); the target was not changed.
     Vanished,
     /// It kept changing; the target has a state that was current while it was copied.
-    Restless,
+    Unstable,
     /// It is a socket, device or FIFO that cannot be made there; the target was not changed.
     Skipped,
 }
@@ -116,14 +116,14 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    fn error(&self, fault: Fault) -> Error {
-        match fault {
-            Fault::Source(cause) => Error::source("read", self.from, cause),
-            Fault::Target(cause) => {
+    fn error(&self, error: SideError) -> Error {
+        match error {
+            SideError::Source(cause) => Error::source("read", self.from, cause),
+            SideError::Target(cause) => {
                 let above = self.to.parent().unwrap_or(self.to);
                 Error::target("write", self.to, cause, || crate::space_check::free_space(above).ok())
             }
-            Fault::Stopped => Error::Stopped,
+            SideError::Stopped => Error::Stopped,
         }
     }
 
@@ -135,16 +135,16 @@ impl One<'_> {
     }
 
     fn entry(&self, name: &CStr, meta: &Metadata, link_text: &OsStr) -> Result<Replicated> {
-        let original = Original { directory: self.source, name, meta, link_text };
-        let how = PlaceState { free: false, plain: false };
+        let entry_source = EntrySource { directory: self.source, name, meta, link_text };
+        let how = TargetState { free: false, plain: false };
         let mut buffer = Buffer::default();
-        let progress = |_| if self.observer.stop() { Err(Fault::Stopped) } else { Ok(()) };
-        let made = make_entry(&original, self.target, self.name, how, &self.making, &mut buffer, &progress)
-            .map_err(|fault| self.error(fault))?;
+        let progress = |_| if self.observer.stop() { Err(SideError::Stopped) } else { Ok(()) };
+        let made = make_entry(&entry_source, self.target, self.name, how, &self.making, &mut buffer, &progress)
+            .map_err(|error| self.error(error))?;
         match made {
-            MadeEntry::Made { restless, dropped, .. } => {
+            MadeEntry::Made { unstable, dropped, .. } => {
                 self.dropped(dropped);
-                Ok(if restless { Replicated::Restless } else { Replicated::Done })
+                Ok(if unstable { Replicated::Unstable } else { Replicated::Done })
             }
             MadeEntry::Unmakeable => Ok(Replicated::Skipped),
             MadeEntry::Changed => Ok(Replicated::Vanished),
@@ -152,9 +152,9 @@ impl One<'_> {
     }
 
     fn directory(&self, source_name: &CStr) -> Result<Replicated> {
-        let refused = |cause| self.error(Fault::Target(cause));
+        let refused = |cause| self.error(SideError::Target(cause));
         let source =
-            dirfd::open_dir(self.source, source_name).map_err(|cause| self.error(Fault::Source(cause)))?;
+            dirfd::open_dir(self.source, source_name).map_err(|cause| self.error(SideError::Source(cause)))?;
         let (temporary, ()) =
             temporary_names::with_free_name(|name| mkdirat(self.target, name, Mode::S_IRWXU))
                 .map_err(refused)?;
@@ -164,7 +164,7 @@ impl One<'_> {
         });
         let placed = filled.and_then(|done| {
             self.swap(&temporary).map_err(refused)?;
-            Ok(if done.restless > 0 { Replicated::Restless } else { Replicated::Done })
+            Ok(if done.unstable > 0 { Replicated::Unstable } else { Replicated::Done })
         });
         placed.inspect_err(|_| {
             let _ = dirfd::remove_all(self.target, temporary.as_c_str());

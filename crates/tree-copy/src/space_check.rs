@@ -53,7 +53,7 @@ impl std::error::Error for Shortage {}
 pub fn free_space(directory: &Path) -> Result<FreeSpace> {
     statvfs(directory)
         .map(|found| from_statvfs(&found))
-        .map_err(|cause| Error::target("look at", directory, cause, || None))
+        .map_err(|cause| Error::target("read", directory, cause, || None))
 }
 
 /// Returns whether files of `source` will share their blocks with copies in `target`, which can do that within itself;
@@ -63,8 +63,8 @@ pub fn free_space(directory: &Path) -> Result<FreeSpace> {
 pub fn shares_blocks(source: &Path, target: &Path, capabilities: &Capabilities) -> Result<bool> {
     /// `OVERLAYFS_SUPER_MAGIC` of statfs(2).
     const OVERLAY: i64 = 0x794c_7630;
-    let device = stat(source).map_err(|cause| Error::source("look at", source, cause))?.st_dev;
-    let failed = |cause| Error::target("look at", target, cause, || None);
+    let device = stat(source).map_err(|cause| Error::source("read", source, cause))?.st_dev;
+    let failed = |cause| Error::target("read", target, cause, || None);
     let kind = statfs(target).map_err(failed)?.filesystem_type().0;
     Ok(capabilities.reflink && device == stat(target).map_err(failed)?.st_dev && kind != OVERLAY)
 }

@@ -57,7 +57,7 @@ pub(crate) fn with_free_name<T>(
 
 /// Returns the present moment by the clock of the file system that `directory` is on, in seconds and nanoseconds: the
 /// change time of a file that is made there for it, and removed.
-pub fn stamp(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
+pub fn file_system_time(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
     let (name, file) = with_free_name(|name| openat(directory, name, flags, mode))?;
@@ -185,7 +185,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("before"), "").unwrap();
         let before = dir.path().join("before").metadata().unwrap();
-        let now = stamp(std::fs::File::open(dir.path()).unwrap().as_fd()).unwrap();
+        let now = file_system_time(std::fs::File::open(dir.path()).unwrap().as_fd()).unwrap();
         assert!((before.ctime(), before.ctime_nsec()) <= now);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -261,7 +261,7 @@ mod tests {
         let progress = Progress::new("x", total, &journal, None);
         for (phase, notes) in [(Phase::Waiting, 0), (Phase::Following, 1)] {
             progress.enter(phase);
-            progress.on_note(Note { path: "log".into(), what: NoteKind::Restless });
+            progress.on_note(Note { path: "log".into(), what: NoteKind::Unstable });
             assert_eq!(progress.said.lock().unwrap().notes, notes);
         }
     }

@@ -126,9 +126,9 @@ fn judge(difference: Difference) -> Option<Finding> {
         Difference::Missing => Some(Finding::Missing),
         // No program sets a time back to what it was.
         Difference::Kind | Difference::Content => Some(Finding::Damaged),
-        Difference::Written | Difference::Names | Difference::Access => Some(Finding::Changed),
+        Difference::Modified | Difference::HardLinks | Difference::Metadata => Some(Finding::Changed),
         // It is not about what the image brings.
-        Difference::Surplus => None,
+        Difference::Extra => None,
     }
 }
 
@@ -184,12 +184,12 @@ mod tests {
     fn what_was_meant_is_no_damage() {
         let findings = [
             (Difference::Missing, Some(Finding::Missing)),
-            (Difference::Surplus, None),
+            (Difference::Extra, None),
             (Difference::Kind, Some(Finding::Damaged)),
-            (Difference::Written, Some(Finding::Changed)),
+            (Difference::Modified, Some(Finding::Changed)),
             (Difference::Content, Some(Finding::Damaged)),
-            (Difference::Names, Some(Finding::Changed)),
-            (Difference::Access, Some(Finding::Changed)),
+            (Difference::HardLinks, Some(Finding::Changed)),
+            (Difference::Metadata, Some(Finding::Changed)),
         ];
         for (difference, finding) in findings {
             assert_eq!(judge(difference), finding, "{difference:?}");

@@ -37,7 +37,7 @@ impl Timestamp {
     /// Now, by the clock of the file system that `directory` is on.
     pub fn now(directory: impl AsFd) -> Result<Self> {
         let (seconds, nanoseconds) =
-            tree_copy::stamp(directory.as_fd()).context("cannot read the volume's clock")?;
+            tree_copy::file_system_time(directory.as_fd()).context("cannot read the volume's clock")?;
         Ok(Self(seconds, nanoseconds))
     }
 
