@@ -21,8 +21,7 @@ pub(crate) enum Verdict {
     Other,
 }
 
-/// Judges by type, size, time, device number, mode and owner. The text of links and hidden attributes are not seen
-/// here.
+/// Compares type, size, time, device number, mode and owner; not the target of links and not hidden attributes.
 pub(crate) fn compare(source: &Metadata, target: &Metadata, can: &Capabilities) -> Verdict {
     let same_thing = source.kind == target.kind
         && is_alone(source, target)
@@ -45,7 +44,7 @@ pub(crate) fn compare(source: &Metadata, target: &Metadata, can: &Capabilities) 
     if same_times && same_access(source, target, can) { Verdict::Same } else { Verdict::Access }
 }
 
-/// In what two entries differ that were judged; `own` is false where what is there is taken for another entry's file.
+/// Returns the difference of two compared entries; `own` is false if the target's file stands for another entry.
 pub(crate) fn difference(
     source: &Metadata,
     target: &Metadata,
@@ -69,7 +68,7 @@ pub(crate) fn difference(
     }
 }
 
-/// Two entries of the source must not be one in the target: a change of the one changed the other.
+/// False if two files of the source would be one file in the target, where a change of one changes the other.
 fn is_alone(source: &Metadata, target: &Metadata) -> bool {
     source.is_directory() || target.links == 1 || source.links > 1
 }
@@ -98,7 +97,7 @@ impl ChangeTimes {
         }
     }
 
-    /// Returns whether the source's inode was changed after the target was made like it.
+    /// True if the source's inode changed after the target was made equal to it.
     ///
     /// The target's inode was changed last when it was made, or when a further name of it came or went. If that was in
     /// this pass, because names are linked otherwise now, it proves nothing about the copy.
@@ -106,13 +105,13 @@ impl ChangeTimes {
         source.changed >= target.changed || target.changed >= self.started
     }
 
-    /// Returns whether a file with the size and time of the target's may have another content all the same: it was
-    /// renamed to this place after the copy was made, or written in the same tick of a coarse clock.
+    /// True if a file with the target's size and time may have other content: it was renamed to this name after the copy, or
+    /// written in the same tick of a coarse clock.
     pub fn may_be_another(&self, source: &Metadata, target: &Metadata) -> bool {
         self.source_is_newer(source, target)
     }
 
-    /// Returns whether extended attributes have to be compared: they leave no mark but the time of the inode's change.
+    /// True if extended attributes must be compared: only the inode's change time shows a change of them.
     pub fn attributes_may_differ(&self, source: &Metadata, target: &Metadata, can: &Capabilities) -> bool {
         let directory = source.is_directory();
         let has_names = !directory && (source.links > 1 || target.links > 1);

@@ -17,7 +17,7 @@ use crate::open_directories::{WalkDirectory, OpenPair, TargetSide};
 use crate::pass_context::{PassContext, increment};
 use crate::tree_walk::{Visitor, Walk, WorkerScratch};
 
-/// Attempts to handle an entry that becomes something else meanwhile.
+/// Attempts to handle an entry that changes its type meanwhile.
 const LOOKS: u32 = 5;
 
 /// The visitor of a pass.
@@ -86,7 +86,7 @@ impl Visitor for Copier<'_> {
 }
 
 impl Copier<'_> {
-    /// Handles an entry in the order of the names of its file; false if it has to be looked at again.
+    /// Handles an entry in the order of the names of its file; false if it must be read again.
     fn process_entry(
         &self,
         at: &EntryPlace<'_, '_>,
@@ -99,7 +99,7 @@ impl Copier<'_> {
             let done = self.execute_plan(at, &mut state, None, scratch)?;
             return Ok(self.count(at, &state, &done, true, scratch));
         }
-        // A name that has to wait keeps its directory waiting. Counted first: it may be called back at once.
+        // A name that waits delays its directory. Counted first, because another worker may resume it at once.
         directory.defer_leave();
         let turn = self.links.visit_name(&source, directory, at.name);
         if matches!(turn, LinkDecision::WaitForFirst) {
@@ -110,7 +110,7 @@ impl Copier<'_> {
             state.pairing = Pairing::NameOf(first.inode);
             let mut done = self.execute_plan(at, &mut state, Some(&first), scratch)?;
             if matches!(done, Executed::LinkRefused) {
-                // No more links to that file: a copy of its own.
+                // Too many links to that file: copy it.
                 state.pairing = Pairing::Foreign;
                 done = self.execute_plan(at, &mut state, None, scratch)?;
             }
@@ -152,7 +152,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Counts an entry unless it has to be looked at again; `first`: no other name of its file was counted.
+    /// Counts an entry unless it must be read again; `first`: no other name of its file was counted.
     fn count(
         &self,
         at: &EntryPlace<'_, '_>,
@@ -179,7 +179,7 @@ impl Copier<'_> {
     }
 }
 
-/// Hands names that had to wait to the workers again.
+/// Schedules the names that waited.
 fn resume_waiting(walk: &Walk, waiting: Vec<PendingName>) {
     for one in waiting {
         walk.resume(one.directory, one.name);

@@ -41,7 +41,7 @@ pub(crate) fn enter_directory(
     if let Some(before) = there.filter(Metadata::is_directory) {
         parent.shared.fetch_add(1, Ordering::Relaxed);
         let directory = match dirfd::open_dir(target, name) {
-            // What is mounted there hides what the copy has below.
+            // A mount hides the copy's content.
             Err(Errno::EXDEV) if !context.options.write => {
                 context.differs(walk, parent, name, Difference::Modified);
                 return Ok(TargetSide::default());
@@ -72,7 +72,7 @@ pub(crate) fn enter_directory(
     Ok(TargetSide { directory: Some(directory), is_new: true, plain, before: None })
 }
 
-/// Makes a directory without what it would inherit; whether its files will have the mode and owner they are made with.
+/// Makes a directory without inherited ACLs; returns true if new files in it keep their owner and mode.
 fn create(
     context: &PassContext<'_>,
     parent: &WalkDirectory,
@@ -97,7 +97,7 @@ fn create(
     Ok((directory, made.mode & SET_GROUP_ID == 0 && made.owner == context.making.creator))
 }
 
-/// Everything below is done: removes what is too much, and gives the directory its own owner, mode and time.
+/// Finishes a directory after its content: removes extra names, and sets its owner, mode and time.
 pub(crate) fn finish_directory(context: &PassContext<'_>, walk: &Walk, directory: &Arc<WalkDirectory>) -> Result<()> {
     if !directory.has_target {
         return Ok(());
@@ -129,7 +129,7 @@ fn finish(
     let write = context.options.write;
     let wanted = &directory.meta;
     let refused = |action| move |cause| walk.target_error(action, directory, None, cause);
-    // The state before this pass: what it did to the entries changed the directory's times.
+    // Compared with the state before this pass, which changed the directory's times.
     let mut differed = match &directory.before {
         Some(before) => {
             // Names that are kept out of the comparison change the root's time.

@@ -20,10 +20,10 @@ use crate::metadata::Metadata;
 /// Attempts to copy a file that changes meanwhile.
 const ATTEMPTS: u32 = 3;
 
-/// The longest step of a kernel's clock (100 Hz), by which file times differ before Linux 6.13, and some more.
+/// Upper bound of a clock tick (100 Hz), the resolution of file times before Linux 6.13.
 pub(crate) const TICK: Duration = Duration::from_millis(12);
 
-/// Properties of the place where files are made.
+/// Properties of the target that files are made in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileContext<'a> {
     pub can: &'a Capabilities,
@@ -39,16 +39,16 @@ pub(crate) struct FileContext<'a> {
 /// A file that was made.
 #[derive(Debug)]
 pub(crate) struct CopiedFile {
-    /// It changed each time.
+    /// It changed during each attempt.
     pub unstable: bool,
     /// Attributes that the target did not take.
     pub dropped: Vec<String>,
     pub inode: u64,
 }
 
-/// Opens a regular file of the source for reading; no link is followed, and nothing that is no file is waited for.
+/// Opens a regular file of the source for reading without following a link or blocking.
 ///
-/// Something else of that name is the error `NXIO`.
+/// Another kind of entry fails with `ENXIO`.
 pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Metadata), Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let opened = match openat(directory, name, flags | OFlag::O_NOATIME, Mode::empty()) {
@@ -60,10 +60,10 @@ pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(Own
     if meta.is_file() { Ok((opened, meta)) } else { Err(Errno::ENXIO) }
 }
 
-/// Makes a file at a name that is free, with everything of the source's; its time comes last, so a file that is not
-/// whole never has its source's.
+/// Makes a file at a free name, with all attributes of the source's. Its time is set last, so an incomplete file never has
+/// its source's.
 ///
-/// `plain`: the new file has exactly the owner and mode it is made with.
+/// `plain`: the new file keeps the owner and mode that it is made with.
 #[allow(clippy::too_many_arguments, reason = "two sides, what is known about them, and what to use")]
 pub(crate) fn copy_file(
     source: BorrowedFd<'_>,
@@ -76,7 +76,7 @@ pub(crate) fn copy_file(
     progress: &dyn Fn(u64) -> Result<(), SideError>,
 ) -> Result<CopiedFile, SideError> {
     let can = making.can;
-    // With the bits it will have, so that often nothing has to be changed; never with more.
+    // Created with its final bits, which often saves a call, and never with more.
     let bits = attributes::wanted_mode(&before, can) & 0o777;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let target = openat(directory, name, flags, Mode::from_bits_truncate(bits)).map_err(SideError::Target)?;
@@ -113,9 +113,9 @@ pub(crate) fn copy_file(
     Ok(CopiedFile { unstable, dropped: attributes.dropped, inode })
 }
 
-/// Waits until the clock has gone on since the file was changed last.
+/// Waits until the clock has ticked since the file's last change.
 ///
-/// A write in the same tick after the copy would leave the same time as the write before it, and would not be noticed.
+/// A write in the same tick after the copy would leave the same time and go unnoticed.
 fn wait_for_clock_tick(meta: &Metadata) {
     let changed =
         u64::try_from(meta.changed.0).map(|seconds| UNIX_EPOCH + Duration::new(seconds, meta.changed.1));

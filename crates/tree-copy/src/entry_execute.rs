@@ -1,4 +1,4 @@
-//! Does what was planned for an entry, and counts it.
+//! Executes the plan of an entry, and counts it.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -24,13 +24,13 @@ pub(crate) enum Executed {
     Present(Option<u64>),
     /// The target lacks it: only comparing, or it cannot be made there.
     Absent,
-    /// The source's is not what it was a moment ago.
+    /// The source's entry changed its type meanwhile.
     Changed,
-    /// The file system wants no more names of that file.
+    /// The file system refuses another hard link to that file.
     LinkRefused,
 }
 
-/// Does one thing with an entry; `first` is the name that the target has of its file.
+/// Executes one action on an entry; `first` is the name of its file in the target.
 pub(crate) fn execute(
     action: EntryAction,
     state: &EntryState,
@@ -77,7 +77,7 @@ fn set_attributes(at: &EntryPlace<'_, '_>, target: BorrowedFd<'_>, context: &Pas
     let to = Node::named(target, at.name);
     let attributes =
         match attributes::copy_attributes(&at.source_node(), &to, false, true, context.making.can) {
-            // The next pass will see what became of it.
+            // It vanished: the next pass handles it.
             Err(SideError::Source(Errno::ENOENT)) => AttributesResult::default(),
             attributes => attributes.map_err(|error| at.error("read the attributes of", error))?,
         };

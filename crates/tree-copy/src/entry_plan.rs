@@ -1,6 +1,6 @@
 //! Plans an action for an entry from its state: a pure decision.
 //!
-//! Reading more costs system calls, so the plan may ask for it; who asked reads that and plans again.
+//! Reading more facts costs system calls, so a plan may request one; the caller reads it and plans again.
 
 use crate::capabilities::Capabilities;
 use crate::compare::{ChangeTimes, Verdict, compare, difference};
@@ -9,7 +9,7 @@ use crate::metadata::Metadata;
 use crate::observer::Difference;
 use crate::options::Check;
 
-/// The part of a pass's options that decides.
+/// Options of a pass that affect a plan.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlanOptions<'a> {
     pub write: bool,
@@ -30,17 +30,17 @@ pub(crate) enum EntryPlan {
 /// Action on an entry of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryAction {
-    /// Nothing: it is like the source's.
+    /// Nothing: it equals the source's.
     Keep,
     /// Give it the source's extended attributes.
     SetAttributes,
     /// Give it the source's owner, mode, time and attributes.
     Adjust,
-    /// Make it, in the place of what has its name.
+    /// Make it; replaces an existing entry.
     Make,
     /// Make it a further name of a file that the target has.
     Link,
-    /// Leave it out: it cannot be made there.
+    /// Skip it: it cannot be made there.
     Skip,
     /// Count the difference.
     Report(Difference),

@@ -25,7 +25,7 @@ pub(crate) struct EntryPlace<'a, 't> {
 }
 
 impl EntryPlace<'_, '_> {
-    /// Returns the error as an error that names the entry.
+    /// Adds the entry's path to an error.
     pub fn error(&self, action: &'static str, error: SideError) -> Error {
         match error {
             SideError::Source(cause) => self.walk.source_error(action, self.directory, Some(self.name), cause),
@@ -39,7 +39,7 @@ impl EntryPlace<'_, '_> {
         self.pair.target.as_ref().map(AsFd::as_fd)
     }
 
-    /// The source's entry, to ask for its attributes.
+    /// Returns the source's entry, to read its attributes.
     pub fn source_node(&self) -> Node<'static> {
         Node::named(self.pair.source.as_fd(), self.name)
     }
@@ -49,14 +49,14 @@ impl EntryPlace<'_, '_> {
 pub(crate) enum SourceEntry {
     Nothing,
     Directory,
-    /// Another thing than a moment ago.
+    /// It changed its type since it was listed.
     Changed,
-    /// Anything else, and where it leads if it is a symbolic link.
+    /// Anything else, and the target of a symbolic link.
     Entry(Metadata, OsString),
 }
 
 impl SourceEntry {
-    /// Looks at a name without following it.
+    /// Reads a name without following it.
     pub fn read(directory: BorrowedFd<'_>, name: &CStr) -> std::result::Result<Self, Errno> {
         let Some(meta) = Metadata::at(directory, name)? else { return Ok(Self::Nothing) };
         if meta.is_directory() {
@@ -95,7 +95,7 @@ pub(crate) enum Inspection {
     Attributes,
 }
 
-/// An entry that is no directory, and what has been read of it so far.
+/// An entry that is not a directory, and the facts read so far.
 #[derive(Debug)]
 pub(crate) struct EntryState {
     pub source: Metadata,
@@ -110,7 +110,7 @@ pub(crate) struct EntryState {
 }
 
 impl EntryState {
-    /// Looks at the target's side of an entry.
+    /// Reads the target's side of an entry.
     pub fn read(at: &EntryPlace<'_, '_>, source: Metadata, link_text: OsString) -> Result<Self> {
         let target = match at.target() {
             Some(target) if !at.directory.is_new => {
@@ -152,7 +152,7 @@ impl EntryState {
                 let to = Node::named(target, at.name);
                 let differed =
                     match attributes::copy_attributes(&at.source_node(), &to, false, false, making.can) {
-                        // The next pass will see what became of it.
+                        // It vanished: the next pass handles it.
                         Err(SideError::Source(Errno::ENOENT)) => false,
                         compared => {
                             compared.map_err(|error| at.error("read the attributes of", error))?.differed
@@ -164,8 +164,8 @@ impl EntryState {
         Ok(())
     }
 
-    /// True if two files of the same size hold the same bytes; false where the source's is no file any more, which is
-    /// found out by opening it to copy it.
+    /// True if two files of the same size hold the same bytes; false if the source is no longer a file, which the copy finds
+    /// out again.
     fn has_content_of(
         &self,
         at: &EntryPlace<'_, '_>,

@@ -9,7 +9,7 @@ use dirfd::Identity;
 use crate::metadata::Metadata;
 use crate::open_directories::WalkDirectory;
 
-/// A name that waits until the first name of its file is there; its directory counts it as pending.
+/// A name that waits until the first name of its file is copied; its directory counts it as pending.
 #[derive(Debug)]
 pub(crate) struct PendingName {
     pub directory: Arc<WalkDirectory>,
@@ -21,7 +21,7 @@ pub(crate) struct PendingName {
 pub(crate) struct FirstName {
     pub directory: Arc<WalkDirectory>,
     pub name: CString,
-    /// None where the target lacks it and may not be changed.
+    /// Nothing if the target lacks the file and must not be changed.
     pub inode: Option<u64>,
 }
 
@@ -35,7 +35,7 @@ enum State {
 #[derive(Debug)]
 struct Entry {
     state: State,
-    /// Names that have not come yet; at none the entry is forgotten.
+    /// Number of names not visited yet; at 0 the entry is removed.
     names_left: u64,
 }
 
@@ -44,17 +44,17 @@ struct Entry {
 pub(crate) enum LinkDecision {
     /// The first one: copy the file, then call [`HardLinks::first_copied`] or [`HardLinks::first_vanished`].
     First,
-    /// Link it to this one.
+    /// Link the name to this one.
     Link(FirstName),
-    /// A worker copies the file and will come back to this name.
+    /// A worker copies the file and resumes this name afterwards.
     WaitForFirst,
 }
 
-/// Split by inode, so that workers seldom meet and no part has to grow much at once.
+/// Hard-linked files of the source, sharded by inode to reduce lock contention.
 #[derive(Debug)]
 pub(crate) struct HardLinks {
     parts: Vec<Mutex<HashMap<Identity, Entry>>>,
-    /// Files of the target, which it had before under several names, and the source's file that each now stands for.
+    /// Source file that each hard-linked file of the target stands for, by the target's inode.
     claimed: Vec<Mutex<HashMap<u64, Identity>>>,
 }
 
@@ -72,7 +72,7 @@ impl HardLinks {
         lock(&self.parts, identity.1)
     }
 
-    /// A name of a file with several has come.
+    /// Registers a name of a hard-linked file and decides what to do with it.
     pub fn visit_name(&self, meta: &Metadata, directory: &Arc<WalkDirectory>, name: &CString) -> LinkDecision {
         let mut part = self.part(identity(meta));
         let Some(entry) = part.get_mut(&identity(meta)) else {
@@ -81,7 +81,7 @@ impl HardLinks {
             return LinkDecision::First;
         };
         match &mut entry.state {
-            // Not counted yet: it will come again.
+            // Not counted yet: the name is visited again.
             State::Copying(waiting) => {
                 waiting.push(PendingName { directory: Arc::clone(directory), name: name.clone() });
                 LinkDecision::WaitForFirst
@@ -97,7 +97,7 @@ impl HardLinks {
         }
     }
 
-    /// The target has the file at `first`; returns who waited for it.
+    /// Records that the target has the file at `first`; returns the names that wait for it.
     pub fn first_copied(&self, meta: &Metadata, first: FirstName) -> Vec<PendingName> {
         let mut part = self.part(identity(meta));
         let Some(entry) = part.get_mut(&identity(meta)) else { return vec![] };
@@ -107,7 +107,7 @@ impl HardLinks {
         }
     }
 
-    /// The name that came first has gone; who waited is to come again.
+    /// Forgets a file whose first name vanished; returns the names that wait for it.
     pub fn first_vanished(&self, meta: &Metadata) -> Vec<PendingName> {
         match self.part(identity(meta)).remove(&identity(meta)) {
             Some(Entry { state: State::Copying(waiting), .. }) => waiting,
@@ -115,8 +115,7 @@ impl HardLinks {
         }
     }
 
-    /// Returns whether the target's file may stand for this file of the source: it must not stand for another one
-    /// already.
+    /// True if the target's file may stand for this file of the source, because it stands for no other one.
     pub fn claim_target(&self, target_inode: u64, meta: &Metadata) -> bool {
         *lock(&self.claimed, target_inode).entry(target_inode).or_insert(identity(meta)) == identity(meta)
     }

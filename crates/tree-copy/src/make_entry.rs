@@ -1,4 +1,4 @@
-//! Makes one entry that is no directory under a name, in the place of what is there: for a pass and for a single entry.
+//! Makes one entry that is not a directory; replaces an existing one. For a pass and for a single entry.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,12 +21,12 @@ pub(crate) struct EntrySource<'a> {
     pub link_text: &'a OsStr,
 }
 
-/// Properties of the place.
+/// State of the name in the target.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TargetState {
-    /// Nothing has the name.
+    /// The name is free.
     pub free: bool,
-    /// New entries have exactly the owner and mode they are made with.
+    /// New entries keep the owner and mode that they are made with.
     pub plain: bool,
 }
 
@@ -35,18 +35,18 @@ pub(crate) enum MadeEntry {
     Made {
         /// Known for files alone.
         inode: Option<u64>,
-        /// It changed each time that it was copied.
+        /// It changed during each attempt to copy it.
         unstable: bool,
         /// Attributes that the target did not take.
         dropped: Vec<String>,
     },
     /// A special file that cannot be made there.
     Unmakeable,
-    /// The source's is not what it was a moment ago.
+    /// The source's entry changed its type meanwhile.
     Changed,
 }
 
-/// Makes the entry; `progress` gets the number of copied bytes and may end it.
+/// Makes the entry; `progress` receives the number of copied bytes and may stop it.
 pub(crate) fn make_entry(
     entry_source: &EntrySource<'_>,
     target: BorrowedFd<'_>,

@@ -1,4 +1,4 @@
-//! A directory on both sides while it is worked on.
+//! A directory of both trees during a walk.
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -9,18 +9,18 @@ use dirfd::parallel_walk::Directory;
 use crate::metadata::Metadata;
 use crate::tree_digest::{self, PathHash};
 
-/// A directory of the source and the same of the target.
+/// A directory of the walk: the source's and the target's.
 pub(crate) type WalkDirectory = Directory<OpenPair, DirectoryState>;
 
 /// The open descriptors of a directory.
 #[derive(Debug)]
 pub(crate) struct OpenPair {
     pub source: OwnedFd,
-    /// None while only one tree is read, or where the target lacks this directory and may not be changed.
+    /// Nothing if only one tree is read, or if the target lacks this directory and must not be changed.
     pub target: Option<OwnedFd>,
 }
 
-/// The facts about one directory.
+/// State of one directory.
 #[derive(Debug)]
 pub(crate) struct DirectoryState {
     pub path_hash: PathHash,
@@ -29,13 +29,13 @@ pub(crate) struct DirectoryState {
     pub has_target: bool,
     /// True if this pass made the target's directory: it is empty.
     pub is_new: bool,
-    /// New files there have the owner and mode they are made with: no inherited list or group.
+    /// True if new files keep the owner and mode that they are made with: no inherited ACL or group.
     pub plain: bool,
     /// The target's directory before anything in it was touched.
     pub before: Option<Metadata>,
-    /// Entries of the source that the target has, too.
+    /// Number of the source's entries that the target has as well.
     pub shared: AtomicU64,
-    /// An entry went away or something else made `shared` meaningless.
+    /// True if `shared` may be wrong, because an entry vanished.
     pub may_be_stale: AtomicBool,
 }
 

@@ -1,4 +1,4 @@
-//! One pass over two trees: what differs is made the same, or only counted.
+//! One pass over two trees: corrects or counts the differences.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

@@ -36,7 +36,7 @@ pub(crate) struct PassContext<'a> {
 }
 
 impl PassContext<'_> {
-    /// Returns the rules by which entries are planned.
+    /// Returns the options that affect plans.
     pub fn plan_options(&self) -> PlanOptions<'_> {
         let Options { write, check, capabilities, .. } = *self.options;
         PlanOptions { write, check, can: capabilities, moments: self.moments }
@@ -49,7 +49,7 @@ impl PassContext<'_> {
     }
 }
 
-/// Notes the attributes that the target did not take.
+/// Notes the attributes that the target refused.
 pub(crate) fn note_dropped(walk: &Walk, directory: &WalkDirectory, name: &CStr, attributes: Vec<String>) {
     for attribute in attributes {
         walk.note(directory, name, NoteKind::AttributeDropped(attribute));

@@ -13,7 +13,7 @@ use crate::open_directories::{WalkDirectory, OpenPair};
 use crate::pass_context::PassContext;
 use crate::tree_walk::Walk;
 
-/// Removes everything from a directory of the target that the source's lacks, but kept names.
+/// Removes every name from a directory of the target that the source lacks, except kept names.
 pub(crate) fn prune(
     context: &PassContext<'_>,
     walk: &Walk,
@@ -23,16 +23,16 @@ pub(crate) fn prune(
 ) -> Result<()> {
     let keeps = |name: &CStr| walk.keeps(directory, name.to_bytes());
     let unreadable = |cause| walk.target_error("list", directory, None, cause);
-    // All that the source has is there: if there are no more names, there is nothing else.
+    // Every source name exists in the target, so equal counts mean no extra names.
     let found = count(target, |name| !keeps(name)).map_err(unreadable)?;
     if found == directory.shared.load(Ordering::Relaxed) && !directory.may_be_stale.load(Ordering::Relaxed) {
         return Ok(());
     }
     loop {
-        // Opened again, because some file systems go on listing what was there when a directory was opened.
+        // Reopened, because some file systems list the state of the moment when a directory was opened.
         let listed = dirfd::open_dir(target, c".").map_err(unreadable)?;
         let extra_names = match extra_names(pair.source.as_fd(), listed.as_fd(), keeps) {
-            // What is above removes it.
+            // The parent's prune removes it.
             Err(SideError::Source(cause)) if walk.note_if_gone(directory, cause) => return Ok(()),
             extra_names => extra_names.map_err(|error| match error {
                 SideError::Source(cause) => walk.source_error("list", directory, None, cause),
@@ -54,14 +54,14 @@ pub(crate) fn prune(
             }
         }
         context.counters.removed.fetch_add(removed, Ordering::Relaxed);
-        // Many extra names come in parts; a name that is listed and not there must not be asked for again and again.
+        // Many extra names are removed in parts; a listed name that does not exist must not cause an endless loop.
         if removed == 0 {
             return Ok(());
         }
     }
 }
 
-/// Returns the number of names in an open directory that count.
+/// Returns the number of names in an open directory for which `counts` is true.
 fn count(directory: BorrowedFd<'_>, counts: impl Fn(&CStr) -> bool) -> nix::Result<u64> {
     let mut number = 0;
     dirfd::for_each(directory, |entry| {
@@ -77,7 +77,7 @@ fn extra_names(
     target: BorrowedFd<'_>,
     keep: impl Fn(&CStr) -> bool,
 ) -> std::result::Result<Vec<CString>, SideError> {
-    /// More than that are asked for one by one, so that a huge directory takes no memory.
+    /// Beyond this number, names are looked up one by one, so that a huge directory takes no memory.
     const REMEMBERED: usize = 20_000;
     let mut known: Option<HashSet<CString>> = Some(HashSet::new());
     dirfd::for_each(source, |entry| {

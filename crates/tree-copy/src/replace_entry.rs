@@ -1,4 +1,4 @@
-//! Puts an entry at a name of the target, in the place of what may be there.
+//! Puts an entry at a name of the target; replaces an existing entry.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::BorrowedFd;
@@ -18,8 +18,8 @@ use crate::temporary_names::with_free_name;
 
 /// Calls `make` with a name in `directory`, so that in the end `name` is what it made.
 ///
-/// `free`: nothing is there. Otherwise it is made under a temporary name and renamed over, so that `name` always is
-/// the old or the new; only a directory has to go first, because nothing can be renamed over it.
+/// `free`: the name is free. Otherwise the entry is made under a temporary name and renamed, so that `name` always is the
+/// old or the new entry; only a directory is removed first, because nothing can be renamed over it.
 pub(crate) fn replace<T>(
     directory: BorrowedFd<'_>,
     name: &CString,
@@ -100,7 +100,7 @@ pub(crate) fn make_node(
         } else {
             symlinkat(text, directory, name).map_err(SideError::Target)?;
         }
-        // Links get a time of their own last, like files: a link that is not whole is one with another time.
+        // As with files, the time is set last: an incomplete link has another time.
         set_metadata(source, from, directory, name, plain, making)
     });
     match made {
@@ -117,9 +117,9 @@ fn node_kind(kind: FileType) -> SFlag {
     SFlag::from_bits_truncate(kind.as_raw_mode())
 }
 
-/// Gives an entry that is there, and no directory, the owner, attributes, mode and time of the source's.
+/// Sets owner, attributes, mode and time of an existing entry that is not a directory.
 ///
-/// `plain`: it is new and has the owner it was made with and no attributes.
+/// `plain`: it is new, has the owner that it was made with, and no attributes.
 pub(crate) fn set_metadata(
     source: &Metadata,
     from: &Node<'_>,
@@ -133,7 +133,7 @@ pub(crate) fn set_metadata(
         attributes::set_owner_at(directory, name, source.owner).map_err(SideError::Target)?;
     }
     let to = Node::named(directory, name);
-    // Before the mode: an access control list brings group bits, and after the owner, who takes capabilities away.
+    // Before the mode, because an ACL sets group bits; after the owner, because chown removes capabilities.
     let attributes = attributes::copy_attributes(from, &to, plain, true, can)?;
     if can.mode && !source.is_link() {
         set_mode(directory, name, source.kind, attributes::wanted_mode(source, can))
@@ -146,7 +146,7 @@ pub(crate) fn set_metadata(
     Ok(attributes)
 }
 
-/// Changes the mode of exactly the entry that is looked at, and never of what a link leads to.
+/// Changes the mode of an entry, never of a link's target.
 fn set_mode(directory: BorrowedFd<'_>, name: &CStr, kind: FileType, mode: u32) -> Result<(), Errno> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let entry = openat(directory, name, flags, Mode::empty())?;

@@ -1,4 +1,4 @@
-//! One entry, all at once: for a tree that is in use.
+//! Copies one entry atomically, into a tree that is in use.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::BorrowedFd;
@@ -27,11 +27,11 @@ use crate::temporary_names;
 /// Result for one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replicated {
-    /// The target has it as the source had it.
+    /// The target equals the source.
     Done,
     /// The source does not have it (any more); the target was not changed.
     Vanished,
-    /// It kept changing; the target has a state that was current while it was copied.
+    /// It changed during each attempt; the target has a state from the time of the copy.
     Unstable,
     /// It is a socket, device or FIFO that cannot be made there; the target was not changed.
     Skipped,
@@ -82,7 +82,7 @@ pub fn replicate(
         SourceEntry::Entry(meta, link_text) => one.entry(&source_name, &meta, &link_text),
     };
     match done {
-        // It became something else, or went.
+        // It changed its type or vanished.
         Err(Error::Source(trouble))
             if trouble.cause.raw_os_error().is_some_and(|code| dirfd::is_absent(Errno::from_raw(code))) =>
         {
@@ -92,13 +92,13 @@ pub fn replicate(
     }
 }
 
-/// Removes what a killed [`replicate`] left in a directory; returns whether something of an earlier start of this
+/// Removes the temporary entries of killed processes from a directory; returns true if one of an earlier start of this
 /// container, see [`set_container_id`](crate::set_container_id), is too young to be removed.
 pub fn sweep(target_directory: BorrowedFd<'_>) -> std::io::Result<bool> {
     Ok(temporary_names::remove_leftovers(target_directory)?)
 }
 
-/// Returns whether this is a name that [`replicate`] gives to what it is making.
+/// True for the temporary names of this crate.
 #[must_use]
 pub fn is_temporary(name: &OsStr) -> bool {
     let name = name.as_bytes();
@@ -171,7 +171,7 @@ impl One<'_> {
         })
     }
 
-    /// Gives a finished directory its name and removes what had it.
+    /// Renames a finished directory into place and removes the old entry.
     fn swap(&self, temporary: &CStr) -> std::result::Result<(), Errno> {
         let name = self.name.as_c_str();
         if Metadata::at(self.target, name)?.is_none() {
@@ -193,7 +193,7 @@ fn path_of(directory: BorrowedFd<'_>) -> PathBuf {
     std::fs::read_link(dirfd::fd_path(directory)).unwrap_or_default()
 }
 
-/// A name, and not a path: what is in a directory, never what is elsewhere.
+/// Returns the name of an entry; fails for a path, `.` and `..`.
 fn c_name(name: &OsStr) -> std::result::Result<CString, Errno> {
     let bytes = name.as_bytes();
     if bytes.contains(&b'/') || matches!(bytes, b"" | b"." | b"..") {

@@ -22,7 +22,7 @@ use crate::open_directories::{WalkDirectory, DirectoryState, OpenPair, TargetSid
 use crate::survey::Survey;
 use crate::tree_walk::{Roots, Visitor, Walk, WorkerScratch, walk};
 
-/// Counts everything below `root` but the names in `keep` directly in it; fails with the path that cannot be read.
+/// Counts everything below `root` except the names in `keep` directly in it; errors name the path.
 pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Observer) -> Result<Survey> {
     let failed = |cause| Error::source("read", root, cause);
     let opened = open_root(root).map_err(failed)?;
@@ -41,7 +41,7 @@ pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Obser
 
 struct Surveyor {
     found: Mutex<Survey>,
-    /// Names of each hard-linked file that have not come yet.
+    /// Number of names of each hard-linked file that are not visited yet.
     links: Mutex<HashMap<Identity, u64>>,
     owner: (u32, u32),
 }
@@ -97,7 +97,7 @@ impl Surveyor {
     }
 }
 
-/// Attributes can go with their file at any moment; then there are none.
+/// Returns the names of the kept attributes; none if the file vanished.
 fn attribute_names(walk: &Walk, directory: &WalkDirectory, pair: &OpenPair, name: &CStr) -> Result<Vec<CString>> {
     match attributes::names(&Node::named(pair.source.as_fd(), name)) {
         Err(Errno::ENOENT | Errno::EACCES | Errno::EPERM) => Ok(vec![]),
@@ -149,7 +149,7 @@ impl Visitor for Surveyor {
         Ok(TargetSide::default())
     }
 
-    /// Looks for names that would be one where case does not matter.
+    /// Looks for names that differ only by case.
     fn leave(&self, walk: &Walk, directory: &Arc<WalkDirectory>) -> Result<()> {
         let Some(pair) = walk.open_pair(directory)? else { return Ok(()) };
         let mut seen = HashSet::new();

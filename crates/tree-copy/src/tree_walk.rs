@@ -30,7 +30,7 @@ pub(crate) struct WorkerScratch {
 
 /// Handles the entries of a tree.
 pub(crate) trait Visitor: Sync {
-    /// An entry; one that turns out to be a directory is handed back with [`Walk::enter`].
+    /// Handles an entry; pass one that is a directory to [`Walk::enter`].
     fn entry(
         &self,
         walk: &Walk,
@@ -48,9 +48,9 @@ pub(crate) trait Visitor: Sync {
         name: &CStr,
         source: &Metadata,
     ) -> Result<TargetSide>;
-    /// A directory, after everything below it.
+    /// Leaves a directory, after everything below it.
     fn leave(&self, walk: &Walk, directory: &Arc<WalkDirectory>) -> Result<()>;
-    /// A directory of another file system, whose content is left out.
+    /// Handles a mount point, whose content is skipped.
     fn mount(&self, walk: &Walk, directory: &WalkDirectory, pair: &OpenPair, name: &CStr) -> Result<()>;
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Roots<'a> {
     pub keep: &'a [&'a OsStr],
 }
 
-/// The tree that is walked, with what a walk reports.
+/// The tree of a walk, its observer and its counters.
 pub(crate) struct Tree<'a> {
     visitor: &'a dyn Visitor,
     roots: &'a Roots<'a>,
@@ -180,7 +180,7 @@ impl parallel_walk::Visitor for Tree<'_> {
     }
 
     fn on_list_error(&self, directory: &WalkDirectory, cause: Errno, _: &mut WorkerScratch) -> Result<()> {
-        // It was removed after it was opened; the names that were read are looked for all the same.
+        // It was removed after it was opened; the names read so far are visited all the same.
         if self.note_if_gone(directory, cause) {
             return Ok(());
         }
@@ -206,12 +206,12 @@ impl<'a> Deref for Walk<'_, 'a> {
 }
 
 impl Walk<'_, '_> {
-    /// Has a name come again whose directory was held for it.
+    /// Schedules a deferred name again.
     pub fn resume(&self, directory: Arc<WalkDirectory>, name: CString) {
         self.steps.resume(directory, Entry { name, kind: FileType::Unknown });
     }
 
-    /// Has an entry entered that is a directory after all.
+    /// Schedules a directory that was not listed as one.
     pub fn enter(&self, directory: &Arc<WalkDirectory>, name: CString) {
         self.steps.enter(directory, name);
     }
@@ -221,7 +221,7 @@ impl Walk<'_, '_> {
         self.steps.open(directory)
     }
 
-    /// Returns the descriptors of a directory that may be done already, and keeps none open.
+    /// Returns the descriptors of a directory that may have been left already; keeps none open.
     pub fn visit(&self, directory: &Arc<WalkDirectory>) -> Result<Option<Arc<OpenPair>>> {
         self.steps.visit(directory)
     }
@@ -232,12 +232,12 @@ impl Tree<'_> {
         directory.parent.is_none() && self.roots.keep.iter().any(|kept| kept.as_bytes() == name)
     }
 
-    /// Fails if the observer wants an end.
+    /// Fails if the observer stops the pass.
     pub fn check_stopped(&self) -> Result<()> {
         if self.observer.stop() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    /// True if this error means that an open directory of the source was removed; of the root, it stays an error.
+    /// True if this error means that an open directory of the source was removed, which is noted; false for the root.
     pub fn note_if_gone(&self, directory: &WalkDirectory, cause: Errno) -> bool {
         let is_gone = dirfd::is_absent(cause) && directory.parent.is_some();
         if is_gone {
