@@ -16,8 +16,13 @@ pub fn id() -> &'static str {
     INSTANCE.get_or_init(|| from_kernel().unwrap_or_else(alone))
 }
 
+/// Returns the kernel's boot id, which differs after each start of the machine; nothing if it cannot be read.
+pub fn boot_id() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+}
+
 fn from_kernel() -> Option<String> {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let boot = boot_id()?;
     let number = |name: &str| Some(fs::metadata(format!("/proc/self/ns/{name}")).ok()?.ino());
     word(&boot, number("pid")?, number("mnt")?)
 }

@@ -25,7 +25,7 @@ impl ChangeOrigin {
 
     /// Returns whether the entry, whose inode changed, is to be carried over. A directory that the image may have
     /// brought is work only if it is empty; what came into it is asked for by itself.
-    pub fn is_work(&self, entry: &Entry<'_>, leftover: &PendingDelta) -> Result<bool> {
+    pub fn is_container_change(&self, entry: &Entry<'_>, leftover: &PendingDelta) -> Result<bool> {
         if !leftover.is_from_other_container() || leftover.written.contains_key(&sync_state::key(entry.name))
         {
             return Ok(true);

@@ -38,16 +38,9 @@ use kit::hex;
 /// the switch.
 const MAX_ATTEMPTS: usize = 6;
 /// A look at a tree is over after this time, in seconds: a later stamp is none of a change that was made meanwhile.
-const LOOK_SECONDS: i64 = 60;
+const SCAN_MARGIN_SECONDS: i64 = 60;
 /// Bytes that stay free on the volume for the user.
 const RESERVED_BYTES: u64 = 64 << 20;
-
-/// Options of a copy.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct CopyOptions {
-    /// True to compare every byte at the end.
-    pub compare_content: bool,
-}
 
 /// Everything that a copy needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +59,8 @@ pub struct CopyJob<'a> {
     pub state_dir: &'a Path,
     /// Journal that gets the progress.
     pub journal: &'a Journal,
-    pub copy_options: CopyOptions,
+    /// True to compare every byte at the end.
+    pub compare_content: bool,
 }
 
 /// A path that leads to an open directory, whatever happens to its name.
@@ -83,7 +77,7 @@ fn make_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd, Failure> {
     let relative = tree.parent.strip_prefix(workspace).unwrap_or(Path::new(""));
     let cannot = || format!("cannot use {} as a directory", tree.parent.display());
     match ensure_beneath(open_root(workspace)?, relative) {
-        Err(error) if dirfd::is_not_directory(error) => Err(Failure::Lasting(kit::exit::with_hint(
+        Err(error) if dirfd::is_not_directory(error) => Err(Failure::Permanent(kit::exit::with_hint(
             anyhow::Error::new(io::Error::from(error)).context(cannot()),
             "a link or a file in that place is not followed: move it away".to_owned(),
         ))),
@@ -95,16 +89,16 @@ fn make_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd, Failure> {
 #[derive(Debug)]
 pub enum StartedCopy {
     /// Everything was copied once.
-    Copied(PartialCopy),
+    Partial(PartialCopy),
     /// A whole copy that was in use lies under the partial name.
-    Whole(ReadyCopy),
+    Complete(ReadyCopy),
 }
 
 /// A partial copy that lacks what changed since its last pass.
 #[derive(Debug)]
 pub struct PartialCopy {
     parent: OwnedFd,
-    held: ClaimLease,
+    lease: ClaimLease,
     capabilities: Capabilities,
     total: Total,
     /// Surely before the last pass, by the source's clock.
@@ -127,13 +121,13 @@ pub struct ReadyCopy {
     /// Its marker.
     pub marker: Marker,
     /// Our claim on it, unless it is one that was in use.
-    pub held: Option<ClaimLease>,
+    pub lease: Option<ClaimLease>,
 }
 
 impl ReadyCopy {
     /// Fails if another container has taken it over: the last check before its rename.
     pub fn check(&self) -> Result<()> {
-        self.held.as_ref().map_or(Ok(()), ClaimLease::check)
+        self.lease.as_ref().map_or(Ok(()), ClaimLease::check)
     }
 }
 
@@ -142,10 +136,10 @@ impl CopyJob<'_> {
     /// source afterwards.
     ///
     /// Whatever fails leaves the source in use, and a partial copy that the next attempt goes on with.
-    pub fn commit(&self, begun: StartedCopy) -> Result<Marker, Failure> {
-        let prepared = self.complete(begun)?;
+    pub fn commit(&self, started: StartedCopy) -> Result<Marker, Failure> {
+        let prepared = self.complete(started)?;
         prepared.check()?;
-        commit(&prepared.parent, &self.tree.partial, &self.tree.copy)?;
+        rename_into_place(&prepared.parent, &self.tree.partial, &self.tree.copy)?;
         partial_claim::release(&prepared.directory)?;
         Ok(prepared.marker)
     }
@@ -153,19 +147,19 @@ impl CopyJob<'_> {
     /// Makes the copy, whole and with its marker, under its temporary name, and still claimed: a whole one of that name
     /// without a claim is a copy that was in use.
     pub fn prepare(&self) -> Result<ReadyCopy, Failure> {
-        self.complete(self.begin()?)
+        self.complete(self.start()?)
     }
 
     /// Copies everything once.
-    pub fn begin(&self) -> Result<StartedCopy, Failure> {
+    pub fn start(&self) -> Result<StartedCopy, Failure> {
         self.refuse_nesting()?;
         mount_check::refuse(self.tree, &[self.source, &self.tree.partial])?;
         let parent = make_parent(self.tree, self.workspace)?;
         let name = self.tree.partial.file_name().unwrap_or_default();
         let (directory, trusted) = match self.claim.take(&parent, name)? {
             ClaimResult::Ours { directory, trusted } => (directory, trusted),
-            ClaimResult::Whole { directory, marker } => {
-                return Ok(StartedCopy::Whole(ReadyCopy { parent, directory, marker, held: None }));
+            ClaimResult::Complete { directory, marker } => {
+                return Ok(StartedCopy::Complete(ReadyCopy { parent, directory, marker, lease: None }));
             }
             ClaimResult::Busy { host } => {
                 let busy = anyhow!("container {host:?} is currently creating {}", self.tree.copy.display());
@@ -174,42 +168,42 @@ impl CopyJob<'_> {
             ClaimResult::Foreign => {
                 let foreign = anyhow!("{} was not created by workspace-sync", self.tree.partial.display());
                 let hint = "move it away; it is never overwritten".to_owned();
-                return Err(Failure::Lasting(kit::exit::with_hint(foreign, hint)));
+                return Err(Failure::Permanent(kit::exit::with_hint(foreign, hint)));
             }
         };
-        let held = ClaimLease::new(self.claim, &parent, &self.tree.partial, &directory)?;
+        let lease = ClaimLease::new(self.claim, &parent, &self.tree.partial, &directory)?;
         let survey = tree_copy::survey(self.source, tree_copy::default_threads(), &[], &NoObserver)?;
-        let capabilities = self.assess(&parent, held.directory(), &survey)?;
+        let capabilities = self.check_volume(&parent, lease.directory(), &survey)?;
         let total = Total { entries: survey.entries, bytes: survey.bytes };
         let since = self.now()?.safely_before();
-        let copied = PartialCopy { parent, held, capabilities, total, since };
+        let copied = PartialCopy { parent, lease, capabilities, total, since };
         // A copy that was begun before a power cut may have sizes and times without content.
         let check = if trusted { Check::Metadata } else { Check::Content };
         self.pass(
-            &copied.held,
+            &copied.lease,
             &Options { check, ..copied.options(&reserved_names::all()) },
             &self.progress(&copied),
         )?;
         if !trusted {
-            copied.held.confirm()?;
+            copied.lease.confirm()?;
         }
-        Ok(StartedCopy::Copied(copied))
+        Ok(StartedCopy::Partial(copied))
     }
 
     fn progress<'a>(&'a self, copied: &'a PartialCopy) -> Progress<'a> {
-        Progress::new(&self.tree.name, copied.total, self.journal, Some(&copied.held))
+        Progress::new(&self.tree.name, copied.total, self.journal, Some(&copied.lease))
     }
 
     /// Marks the claim: the copy waits for its switch.
-    pub fn wait(&self, begun: &StartedCopy) -> Result<()> {
-        let StartedCopy::Copied(PartialCopy { held, .. }) = begun else { return Ok(()) };
-        held.check()?;
-        Claim { waiting: true, ..self.claim.clone() }.write(held.directory())
+    pub fn wait(&self, started: &StartedCopy) -> Result<()> {
+        let StartedCopy::Partial(PartialCopy { lease, .. }) = started else { return Ok(()) };
+        lease.check()?;
+        Claim { waiting: true, ..self.claim.clone() }.write(lease.directory())
     }
 
     /// Brings over what changed since the last pass; returns one such entry, if there is any.
-    pub fn catch_up(&self, begun: &mut StartedCopy) -> Result<Option<PathBuf>, Failure> {
-        let StartedCopy::Copied(copied) = begun else { return Ok(None) };
+    pub fn catch_up(&self, started: &mut StartedCopy) -> Result<Option<PathBuf>, Failure> {
+        let StartedCopy::Partial(copied) = started else { return Ok(None) };
         let now = self.now()?;
         let next = now.safely_before();
         // Of the source alone: a look at the whole volume would cost far more. Of what is stamped later than now,
@@ -217,14 +211,14 @@ impl CopyJob<'_> {
         let changed = if next < copied.since {
             Some(self.source.to_owned())
         } else {
-            find_changed(self.source, copied.since..=Timestamp(now.0 + LOOK_SECONDS, 0))?
+            find_changed(self.source, copied.since..=Timestamp(now.0 + SCAN_MARGIN_SECONDS, 0))?
         };
         if changed.is_none() {
             return Ok(None);
         }
         let progress = self.progress(copied);
         progress.enter(Phase::Waiting);
-        self.pass(&copied.held, &copied.options(&reserved_names::all()), &progress)?;
+        self.pass(&copied.lease, &copied.options(&reserved_names::all()), &progress)?;
         drop(progress);
         copied.since = next;
         Ok(changed)
@@ -236,30 +230,30 @@ impl CopyJob<'_> {
         let (source, workspace, copy) = (real(self.source), real(self.workspace), real(&self.tree.copy));
         if workspace.starts_with(&source) || copy.starts_with(&source) || source.starts_with(&copy) {
             let nested = anyhow!("{} and {} contain each other", source.display(), self.tree.copy.display());
-            return Err(Failure::Lasting(nested));
+            return Err(Failure::Permanent(nested));
         }
         Ok(())
     }
 
     /// Brings over what changed meanwhile, compares, and writes the marker.
-    fn complete(&self, begun: StartedCopy) -> Result<ReadyCopy, Failure> {
-        let copied = match begun {
-            StartedCopy::Whole(prepared) => return Ok(prepared),
-            StartedCopy::Copied(copied) => copied,
+    fn complete(&self, started: StartedCopy) -> Result<ReadyCopy, Failure> {
+        let copied = match started {
+            StartedCopy::Complete(prepared) => return Ok(prepared),
+            StartedCopy::Partial(copied) => copied,
         };
         let keep = reserved_names::all();
-        let (held, options, progress) = (&copied.held, copied.options(&keep), self.progress(&copied));
+        let (lease, options, progress) = (&copied.lease, copied.options(&keep), self.progress(&copied));
         progress.enter(Phase::Following);
         let mut since = copied.since;
         for _ in 0..MAX_ATTEMPTS {
             since = self.now()?;
-            let round = self.pass(held, &options, &progress)?;
+            let round = self.pass(lease, &options, &progress)?;
             if round.updated + round.removed == 0 {
                 break;
             }
         }
         progress.enter(Phase::Comparing);
-        let seen = self.compare(held, &options, &progress, &mut since)?;
+        let seen = self.compare(lease, &options, &progress, &mut since)?;
         let marker = Marker {
             tree: self.tree.name.clone(),
             generation: generation::id(self.listing),
@@ -274,17 +268,17 @@ impl CopyJob<'_> {
                 since.safely_before(),
                 Timestamp::now(&copied.parent)?,
             )),
-            unswept: false,
+            needs_sweep: false,
         }
         .store(self.state_dir, &self.tree.name)?;
-        self.seal(held, &marker)?;
+        self.write_marker(lease, &marker)?;
         drop(progress);
-        let directory = copied.held.directory().try_clone().context("cannot use another descriptor")?;
-        Ok(ReadyCopy { parent: copied.parent, directory, marker, held: Some(copied.held) })
+        let directory = copied.lease.directory().try_clone().context("cannot use another descriptor")?;
+        Ok(ReadyCopy { parent: copied.parent, directory, marker, lease: Some(copied.lease) })
     }
 
     /// Finds out the volume's capabilities, reports what is lost there, and refuses early, with the numbers.
-    fn assess(
+    fn check_volume(
         &self,
         parent: &OwnedFd,
         directory: &OwnedFd,
@@ -297,7 +291,7 @@ impl CopyJob<'_> {
         let lost = tree_copy::check_compatibility(&survey.needs, &capabilities).map_err(|refusal| {
             let refused = anyhow!("the volume at {} cannot hold {}: {refusal}", at(), self.tree.name);
             let hint = "the image's own copy stays in use; a volume with another file system could";
-            Failure::Lasting(kit::exit::with_hint(refused, hint.to_owned()))
+            Failure::Permanent(kit::exit::with_hint(refused, hint.to_owned()))
         })?;
         for degradation in lost {
             journal_notes::add(self.journal, &self.tree.name, &format!("on this volume, {degradation}"));
@@ -327,25 +321,25 @@ impl CopyJob<'_> {
     /// Compares, corrects, and compares again, until only what programs write at this moment is different.
     fn compare(
         &self,
-        held: &ClaimLease,
+        lease: &ClaimLease,
         options: &Options<'_>,
         progress: &Progress<'_>,
         since: &mut Timestamp,
     ) -> Result<PassStats, Failure> {
-        let check = if self.copy_options.compare_content { Check::Content } else { Check::Metadata };
+        let check = if self.compare_content { Check::Content } else { Check::Metadata };
         let look = Options { write: false, check, ..*options };
         for _ in 0..MAX_ATTEMPTS {
-            let seen = self.pass(held, &look, progress)?;
+            let seen = self.pass(lease, &look, progress)?;
             let differing = progress.take_differing();
             if seen.differing == 0 || differing.iter().all(|name| self.is_busy(name, *since)) {
                 return Ok(seen);
             }
             log::debug!("{} entries differ, such as {}", seen.differing, differing[0].display());
             let now = self.now()?;
-            self.pass(held, &Options { check, ..*options }, progress)?;
+            self.pass(lease, &Options { check, ..*options }, progress)?;
             *since = now;
         }
-        let seen = self.pass(held, &look, progress)?;
+        let seen = self.pass(lease, &look, progress)?;
         let differing = progress.take_differing();
         match differing.iter().find(|name| !self.is_busy(name, *since)) {
             None => Ok(seen),
@@ -354,7 +348,7 @@ impl CopyJob<'_> {
                 let differs =
                     anyhow!("{} still differs from its source after {MAX_ATTEMPTS} attempts", name.display());
                 let hint = "the volume does not store data reliably; the image's copy is still used";
-                Err(Failure::Lasting(kit::exit::with_hint(differs, hint.to_owned())))
+                Err(Failure::Permanent(kit::exit::with_hint(differs, hint.to_owned())))
             }
         }
     }
@@ -368,13 +362,13 @@ impl CopyJob<'_> {
             .any(|path| path.symlink_metadata().is_ok_and(|meta| Timestamp::changed(&meta) >= since))
     }
 
-    fn pass(&self, held: &ClaimLease, options: &Options<'_>, progress: &Progress<'_>) -> Result<PassStats> {
-        held.check()?;
-        let directory = held.directory();
+    fn pass(&self, lease: &ClaimLease, options: &Options<'_>, progress: &Progress<'_>) -> Result<PassStats> {
+        lease.check()?;
+        let directory = lease.directory();
         tree_copy::pass(self.source, &path_of(directory), options, progress).or_else(|error| {
             // A pass is stopped by the loss of the claim, which is the better message.
             if matches!(error, tree_copy::Error::Stopped) {
-                held.check()?;
+                lease.check()?;
             }
             Err(self.named(&error, directory))
         })
@@ -405,9 +399,9 @@ impl CopyJob<'_> {
     }
 
     /// Writes what makes the copy a whole one.
-    fn seal(&self, held: &ClaimLease, marker: &Marker) -> Result<()> {
-        let directory = held.directory();
-        held.check()?;
+    fn write_marker(&self, lease: &ClaimLease, marker: &Marker) -> Result<()> {
+        let directory = lease.directory();
+        lease.check()?;
         self.set_root_attributes(directory)?;
         write(directory, reserved_names::MANIFEST, &listing_file::render(self.listing))?;
         // Last: with it, the directory is a copy.
@@ -426,7 +420,7 @@ impl CopyJob<'_> {
 }
 
 /// Renames a directory to a place in the same parent where nothing is; on the disk when this returns.
-pub fn commit(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
+pub fn rename_into_place(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
     let cannot = || format!("cannot rename {} to {}", from.display(), to.display());
     let (old, new) = (from.file_name().unwrap_or_default(), to.file_name().unwrap_or_default());
     match renameat2(parent, old, parent, new, RenameFlags::RENAME_NOREPLACE) {

@@ -13,7 +13,7 @@ pub enum WorkspaceCopy {
     /// Nothing.
     Absent,
     /// A whole copy of this tree.
-    Whole(Marker),
+    Complete(Marker),
     /// Something that is not a copy of this tree, in words.
     Foreign(String),
 }
@@ -45,7 +45,7 @@ pub enum Action {
     /// Point the active link to the whole copy that is there.
     Switch(Marker),
     /// Point the active link back to the image: the copy that it points to is not there. And then copy, if asked for.
-    Return {
+    UseImage {
         /// True if a copy is made afterwards.
         then_copy: bool,
     },
@@ -90,8 +90,8 @@ pub enum Refusal {
 
 /// Decides.
 #[must_use]
-pub fn decide(seen: &TreeState) -> Action {
-    match (unless_mounted(seen), &seen.mount) {
+pub fn decide(state: &TreeState) -> Action {
+    match (unless_mounted(state), &state.mount) {
         (
             Action::Copy
             | Action::CopyDirectory
@@ -107,24 +107,24 @@ pub fn decide(seen: &TreeState) -> Action {
     }
 }
 
-fn unless_mounted(seen: &TreeState) -> Action {
-    let TreeState { active_link, image, copy, mounted, wanted, mount: _ } = seen;
+fn unless_mounted(state: &TreeState) -> Action {
+    let TreeState { active_link, image, copy, mounted, wanted, mount: _ } = state;
     match (active_link, copy) {
         (ActiveLink::Elsewhere(to), _) => Action::Refuse(Refusal::LinkElsewhere(to.clone())),
         (ActiveLink::Other, _) => Action::Refuse(Refusal::NotDirectory),
-        (ActiveLink::Missing | ActiveLink::Image, WorkspaceCopy::Whole(marker)) => {
+        (ActiveLink::Missing | ActiveLink::Image, WorkspaceCopy::Complete(marker)) => {
             Action::Switch(marker.clone())
         }
-        (ActiveLink::Workspace, WorkspaceCopy::Whole(marker)) => Action::Keep(marker.clone()),
-        (ActiveLink::Directory, WorkspaceCopy::Whole(marker)) if *wanted => {
+        (ActiveLink::Workspace, WorkspaceCopy::Complete(marker)) => Action::Keep(marker.clone()),
+        (ActiveLink::Directory, WorkspaceCopy::Complete(marker)) if *wanted => {
             Action::ReplaceDirectory(marker.clone())
         }
-        (ActiveLink::Directory, WorkspaceCopy::Whole(_)) => Action::Leave(NoActionReason::Directory),
+        (ActiveLink::Directory, WorkspaceCopy::Complete(_)) => Action::Leave(NoActionReason::Directory),
         (ActiveLink::Workspace | ActiveLink::Missing | ActiveLink::Image, _) if !image => {
             Action::Refuse(Refusal::Missing)
         }
         (ActiveLink::Workspace | ActiveLink::Missing, copy) => {
-            Action::Return { then_copy: *wanted && *mounted && *copy == WorkspaceCopy::Absent }
+            Action::UseImage { then_copy: *wanted && *mounted && *copy == WorkspaceCopy::Absent }
         }
         _ if !wanted => Action::Leave(NoActionReason::NotWanted),
         _ if !mounted => Action::Leave(NoActionReason::NotMounted),
@@ -202,7 +202,7 @@ mod tests {
         for active_link in [ActiveLink::Image, ActiveLink::Directory] {
             for copy in [
                 WorkspaceCopy::Absent,
-                WorkspaceCopy::Whole(marker()),
+                WorkspaceCopy::Complete(marker()),
                 WorkspaceCopy::Foreign("a directory".into()),
             ] {
                 assert_eq!(seen(active_link.clone(), copy.clone(), true, inside()), refused, "{copy:?}");
@@ -215,11 +215,11 @@ mod tests {
             assert_eq!(unwanted, Action::Leave(NoActionReason::NotWanted));
         }
         assert_eq!(
-            seen(ActiveLink::Image, WorkspaceCopy::Whole(marker()), false, inside()),
+            seen(ActiveLink::Image, WorkspaceCopy::Complete(marker()), false, inside()),
             refused,
             "it would be hidden"
         );
-        let used = seen(ActiveLink::Workspace, WorkspaceCopy::Whole(marker()), true, inside());
+        let used = seen(ActiveLink::Workspace, WorkspaceCopy::Complete(marker()), true, inside());
         assert_eq!(used, Action::Keep(marker()));
     }
 
@@ -236,11 +236,11 @@ mod tests {
     fn a_copy_from_earlier_is_used_whatever_the_setting_says_now() {
         for wanted in [true, false] {
             assert_eq!(
-                of(ActiveLink::Image, true, WorkspaceCopy::Whole(marker()), true, wanted),
+                of(ActiveLink::Image, true, WorkspaceCopy::Complete(marker()), true, wanted),
                 Action::Switch(marker())
             );
             assert_eq!(
-                of(ActiveLink::Workspace, true, WorkspaceCopy::Whole(marker()), true, wanted),
+                of(ActiveLink::Workspace, true, WorkspaceCopy::Complete(marker()), true, wanted),
                 Action::Keep(marker())
             );
         }
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_directory_of_the_image_is_replaced_only_if_that_is_asked_for() {
         let directory =
-            |wanted| of(ActiveLink::Directory, false, WorkspaceCopy::Whole(marker()), true, wanted);
+            |wanted| of(ActiveLink::Directory, false, WorkspaceCopy::Complete(marker()), true, wanted);
         assert_eq!(directory(true), Action::ReplaceDirectory(marker()));
         assert_eq!(directory(false), Action::Leave(NoActionReason::Directory));
     }
@@ -257,12 +257,12 @@ mod tests {
     #[test]
     fn an_active_link_whose_copy_is_gone_returns_to_the_image_first() {
         let gone = |mounted, wanted, copy| of(ActiveLink::Workspace, true, copy, mounted, wanted);
-        assert_eq!(gone(true, true, WorkspaceCopy::Absent), Action::Return { then_copy: true });
-        assert_eq!(gone(true, false, WorkspaceCopy::Absent), Action::Return { then_copy: false });
-        assert_eq!(gone(false, true, WorkspaceCopy::Absent), Action::Return { then_copy: false });
+        assert_eq!(gone(true, true, WorkspaceCopy::Absent), Action::UseImage { then_copy: true });
+        assert_eq!(gone(true, false, WorkspaceCopy::Absent), Action::UseImage { then_copy: false });
+        assert_eq!(gone(false, true, WorkspaceCopy::Absent), Action::UseImage { then_copy: false });
         assert_eq!(
             gone(true, true, WorkspaceCopy::Foreign("a file".into())),
-            Action::Return { then_copy: false }
+            Action::UseImage { then_copy: false }
         );
         assert_eq!(
             of(ActiveLink::Workspace, false, WorkspaceCopy::Absent, true, true),
@@ -274,7 +274,7 @@ mod tests {
     fn what_belongs_to_somebody_is_never_touched() {
         let elsewhere = || ActiveLink::Elsewhere("/data".into());
         assert_eq!(
-            of(elsewhere(), true, WorkspaceCopy::Whole(marker()), true, true),
+            of(elsewhere(), true, WorkspaceCopy::Complete(marker()), true, true),
             Action::Refuse(Refusal::LinkElsewhere("/data".into()))
         );
         assert_eq!(
@@ -303,7 +303,7 @@ mod tests {
         );
         assert_eq!(
             of(ActiveLink::Missing, true, WorkspaceCopy::Absent, true, false),
-            Action::Return { then_copy: false },
+            Action::UseImage { then_copy: false },
             "an image whose link was lost gets it back"
         );
     }

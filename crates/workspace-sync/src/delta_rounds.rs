@@ -100,7 +100,7 @@ impl SyncContext<'_> {
         state: &mut SyncState,
     ) -> Result<Vec<Holder>> {
         // Who is looked for first cannot write after the last look at the tree.
-        let writers = holders::writers(&tree.image);
+        let writers = holders::find_writers(&tree.image);
         let Some(leftover) = state.leftover.as_mut() else { return Ok(writers) };
         let writers = leftover.relevant_writers(writers);
         let round = delta_sync.round(leftover)?;
@@ -115,12 +115,12 @@ impl SyncContext<'_> {
     }
 
     /// Removes what a killed process left half made in the copy; a failure is harmless.
-    pub fn sweep(&self, tree: &TreePaths, state: &mut SyncState) -> Result<()> {
-        if !state.unswept {
+    pub fn remove_leftovers(&self, tree: &TreePaths, state: &mut SyncState) -> Result<()> {
+        if !state.needs_sweep {
             return Ok(());
         }
         match self.open_copy(tree).and_then(|copy| Ok(leftovers::remove_below(&copy)?)) {
-            Ok(young) => state.unswept = young,
+            Ok(young) => state.needs_sweep = young,
             Err(error) => log::debug!("{}: cannot tidy up the copy: {error:#}", tree.name),
         }
         state.store(self.state_dir, &tree.name)

@@ -38,7 +38,7 @@ pub struct DeltaSync<'a> {
     old: &'a Path,
     new: OwnedFd,
     capabilities: &'a Capabilities,
-    judge: WriteCheck<'a>,
+    write_check: WriteCheck<'a>,
     origin: ChangeOrigin,
     /// The directory that was tidied up last.
     swept: RefCell<Option<PathBuf>>,
@@ -56,8 +56,8 @@ impl<'a> DeltaSync<'a> {
         state_dir: &'a Path,
         listing: Option<Listing>,
     ) -> Self {
-        let (judge, origin) = (WriteCheck::new(tree, state_dir), ChangeOrigin::new(listing));
-        Self { tree, old, new, capabilities, judge, origin, swept: RefCell::default(), removes: true }
+        let (write_check, origin) = (WriteCheck::new(tree, state_dir), ChangeOrigin::new(listing));
+        Self { tree, old, new, capabilities, write_check, origin, swept: RefCell::default(), removes: true }
     }
 
     /// The same, but nothing is removed from the new tree: for an old one that is being emptied.
@@ -104,11 +104,11 @@ impl<'a> DeltaSync<'a> {
                 return Ok(Descend::Enter);
             }
             let next = (|| -> Result<Descend> {
-                let is_work = self.origin.is_work(entry, leftover)?;
+                let is_container_change = self.origin.is_container_change(entry, leftover)?;
                 if entry.is_directory() {
-                    return self.directory(entry.name, is_work, leftover, round);
+                    return self.directory(entry.name, is_container_change, leftover, round);
                 }
-                if is_work {
+                if is_container_change {
                     self.entry(entry, leftover, round)?;
                 }
                 Ok(Descend::Enter)
@@ -131,7 +131,7 @@ impl<'a> DeltaSync<'a> {
     fn directory(
         &self,
         name: &Path,
-        is_work: bool,
+        is_container_change: bool,
         leftover: &mut PendingDelta,
         round: &mut DeltaRound,
     ) -> Result<Descend> {
@@ -145,7 +145,7 @@ impl<'a> DeltaSync<'a> {
                 Ok(Descend::Enter)
             }
             // It was removed from the copy, or something else was put there.
-            Err(_) if !is_work => Ok(Descend::Enter),
+            Err(_) if !is_container_change => Ok(Descend::Enter),
             Err(Errno::ENOENT) => {
                 self.replicate(name, name.file_name(), leftover, round)?;
                 Ok(Descend::Skip)
@@ -172,7 +172,7 @@ impl<'a> DeltaSync<'a> {
             above => above.map_err(io::Error::from)?,
         };
         self.sweep(above_name, &above);
-        let mut there = self.judge.look(name, &above, base, leftover)?;
+        let mut there = self.write_check.inspect(name, &above, base, leftover)?;
         let old = if entry.kind() == FileType::RegularFile {
             dirfd::open_file(entry.directory, entry.base)?
         } else {
@@ -212,7 +212,7 @@ impl<'a> DeltaSync<'a> {
         };
         let is_text = old.as_ref().is_some_and(|old| merge_policy::is_text(old, from).unwrap_or(false));
         let wanted = match &new {
-            Some(new) if there == NewEntry::Untouched => Some(self.judge.permissions(entry, new, leftover)?),
+            Some(new) if there == NewEntry::Untouched => Some(self.write_check.permissions(entry, new, leftover)?),
             _ => None,
         };
         match merge_policy::merge_step(there, relation, is_text, appended) {
@@ -349,7 +349,7 @@ impl<'a> DeltaSync<'a> {
         let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
         let is_directory = dirfd::file_type(&stat) == FileType::Directory;
         // A directory is written, too, when something is made or removed in it.
-        if self.judge.look(name, &above, base, leftover)? != NewEntry::Untouched {
+        if self.write_check.inspect(name, &above, base, leftover)? != NewEntry::Untouched {
             return Ok(());
         }
         if is_directory {

@@ -26,18 +26,19 @@ struct FirstStart {
 pub fn load(state_dir: &Path) -> Option<Timestamp> {
     let text = fs::read(state_dir.join(NAME)).ok()?;
     let first_start: FirstStart = serde_json::from_slice(&text).ok()?;
-    (first_start.container == container_word()).then_some(first_start.at)
+    (first_start.container == engine_id()).then_some(first_start.at)
 }
 
 /// Writes down that it is now, by the clock of the file system of `opt`.
 pub fn record_now(state_dir: &Path, opt: &Path) -> Result<()> {
-    let first_start = FirstStart { at: Timestamp::now(open_root(opt)?)?, container: container_word() };
+    let first_start = FirstStart { at: Timestamp::now(open_root(opt)?)?, container: engine_id() };
     fs::create_dir_all(state_dir).with_context(|| format!("cannot create {}", state_dir.display()))?;
     atomic::write(&state_dir.join(NAME), &serde_json::to_vec(&first_start)?, WriteOptions::durable(0o644))
 }
 
-/// Returns a word that differs in a container made from this one after it was saved as an image.
-pub fn container_word() -> String {
+/// Returns the engine's identity of this container, see [`kit::container::id`]; empty if unknown. A container made from a
+/// saved image has another one.
+pub fn engine_id() -> String {
     kit::container::id().unwrap_or_default()
 }
 

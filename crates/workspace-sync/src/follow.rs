@@ -39,18 +39,18 @@ pub fn run(setting: &SyncContext<'_>, trees: &[TreePaths], attempt: Command, fir
     let signals = SignalFd::new(&asked).context("cannot wait for signals")?;
     let mut retry = Retry::new(setting.journal, attempt, first, is_unfinished(setting, trees));
     loop {
-        let writing = look(setting, trees, Duration::ZERO).unwrap_or_else(|error| {
+        let writing = run_round(setting, trees, Duration::ZERO).unwrap_or_else(|error| {
             log::warn!("{}", escape_control_line(&format!("{error:#}")));
             true
         });
-        if let Err(error) = retry.go_on() {
+        if let Err(error) = retry.poll() {
             log::warn!("{error:#}");
         }
         if !writing && retry.has_ended() {
             log::info!("nothing left to copy or retry");
             return Ok(Exit::Done);
         }
-        let pause = [writing.then_some(PAUSE), retry.idle()].into_iter().flatten().min();
+        let pause = [writing.then_some(PAUSE), retry.time_until_next()].into_iter().flatten().min();
         let timeout = pause.map_or(PollTimeout::NONE, |pause| {
             PollTimeout::try_from(pause + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
         });
@@ -61,7 +61,7 @@ pub fn run(setting: &SyncContext<'_>, trees: &[TreePaths], attempt: Command, fir
                 .is_none_or(|signal| signal.ssi_signo == u32::try_from(Signal::SIGCHLD as i32).unwrap_or(0));
             if !is_of_child {
                 retry.stop();
-                look(setting, trees, LOCK_TIMEOUT)?;
+                run_round(setting, trees, LOCK_TIMEOUT)?;
                 return Ok(Exit::Done);
             }
         }
@@ -83,7 +83,7 @@ fn is_unfinished(setting: &SyncContext<'_>, trees: &[TreePaths]) -> bool {
 }
 
 /// Carries over once, and returns whether a program may still write.
-fn look(setting: &SyncContext<'_>, trees: &[TreePaths], patience: Duration) -> Result<bool> {
+fn run_round(setting: &SyncContext<'_>, trees: &[TreePaths], patience: Duration) -> Result<bool> {
     if !trees.iter().any(|tree| setting.is_followed(tree)) {
         return Ok(false);
     }

@@ -40,7 +40,7 @@ impl Holder {
 /// Looks through the processes of this container; one that ends meanwhile is none. One that cannot be looked at may
 /// write to any tree.
 #[must_use]
-pub fn of(tree: &Path) -> Vec<Holder> {
+pub fn find_holders(tree: &Path) -> Vec<Holder> {
     let own = i32::try_from(std::process::id()).ok();
     let waiting = ancestors();
     let mut holders: Vec<Holder> = Process::all()
@@ -57,8 +57,8 @@ pub fn of(tree: &Path) -> Vec<Holder> {
 
 /// Returns the processes that may write to `tree`.
 #[must_use]
-pub fn writers(tree: &Path) -> Vec<Holder> {
-    of(tree).into_iter().filter(|holder| holder.writes).collect()
+pub fn find_writers(tree: &Path) -> Vec<Holder> {
+    find_holders(tree).into_iter().filter(|holder| holder.writes).collect()
 }
 
 /// The processes that began this one, and those that began them.
@@ -87,12 +87,12 @@ fn status(process: &Process) -> Status {
 
 fn holder(process: &Process, tree: &Path) -> Option<Holder> {
     let used = match used(process, tree) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => used_as_its_user(process, tree),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => used_with_its_ids(process, tree),
         answer => answer,
     };
     let (writes, hidden) = match used {
         Ok(writes) => (writes?, false),
-        Err(error) => (error.kind() == io::ErrorKind::PermissionDenied && is_of_here(process), true),
+        Err(error) => (error.kind() == io::ErrorKind::PermissionDenied && is_container_program(process), true),
     };
     if hidden && !writes {
         return None;
@@ -115,7 +115,7 @@ fn used(process: &Process, tree: &Path) -> io::Result<Option<bool>> {
     Ok((reads || writes).then_some(writes))
 }
 
-fn used_as_its_user(process: &Process, tree: &Path) -> io::Result<Option<bool>> {
+fn used_with_its_ids(process: &Process, tree: &Path) -> io::Result<Option<bool>> {
     let status = process.status()?;
     let (Some(uid), Some(gid)) = (status.number("Uid:", 10), status.number("Gid:", 10)) else {
         return Err(io::ErrorKind::PermissionDenied.into());
@@ -127,7 +127,7 @@ fn used_as_its_user(process: &Process, tree: &Path) -> io::Result<Option<bool>> 
 /// kernel, have no memory, and no files. One with capabilities that this process lacks was not begun by a program of the
 /// container, which cannot get them: but in a user namespace of its own, where any program has them all
 /// (`user_namespaces(7)`).
-fn is_of_here(process: &Process) -> bool {
+fn is_container_program(process: &Process) -> bool {
     let own = Process::own();
     let (theirs, ours) = (status(process), status(&own));
     // capabilities(7): the set of which a process may make use.
@@ -181,7 +181,7 @@ mod tests {
         command.args(["-c", "echo ready; read x"]).current_dir(&tree);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
-        let found = of(&tree);
+        let found = find_holders(&tree);
         drop(child.stdin.take());
         child.wait().unwrap();
         let name = "\u{fffd}\\u{1b}".to_owned();
@@ -207,7 +207,7 @@ mod tests {
             own.effective.remove(CapabilitySet::SYS_PTRACE);
             own.permitted.remove(CapabilitySet::SYS_PTRACE);
             set_capabilities(None, own).unwrap();
-            of(&tree)
+            find_holders(&tree)
         });
         let found = found.join().unwrap();
         let of_child = found.into_iter().find(|holder| holder.pid == child.id());
@@ -222,7 +222,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tree = fs::canonicalize(dir.path()).unwrap();
         fs::write(tree.join("read"), "").unwrap();
-        assert_eq!(of(&tree), []);
+        assert_eq!(find_holders(&tree), []);
         let scripts = [
             "exec 3< read; cd /; echo ready; read x",
             "exec 3>> log; cd /; echo ready; read x",
@@ -230,7 +230,7 @@ mod tests {
         ];
         let children: Vec<Child> = scripts.iter().map(|script| sleeper(script, &tree)).collect();
         let mut found: Vec<(u32, bool)> =
-            of(&tree).iter().map(|holder| (holder.pid, holder.writes)).collect();
+            find_holders(&tree).iter().map(|holder| (holder.pid, holder.writes)).collect();
         let mut expected: Vec<(u32, bool)> =
             children.iter().zip([false, true, true]).map(|(child, writes)| (child.id(), writes)).collect();
         found.sort_unstable();
@@ -240,6 +240,6 @@ mod tests {
             child.wait().unwrap();
         }
         assert_eq!(found, expected);
-        assert_eq!(of(&tree), []);
+        assert_eq!(find_holders(&tree), []);
     }
 }

@@ -31,6 +31,7 @@ mod change_origin;
 mod changed_since;
 mod claim_lease;
 mod cli;
+mod container_id;
 mod copied_state;
 mod copy_command;
 mod copy_job;
@@ -87,14 +88,13 @@ use workspace::Workspace;
 
 pub use adopt::adopt;
 pub use cli::command;
-use cli::{Action, Cli, DryRun};
-use copy_job::CopyOptions;
+use cli::{Task, Cli, DryRun};
 pub use holders::Holder;
 use partial_claim::Claim;
 use provisioning_gate::ProvisioningGate;
 pub use report::{ActiveCopy, Outcome as TreeOutcome, Report};
 pub use sync_context::STATE_DIR;
-use sync_context::{SyncContext, chosen, lock, one};
+use sync_context::{SyncContext, find_tree, lock, select_trees};
 use tree_paths::TreePaths;
 use volume_clock::Timestamp;
 
@@ -107,10 +107,10 @@ pub fn run() -> Outcome {
     cli.verbosity.apply();
     kit::open_files::raise();
     // All of it and from the start: counting and comparing read as much as copying does.
-    if !cli.full_speed && !matches!(cli.action, Action::Status { .. } | Action::Snapshot) {
+    if !cli.full_speed && !matches!(cli.task, Task::Status { .. } | Task::Snapshot) {
         tree_copy::lower_priority();
     }
-    if let Action::Copy { source, target, options } = &cli.action {
+    if let Task::Copy { source, target, options } = &cli.task {
         return copy_command::copy(source, target, *options);
     }
     let env = env_store::session_env(Env::from_process(), Path::new(env_store::PATH));
@@ -128,16 +128,14 @@ pub fn run() -> Outcome {
         wanted,
         state_dir: &cli.state_dir,
         claim: match claim(&cli) {
-            Err(error) if matches!(cli.action, Action::Follow) => return Err(follow::delay_restart(error)),
+            Err(error) if matches!(cli.task, Task::Follow) => return Err(follow::delay_restart(error)),
             claim => claim.inspect_err(|error| report_no_beginning(&cli, &trees, error))?,
         },
-        copy_options: CopyOptions {
-            compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }),
-        },
+        compare_content: matches!(cli.task, Task::Run { verify: Some(_), .. }),
         first_start: first_start::load(&cli.state_dir).or_else(|| started(&journal)),
         journal: &journal,
     };
-    if !cli.action.is_exclusive() {
+    if !cli.task.is_exclusive() {
         return act(&cli, &setting, &trees);
     }
     let lock = lock(&cli.state_dir).inspect_err(|error| report_no_beginning(&cli, &trees, error))?;
@@ -149,7 +147,7 @@ pub fn run() -> Outcome {
 
 /// Reports that a run cannot begin, for late boot: where the container's disk is full, the log has no word on it.
 fn report_no_beginning(cli: &Cli, trees: &[TreePaths], error: &anyhow::Error) {
-    let Action::Run { json: true, .. } = cli.action else { return };
+    let Task::Run { json: true, .. } = cli.task else { return };
     let (cause, hint) = (escape_control_line(&format!("{error:#}")), failure::hint(error));
     for tree in trees {
         let report = Report {
@@ -167,8 +165,8 @@ fn report_no_beginning(cli: &Cli, trees: &[TreePaths], error: &anyhow::Error) {
 }
 
 fn act(cli: &Cli, setting: &SyncContext<'_>, trees: &[TreePaths]) -> Outcome {
-    match &cli.action {
-        Action::Run { json, dry: DryRun { dry_run: true }, .. } => {
+    match &cli.task {
+        Task::Run { json, dry: DryRun { dry_run: true }, .. } => {
             for tree in trees {
                 for step in setting.steps(tree)? {
                     let (name, step) = (&tree.name, step.to_string());
@@ -178,7 +176,7 @@ fn act(cli: &Cli, setting: &SyncContext<'_>, trees: &[TreePaths]) -> Outcome {
             }
             Ok(Exit::Done)
         }
-        Action::Run { json, .. } => {
+        Task::Run { json, .. } => {
             let mut exit = Exit::Done;
             let mut remark = None;
             let quiet_after = Duration::from_millis(cli.quiet_after);
@@ -200,26 +198,26 @@ fn act(cli: &Cli, setting: &SyncContext<'_>, trees: &[TreePaths]) -> Outcome {
             }
             Ok(exit)
         }
-        Action::Snapshot => {
+        Task::Snapshot => {
             for tree in trees {
                 setting.listing(tree)?;
             }
             Ok(Exit::Done)
         }
-        Action::Status { json } => {
+        Task::Status { json } => {
             for tree in trees {
                 let status = status::collect(setting, tree);
                 print(*json, &status, status.to_string().trim_end())?;
             }
             Ok(Exit::Done)
         }
-        Action::Verify { names, hash, json } => verify::run(setting, chosen(trees, names)?, *hash, *json),
-        Action::Refresh { name, dry } => refresh::run(setting, one(trees, name)?, dry.dry_run),
-        Action::Rollback { name, dry } => refresh::rollback(setting, one(trees, name)?, dry.dry_run),
-        Action::Follow => {
+        Task::Verify { names, hash, json } => verify::run(setting, select_trees(trees, names)?, *hash, *json),
+        Task::Refresh { name, dry } => refresh::run(setting, find_tree(trees, name)?, dry.dry_run),
+        Task::Rollback { name, dry } => refresh::rollback(setting, find_tree(trees, name)?, dry.dry_run),
+        Task::Follow => {
             follow::run(setting, trees, cli.another_run()?, Duration::from_millis(cli.retry_after))
         }
-        Action::Copy { .. } => Ok(Exit::Done),
+        Task::Copy { .. } => Ok(Exit::Done),
     }
 }
 
@@ -241,17 +239,14 @@ fn trees(cli: &Cli, names: &[String], workspace: &Workspace) -> Vec<TreePaths> {
 }
 
 fn claim(cli: &Cli) -> anyhow::Result<Claim> {
-    let container = sync_state::container_id(&cli.state_dir)?;
+    let container = container_id::load_or_create(&cli.state_dir)?;
     tree_copy::set_container_id(&container);
     Ok(Claim {
         tree: String::new(),
         container,
         instance: kit::instance::id().to_owned(),
         host: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-        boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
+        boot: kit::instance::boot_id().unwrap_or_default(),
         waiting: false,
     })
 }

@@ -93,7 +93,7 @@ pub fn ensure(state_dir: &Path, tree: &TreePaths, first_start: Option<Timestamp>
     if let Some(listing) = of_container(state_dir, tree) {
         return Ok(Some(listing));
     }
-    let Some(root) = tree.brought() else { return Ok(None) };
+    let Some(root) = tree.image_tree() else { return Ok(None) };
     let listing = Listing::take(root, first_start)?;
     if let Err(error) = store(state_dir, tree, &listing) {
         // The next one is made from what programs have left untouched by then.
@@ -113,7 +113,7 @@ fn file(state_dir: &Path, tree: &TreePaths) -> PathBuf {
 }
 
 fn header() -> String {
-    first_start::container_word() + "\n"
+    first_start::engine_id() + "\n"
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub fn refuse(tree: &TreePaths, paths: &[&Path]) -> Result<(), Failure> {
             Some(Mount::Inside(mount)) => mount,
         };
         let (cause, hint) = describe(tree, &mount);
-        return Err(Failure::Lasting(kit::exit::with_hint(anyhow!(cause), hint)));
+        return Err(Failure::Permanent(kit::exit::with_hint(anyhow!(cause), hint)));
     }
     Ok(())
 }

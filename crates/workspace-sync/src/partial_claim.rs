@@ -70,7 +70,7 @@ pub enum ClaimResult {
         host: String,
     },
     /// It is a whole copy without a claim: one that was in use and was replaced.
-    Whole {
+    Complete {
         /// Its root.
         directory: OwnedFd,
         /// Its marker.
@@ -135,7 +135,7 @@ impl Claim {
         let marker = Marker::read(&directory)?.filter(|marker| marker.tree == self.tree);
         let Some(found) = Self::read(&directory)? else {
             if let Some(marker) = marker {
-                return Ok(ClaimResult::Whole { directory, marker });
+                return Ok(ClaimResult::Complete { directory, marker });
             }
             if is_empty(&directory)? {
                 // Killed between making the directory and writing the claim.
@@ -327,7 +327,7 @@ mod tests {
         fs::write(&file, marker.render().unwrap()).unwrap();
         release(&directory).unwrap();
         assert!(
-            matches!(take(&own, dir.path()), ClaimResult::Whole { marker: found, .. } if found == marker)
+            matches!(take(&own, dir.path()), ClaimResult::Complete { marker: found, .. } if found == marker)
         );
     }
 

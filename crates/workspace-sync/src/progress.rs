@@ -13,9 +13,9 @@ use kit::units;
 /// On a terminal, for the eye.
 const MOVE_EVERY: Duration = Duration::from_millis(100);
 /// In a log and in the journal: enough to see that it goes on, without filling them during an hour of copying.
-const SAY_EVERY: Duration = Duration::from_secs(5);
+const PRINT_EVERY: Duration = Duration::from_secs(5);
 /// Notes are worth reading one by one, but not by the thousand.
-const NOTES_SAID: u32 = 20;
+const MAX_LOGGED_NOTES: u32 = 20;
 
 /// Phase of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,13 +100,13 @@ pub struct Progress<'a> {
     tree: &'a str,
     total: Total,
     journal: &'a Journal,
-    held: Option<&'a ClaimLease>,
-    said: Mutex<Said>,
+    lease: Option<&'a ClaimLease>,
+    output: Mutex<Output>,
     terminal: bool,
     differing: Mutex<Vec<std::path::PathBuf>>,
 }
 
-struct Said {
+struct Output {
     phase: Phase,
     phase_started: Instant,
     moved: Instant,
@@ -116,14 +116,14 @@ struct Said {
 
 impl<'a> Progress<'a> {
     /// Starts the progress of a copy of `tree`, which stops when its claim is lost.
-    pub fn new(tree: &'a str, total: Total, journal: &'a Journal, held: Option<&'a ClaimLease>) -> Self {
+    pub fn new(tree: &'a str, total: Total, journal: &'a Journal, lease: Option<&'a ClaimLease>) -> Self {
         let now = Instant::now();
         Self {
             tree,
             total,
             journal,
-            held,
-            said: Mutex::new(Said {
+            lease,
+            output: Mutex::new(Output {
                 phase: Phase::Copying,
                 phase_started: now,
                 moved: now,
@@ -137,8 +137,8 @@ impl<'a> Progress<'a> {
 
     /// Begins another phase, with a clock of its own.
     pub fn enter(&self, phase: Phase) {
-        if let Ok(mut said) = self.said.lock() {
-            (said.phase, said.phase_started) = (phase, Instant::now());
+        if let Ok(mut output) = self.output.lock() {
+            (output.phase, output.phase_started) = (phase, Instant::now());
         }
     }
 
@@ -154,7 +154,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn say(&self, phase: Phase, position: Position) {
+    fn print_position(&self, phase: Phase, position: Position) {
         // Waiting may take hours, and was printed when it began.
         if !self.terminal && phase != Phase::Waiting {
             log::info!("{}", position.line(self.tree, phase, self.total));
@@ -185,17 +185,17 @@ impl Drop for Progress<'_> {
 impl Observer for Progress<'_> {
     fn on_progress(&self, counters: &Counters) {
         // Who finds another thread telling has nothing to add.
-        let Ok(mut said) = self.said.try_lock() else { return };
+        let Ok(mut output) = self.output.try_lock() else { return };
         let now = Instant::now();
         let position =
-            Position::at(counters.entries(), counters.bytes(), self.total, now - said.phase_started);
-        if self.terminal && now - said.moved >= MOVE_EVERY {
-            said.moved = now;
-            let _ = write!(io::stderr(), "\r\x1b[K{}", position.line(self.tree, said.phase, self.total));
+            Position::at(counters.entries(), counters.bytes(), self.total, now - output.phase_started);
+        if self.terminal && now - output.moved >= MOVE_EVERY {
+            output.moved = now;
+            let _ = write!(io::stderr(), "\r\x1b[K{}", position.line(self.tree, output.phase, self.total));
         }
-        if now - said.written >= SAY_EVERY {
-            said.written = now;
-            self.say(said.phase, position);
+        if now - output.written >= PRINT_EVERY {
+            output.written = now;
+            self.print_position(output.phase, position);
         }
     }
 
@@ -208,25 +208,25 @@ impl Observer for Progress<'_> {
             }
             return;
         }
-        let Ok(mut said) = self.said.lock() else { return };
+        let Ok(mut output) = self.output.lock() else { return };
         // The switch waits because files change; a line for each pass would only repeat that.
-        if said.phase == Phase::Waiting {
+        if output.phase == Phase::Waiting {
             return;
         }
-        said.notes += 1;
-        match said.notes {
-            ..=NOTES_SAID => log::info!("{}: {note}", self.tree),
-            number if number == NOTES_SAID + 1 => log::info!("{}: further remarks are left out", self.tree),
+        output.notes += 1;
+        match output.notes {
+            ..=MAX_LOGGED_NOTES => log::info!("{}: {note}", self.tree),
+            number if number == MAX_LOGGED_NOTES + 1 => log::info!("{}: further remarks are left out", self.tree),
             _ => {}
         }
     }
 
     fn stop(&self) -> bool {
-        self.held.is_some_and(ClaimLease::is_lost)
+        self.lease.is_some_and(ClaimLease::is_lost)
     }
 
     fn may_remove(&self) -> bool {
-        self.held.is_none_or(|held| held.check().is_ok())
+        self.lease.is_none_or(|lease| lease.check().is_ok())
     }
 }
 
@@ -262,7 +262,7 @@ mod tests {
         for (phase, notes) in [(Phase::Waiting, 0), (Phase::Following, 1)] {
             progress.enter(phase);
             progress.on_note(Note { path: "log".into(), what: NoteKind::Unstable });
-            assert_eq!(progress.said.lock().unwrap().notes, notes);
+            assert_eq!(progress.output.lock().unwrap().notes, notes);
         }
     }
 }

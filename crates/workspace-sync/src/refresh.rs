@@ -43,10 +43,10 @@ pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> Outcom
     if !dry_run {
         recover(setting, tree)?;
     }
-    let marker = whole(setting, tree, &tree.copy)?;
+    let marker = complete_copy(setting, tree, &tree.copy)?;
     if !tree.image.is_dir() {
         return Err(anyhow!("the image has no copy of {} at {}", tree.name, tree.image.display()))
-            .hint(|| tree.renewal());
+            .hint(|| tree.refresh_hint());
     }
     let listing = setting.listing(tree)?.unwrap_or_default();
     let generation = generation::id(&listing);
@@ -82,7 +82,7 @@ pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> Outcom
         claim: &claim,
         state_dir: setting.state_dir,
         journal: setting.journal,
-        copy_options: setting.copy_options,
+        compare_content: setting.compare_content,
     };
     let prepared = job.prepare()?;
     let brought = bring_along(setting, tree, &prepared, &marker, base)?;
@@ -107,7 +107,7 @@ pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> Outcom
         entries(brought),
         tree.previous.display()
     )?;
-    tell_users(tree);
+    warn_users(tree);
     Ok(Exit::Done)
 }
 
@@ -118,8 +118,8 @@ pub fn rollback(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> O
     if !dry_run {
         recover(setting, tree)?;
     }
-    let now = whole(setting, tree, &tree.copy)?;
-    let previous = whole(setting, tree, &tree.previous)?;
+    let now = complete_copy(setting, tree, &tree.copy)?;
+    let previous = complete_copy(setting, tree, &tree.previous)?;
     if dry_run {
         writeln!(
             io::stdout(),
@@ -142,7 +142,7 @@ pub fn rollback(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> O
         now.generation,
         tree.previous.display()
     )?;
-    tell_users(tree);
+    warn_users(tree);
     Ok(Exit::Done)
 }
 
@@ -160,9 +160,9 @@ fn refuse_mounts(tree: &TreePaths) -> Result<()> {
     Ok(mount_check::refuse(tree, &[&tree.image, &tree.copy, &aside(tree), &tree.previous])?)
 }
 
-fn whole(setting: &SyncContext<'_>, tree: &TreePaths, path: &Path) -> Result<Marker> {
+fn complete_copy(setting: &SyncContext<'_>, tree: &TreePaths, path: &Path) -> Result<Marker> {
     match tree_state::inspect_copy(tree, &setting.workspace.path, path)? {
-        WorkspaceCopy::Whole(marker) => Ok(marker),
+        WorkspaceCopy::Complete(marker) => Ok(marker),
         WorkspaceCopy::Absent => bail!("there is no copy of {} at {}", tree.name, path.display()),
         WorkspaceCopy::Foreign(what) => bail!("{} cannot be used: {what}", path.display()),
     }
@@ -198,7 +198,7 @@ fn bring_along(
         brought: Cell::new(0),
         beside: RefCell::default(),
     };
-    additions.bring()?;
+    additions.copy()?;
     let beside = additions.beside.into_inner();
     for name in beside.iter().take(MAX_LISTED) {
         let shown = escape_control_line(&tree.copy.join(name).display().to_string());
@@ -229,9 +229,9 @@ fn swap(tree: &TreePaths, parent: &OwnedFd, one: &Path, other: &Path) -> Result<
     if leads_there && tree.image.is_dir() {
         active_link::switch_to(tree, &tree.image)?;
     }
-    copy_job::commit(parent, other, &aside)?;
-    copy_job::commit(parent, one, other)?;
-    copy_job::commit(parent, &aside, one)?;
+    copy_job::rename_into_place(parent, other, &aside)?;
+    copy_job::rename_into_place(parent, one, other)?;
+    copy_job::rename_into_place(parent, &aside, one)?;
     if leads_there {
         active_link::switch_to(tree, &tree.copy)?;
     }
@@ -249,13 +249,13 @@ fn aside(tree: &TreePaths) -> PathBuf {
 pub fn recover(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<()> {
     let aside = aside(tree);
     let root = &setting.workspace.path;
-    if !matches!(tree_state::inspect_copy(tree, root, &aside)?, WorkspaceCopy::Whole(_)) {
+    if !matches!(tree_state::inspect_copy(tree, root, &aside)?, WorkspaceCopy::Complete(_)) {
         return Ok(());
     }
     let parent = copy_job::open_parent(tree, root)?;
     match tree_state::inspect_copy(tree, root, &tree.copy)? {
-        WorkspaceCopy::Absent => copy_job::commit(&parent, &aside, &tree.copy),
-        WorkspaceCopy::Whole(_) => retire(setting, tree, &parent, &aside),
+        WorkspaceCopy::Absent => copy_job::rename_into_place(&parent, &aside, &tree.copy),
+        WorkspaceCopy::Complete(_) => retire(setting, tree, &parent, &aside),
         WorkspaceCopy::Foreign(_) => Ok(()),
     }
 }
@@ -263,7 +263,7 @@ pub fn recover(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<()> {
 /// Returns the parent directory of a copy that a refresh replaced and that still has the name of a partial one.
 fn replaced(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<Option<OwnedFd>> {
     let root = &setting.workspace.path;
-    if !matches!(tree_state::inspect_copy(tree, root, &tree.partial)?, WorkspaceCopy::Whole(_)) {
+    if !matches!(tree_state::inspect_copy(tree, root, &tree.partial)?, WorkspaceCopy::Complete(_)) {
         return Ok(None);
     }
     let partial = tree_state::open_in_workspace(root, &tree.partial)?;
@@ -279,7 +279,7 @@ fn retire(setting: &SyncContext<'_>, tree: &TreePaths, parent: &OwnedFd, from: &
         discard(setting, tree, parent)
             .with_context(|| format!("cannot remove {}", tree.previous.display()))?;
     }
-    copy_job::commit(parent, from, &tree.previous)
+    copy_job::rename_into_place(parent, from, &tree.previous)
 }
 
 /// Returns whether there is an older previous copy, or what a kill left of one; anything else of that name is refused.
@@ -287,7 +287,7 @@ fn is_obsolete(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<bool> {
     let root = &setting.workspace.path;
     let what = match tree_state::inspect_copy(tree, root, &tree.previous)? {
         WorkspaceCopy::Absent => return Ok(false),
-        WorkspaceCopy::Whole(_) => return Ok(true),
+        WorkspaceCopy::Complete(_) => return Ok(true),
         WorkspaceCopy::Foreign(what) => what,
     };
     if let Ok(directory) = tree_state::open_in_workspace(root, &tree.previous) {
@@ -330,8 +330,8 @@ fn forget_leftover(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<()> {
     state.store(setting.state_dir, &tree.name)
 }
 
-fn tell_users(tree: &TreePaths) {
-    for holder in holders::of(&tree.previous).iter().filter(|holder| !holder.hidden) {
+fn warn_users(tree: &TreePaths) {
+    for holder in holders::find_holders(&tree.previous).iter().filter(|holder| !holder.hidden) {
         log::warn!("{} still uses {}: restart it", holder.description(), tree.previous.display());
     }
 }

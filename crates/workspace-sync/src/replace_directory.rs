@@ -79,7 +79,7 @@ pub fn directory(
         }
         // A program may have started during the rounds.
         if is_begun {
-            if !holders::writers(&tree.active_link).is_empty() {
+            if !holders::find_writers(&tree.active_link).is_empty() {
                 return Ok(None);
             }
         } else if let Some(users) = users(tree) {
@@ -116,7 +116,7 @@ fn while_written<T>(mut ask: impl FnMut() -> Result<Option<T>>) -> Result<Option
 fn users(tree: &TreePaths) -> Option<String> {
     let is_ours =
         |holder: &Holder| Process::new(holder.pid).program().is_ok_and(|program| program.starts_with(OURS));
-    let (hidden, seen): (Vec<Holder>, Vec<Holder>) = holders::of(&tree.active_link)
+    let (hidden, seen): (Vec<Holder>, Vec<Holder>) = holders::find_holders(&tree.active_link)
         .into_iter()
         .filter(|holder| holder.writes || !is_ours(holder))
         .partition(|holder| holder.hidden);

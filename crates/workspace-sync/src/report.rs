@@ -88,8 +88,8 @@ impl Report {
     /// Returns what the stage ends with although nothing failed, if it is this tree's.
     #[must_use]
     pub fn remark(&self) -> Option<String> {
-        let is_said = self.outcome == Outcome::Kept || self.outdated || self.settling;
-        self.cause.as_ref().filter(|_| is_said).map(|cause| format!("{}: {cause}", self.tree))
+        let is_reported = self.outcome == Outcome::Kept || self.outdated || self.settling;
+        self.cause.as_ref().filter(|_| is_reported).map(|cause| format!("{}: {cause}", self.tree))
     }
 
     /// One line for people.

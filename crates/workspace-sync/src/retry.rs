@@ -47,7 +47,7 @@ impl<'a> Retry<'a> {
     }
 
     /// Returns how long there is nothing to do, and nothing while only the end of an attempt can change that.
-    pub fn idle(&self) -> Option<Duration> {
+    pub fn time_until_next(&self) -> Option<Duration> {
         match &self.state {
             State::Due(at) => Some(at.saturating_duration_since(Instant::now())),
             State::Running(_) | State::Ended => None,
@@ -55,7 +55,7 @@ impl<'a> Retry<'a> {
     }
 
     /// Starts the attempt that is due, or takes notice of the end of the one under way.
-    pub fn go_on(&mut self) -> Result<()> {
+    pub fn poll(&mut self) -> Result<()> {
         if let Some(child) = &mut self.permissions
             && let Some(status) = child.try_wait().context("cannot wait for fix-perms")?
         {

@@ -58,7 +58,7 @@ struct Copying {
     from: PathBuf,
     listing: Listing,
     claim: Claim,
-    begun: StartedCopy,
+    started: StartedCopy,
     copied: Instant,
     changed: Instant,
     /// True once the user knows that the tree is written all the time.
@@ -164,7 +164,7 @@ fn loss_warning(tree: &TreePaths) -> String {
 impl TreeWork<'_> {
     fn end(mut self, done: Result<(), Failure>) -> Report {
         if let Err(failure) = done {
-            let (cause, hint) = failure.in_words();
+            let (cause, hint) = failure.message_and_hint();
             self.report.outcome = Outcome::Failed;
             self.report.retrying = failure.is_transient();
             self.report.cause = Some(escape_control_line(&cause));
@@ -202,11 +202,11 @@ impl SyncContext<'_> {
         active_link::remove_leftovers(tree);
         leftovers::remove_around(&self.workspace.path, tree);
         refresh::recover(self, tree)?;
-        let seen = self.look(tree)?;
+        let seen = self.tree_state(tree)?;
         let action = decision::decide(&seen);
         *state = SyncState::load(self.state_dir, &tree.name);
         // An earlier process did not come to the end of carrying over.
-        state.unswept |= state.leftover.is_some();
+        state.needs_sweep |= state.leftover.is_some();
         match &action {
             Action::Leave(why) => {
                 work.report.cause = decision::explain(*why, self.wanted, tree);
@@ -219,7 +219,7 @@ impl SyncContext<'_> {
                     work.report.cause = Some(cause);
                     return Ok(());
                 }
-                return Err(Failure::Lasting(kit::exit::with_hint(anyhow!(cause), hint)));
+                return Err(Failure::Permanent(kit::exit::with_hint(anyhow!(cause), hint)));
             }
             Action::Keep(marker) | Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
                 work.report.outcome = Outcome::Used;
@@ -232,7 +232,7 @@ impl SyncContext<'_> {
                     log::warn!("{}: cannot compare the copy with the image: {error:#}", tree.name);
                 }
             }
-            Action::Copy | Action::CopyDirectory | Action::Return { .. } => {}
+            Action::Copy | Action::CopyDirectory | Action::UseImage { .. } => {}
         }
         match &action {
             Action::Keep(marker) => state.retain_for(marker),
@@ -243,7 +243,7 @@ impl SyncContext<'_> {
             _ => {}
         }
         if matches!(action, Action::CopyDirectory | Action::ReplaceDirectory(_)) {
-            self.say(format!(
+            self.log_and_show(format!(
                 "{}: {} is a directory, not a link: the copy takes its place only while no program uses it; {BUILD_A_LINK}",
                 tree.name,
                 tree.active_link.display()
@@ -279,7 +279,7 @@ impl SyncContext<'_> {
                             return Ok(());
                         }
                         Replaced::Unfinished(why) => {
-                            return Err(Failure::Passing(anyhow!("{} {why}", active_link.display())));
+                            return Err(Failure::Transient(anyhow!("{} {why}", active_link.display())));
                         }
                     }
                 }
@@ -293,13 +293,13 @@ impl SyncContext<'_> {
         if active_link::active_copy(tree) == ActiveCopy::Workspace {
             journal_notes::clear_pending(self.journal, &tree.name);
         }
-        self.sweep(tree, &mut work.state)?;
+        self.remove_leftovers(tree, &mut work.state)?;
         work.report.settling = work.state.leftover.is_some();
         // Only now it shows whether a directory at the active link has become the image's copy.
         if let Some(cause) = work.outdated.take() {
-            let renewal = tree.renewal();
-            self.note(tree, &format!("{cause}; the copy is used: {renewal}"));
-            work.report.hint.get_or_insert(renewal);
+            let hint = tree.refresh_hint();
+            self.note(tree, &format!("{cause}; the copy is used: {hint}"));
+            work.report.hint.get_or_insert(hint);
         }
         self.report_writers(tree, &work.report.holders);
         Ok(())
@@ -322,13 +322,13 @@ impl SyncContext<'_> {
     fn copy(&self, tree: &TreePaths, from: &Path) -> Result<Copying, Failure> {
         let listing = self.listing(tree)?.unwrap_or_default();
         let claim = self.claim_on(tree);
-        let begun = self.job(tree, from, &listing, &claim).begin()?;
+        let started = self.job(tree, from, &listing, &claim).start()?;
         let copied = Instant::now();
         Ok(Copying {
             from: from.to_owned(),
             listing,
             claim,
-            begun,
+            started,
             copied,
             changed: copied,
             is_reported: false,
@@ -350,7 +350,7 @@ impl SyncContext<'_> {
             claim,
             state_dir: self.state_dir,
             journal: self.journal,
-            copy_options: self.copy_options,
+            compare_content: self.compare_content,
         }
     }
 
@@ -358,7 +358,7 @@ impl SyncContext<'_> {
     fn catch_up(&self, work: &mut TreeWork<'_>, gate: &ProvisioningGate) -> Result<bool, Failure> {
         let Some(copying) = &mut work.copying else { return Ok(true) };
         let job = self.job(work.tree, &copying.from, &copying.listing, &copying.claim);
-        let Some(changed) = job.catch_up(&mut copying.begun)? else {
+        let Some(changed) = job.catch_up(&mut copying.started)? else {
             return Ok(copying.changed.elapsed() >= gate.quiet_after);
         };
         copying.changed = Instant::now();
@@ -373,7 +373,7 @@ impl SyncContext<'_> {
     fn complete(&self, work: &mut TreeWork<'_>) -> Result<(), Failure> {
         let Some(copying) = work.copying.take() else { return Ok(()) };
         let tree = work.tree;
-        let marker = self.job(tree, &copying.from, &copying.listing, &copying.claim).commit(copying.begun)?;
+        let marker = self.job(tree, &copying.from, &copying.listing, &copying.claim).commit(copying.started)?;
         work.state = SyncState::load(self.state_dir, &tree.name);
         work.state.expect_delta(&marker, self.first_start);
         work.state.store(self.state_dir, &tree.name)?;
@@ -412,18 +412,18 @@ impl SyncContext<'_> {
     /// Reports what the copies wait for.
     fn announce(&self, waiting: &[TreeWork<'_>]) {
         for work in waiting {
-            let Some(Copying { from, listing, claim, begun, .. }) = &work.copying else { continue };
+            let Some(Copying { from, listing, claim, started, .. }) = &work.copying else { continue };
             // A claim that is lost shows with the next pass.
-            if let Err(error) = self.job(work.tree, from, listing, claim).wait(begun) {
+            if let Err(error) = self.job(work.tree, from, listing, claim).wait(started) {
                 log::debug!("{error:#}");
             }
         }
         let names: Vec<&str> = waiting.iter().map(|work| work.tree.name.as_str()).collect();
-        self.say(format!("{}: copied, waiting for provisioning to end", names.join(", ")));
+        self.log_and_show(format!("{}: copied, waiting for provisioning to end", names.join(", ")));
     }
 
     /// Writes to the log, and to the journal as what the stage does now.
-    fn say(&self, message: String) {
+    fn log_and_show(&self, message: String) {
         log::info!("{message}");
         self.show(message);
     }

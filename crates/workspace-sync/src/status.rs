@@ -101,12 +101,12 @@ fn fill(
     state: &SyncState,
     status: &mut Status,
 ) -> anyhow::Result<()> {
-    let seen = setting.look(tree)?;
+    let seen = setting.tree_state(tree)?;
     let listing = listing_file::of_container(setting.state_dir, tree);
     status.image_generation = listing.as_ref().map(generation::id);
     let mut compared = Comparison::Impossible;
     match &seen.copy {
-        WorkspaceCopy::Whole(marker) => {
+        WorkspaceCopy::Complete(marker) => {
             status.state = "whole";
             status.copy_generation = Some(marker.generation.clone());
             status.entries = Some(marker.entries);
@@ -121,13 +121,13 @@ fn fill(
         WorkspaceCopy::Foreign(_) => status.state = "foreign",
         WorkspaceCopy::Absent => status.state = partial(setting, tree)?,
     }
-    if let WorkspaceCopy::Whole(previous) =
+    if let WorkspaceCopy::Complete(previous) =
         tree_state::inspect_copy(tree, &setting.workspace.path, &tree.previous)?
     {
         status.previous_generation = Some(previous.generation);
     }
     if seen.active_link == ActiveLink::Workspace {
-        status.holders = holders::of(&tree.image);
+        status.holders = holders::find_holders(&tree.image);
         // Who cannot be looked at matters while something is still to be carried over.
         status.holders.retain(|holder| status.settling || !holder.hidden);
     }
@@ -147,7 +147,7 @@ fn fill(
     }
     if compared == Comparison::Another && status.problem.is_none() {
         status.problem = Some("the image has a different generation than the copy".to_owned());
-        status.hint = Some(tree.renewal());
+        status.hint = Some(tree.refresh_hint());
     }
     Ok(())
 }

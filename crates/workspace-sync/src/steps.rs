@@ -71,8 +71,8 @@ pub fn of(action: &Action, tree: &TreePaths, leftover: bool) -> Vec<Step> {
     let mut steps = match action {
         Action::Leave(_) | Action::Refuse(_) | Action::Keep(_) => vec![],
         Action::Switch(_) => vec![point(&tree.copy)],
-        Action::Return { then_copy: false } => vec![point(&tree.image)],
-        Action::Return { then_copy: true } => {
+        Action::UseImage { then_copy: false } => vec![point(&tree.image)],
+        Action::UseImage { then_copy: true } => {
             return vec![point(&tree.image), copy(&tree.image), point(&tree.copy), sync_delta()];
         }
         Action::Copy => return vec![copy(&tree.image), point(&tree.copy), sync_delta()],
@@ -103,8 +103,8 @@ mod tests {
             "carry over changes from /opt/.image/x to /ws/x",
         ];
         assert_eq!(text(&Action::Copy, false), whole);
-        assert_eq!(text(&Action::Return { then_copy: true }, false)[0], "point /opt/x to /opt/.image/x");
-        assert_eq!(text(&Action::Return { then_copy: true }, false)[1..], whole);
+        assert_eq!(text(&Action::UseImage { then_copy: true }, false)[0], "point /opt/x to /opt/.image/x");
+        assert_eq!(text(&Action::UseImage { then_copy: true }, false)[1..], whole);
         assert_eq!(
             text(&Action::CopyDirectory, false),
             ["copy /opt/x to /ws/x", "replace the directory /opt/x by a link to /ws/x"]

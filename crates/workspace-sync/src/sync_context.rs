@@ -8,7 +8,7 @@ use journal::Journal;
 use kit::lock::Lock;
 use tree_copy::Capabilities;
 
-use crate::copy_job::{self, CopyOptions};
+use crate::copy_job;
 use crate::decision::{self, TreeState};
 use crate::image_listing::Listing;
 use crate::journal_notes;
@@ -36,21 +36,21 @@ pub struct SyncContext<'a> {
     pub journal: &'a Journal,
     /// This container's name on partial copies.
     pub claim: Claim,
-    /// Options of a copy.
-    pub copy_options: CopyOptions,
+    /// True to compare every byte of a copy at its end.
+    pub compare_content: bool,
     /// Time at which the container began to change the image's trees.
     pub first_start: Option<Timestamp>,
 }
 
 impl SyncContext<'_> {
     /// Inspects `tree`.
-    pub fn look(&self, tree: &TreePaths) -> Result<TreeState> {
+    pub fn tree_state(&self, tree: &TreePaths) -> Result<TreeState> {
         tree_state::inspect(tree, &self.workspace.path, self.workspace.mounted, self.wanted)
     }
 
     /// The steps that a run would take.
     pub fn steps(&self, tree: &TreePaths) -> Result<Vec<Step>> {
-        let action = decision::decide(&self.look(tree)?);
+        let action = decision::decide(&self.tree_state(tree)?);
         Ok(steps::of(&action, tree, SyncState::load(self.state_dir, &tree.name).leftover.is_some()))
     }
 
@@ -88,7 +88,7 @@ pub fn lock(state_dir: &Path) -> Result<Lock> {
 }
 
 /// Returns the tree of this name.
-pub fn one<'a>(trees: &'a [TreePaths], name: &str) -> anyhow::Result<&'a TreePaths> {
+pub fn find_tree<'a>(trees: &'a [TreePaths], name: &str) -> anyhow::Result<&'a TreePaths> {
     trees.iter().find(|tree| tree.name == name).ok_or_else(|| {
         let known: Vec<&str> = trees.iter().map(|tree| tree.name.as_str()).collect();
         kit::UsageError(format!("unknown tree {name:?}; available: {}", known.join(", "))).into()
@@ -96,9 +96,9 @@ pub fn one<'a>(trees: &'a [TreePaths], name: &str) -> anyhow::Result<&'a TreePat
 }
 
 /// Returns the trees of these names, or all of them where none is given.
-pub fn chosen<'a>(trees: &'a [TreePaths], names: &[String]) -> anyhow::Result<Vec<&'a TreePaths>> {
+pub fn select_trees<'a>(trees: &'a [TreePaths], names: &[String]) -> anyhow::Result<Vec<&'a TreePaths>> {
     if names.is_empty() {
         return Ok(trees.iter().collect());
     }
-    names.iter().map(|name| one(trees, name)).collect()
+    names.iter().map(|name| find_tree(trees, name)).collect()
 }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,6 @@ use crate::copied_state::EntryState;
 use crate::copy_marker::Marker;
 use crate::holders::Holder;
 use crate::volume_clock::Timestamp;
-use kit::hex;
 
 /// About one tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +24,8 @@ pub struct SyncState {
     /// Changes of the tree that programs used before the switch and may still write to.
     pub leftover: Option<PendingDelta>,
     /// True if a process that carried over may have been killed and have left something half made in the copy.
-    pub unswept: bool,
+    #[serde(rename = "unswept")]
+    pub needs_sweep: bool,
 }
 
 /// A tree that was in use until the switch.
@@ -173,7 +172,7 @@ impl SyncState {
 
     /// Remembers.
     pub fn store(&self, directory: &Path, tree: &str) -> Result<()> {
-        prepare(directory)?;
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
         atomic::write_if_changed(&file(directory, tree), &text, WriteOptions::durable(0o644)).map(drop)
@@ -182,31 +181,6 @@ impl SyncState {
 
 fn file(directory: &Path, tree: &str) -> PathBuf {
     directory.join(format!("{tree}.json"))
-}
-
-fn prepare(directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))
-}
-
-/// This container's own random name, made when it is first asked for; another container on the same workspace has
-/// another, on another machine as well.
-pub fn container_id(directory: &Path) -> Result<String> {
-    prepare(directory)?;
-    let path = directory.join("container");
-    match fs::read_to_string(&path) {
-        Ok(name) if name.len() == 32 => return Ok(name),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot read {}", path.display()));
-        }
-        _ => {}
-    }
-    let mut random = [0; 16];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut random))
-        .context("cannot read /dev/urandom")?;
-    let name = hex::encode(&random);
-    atomic::write(&path, name.as_bytes(), WriteOptions::durable(0o644))?;
-    Ok(name)
 }
 
 #[cfg(test)]
@@ -232,7 +206,7 @@ mod tests {
                 carried: [("server.log".to_owned(), AppendedBytes { inode: 4, bytes: 5 })].into(),
                 written: [("state.db".to_owned(), ours(7))].into(),
             }),
-            unswept: true,
+            needs_sweep: true,
         };
         state.store(&place, "x").unwrap();
         assert_eq!(SyncState::load(&place, "x"), state);
@@ -282,15 +256,5 @@ mod tests {
         assert_eq!(leftover.relevant_writers(first.clone()), first);
         let later = vec![writer(2, true), writer(3, true), writer(4, false)];
         assert_eq!(leftover.relevant_writers(later), [writer(2, true), writer(4, false)]);
-    }
-
-    #[test]
-    fn a_container_keeps_its_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let (one, other) = (dir.path().join("one"), dir.path().join("other"));
-        let name = container_id(&one).unwrap();
-        assert_eq!(container_id(&one).unwrap(), name);
-        assert_ne!(container_id(&other).unwrap(), name);
-        assert_eq!(name.len(), 32);
     }
 }

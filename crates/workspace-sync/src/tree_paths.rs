@@ -53,7 +53,7 @@ impl TreePaths {
     /// Returns the image's tree as this container has it: a directory that is still at the active link, or the image's own
     /// copy. A directory of a lower layer that the link replaced is gone.
     #[must_use]
-    pub fn brought(&self) -> Option<&Path> {
+    pub fn image_tree(&self) -> Option<&Path> {
         [self.active_link.as_path(), &self.image]
             .into_iter()
             .find(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir()))
@@ -61,7 +61,7 @@ impl TreePaths {
 
     /// Returns the command that brings the copy to the image's generation.
     #[must_use]
-    pub fn renewal(&self) -> String {
+    pub fn refresh_hint(&self) -> String {
         if self.image.is_dir() {
             return format!("workspace-sync refresh {}", self.name);
         }

@@ -19,7 +19,7 @@ use crate::tree_paths::TreePaths;
 /// Looks at everything that the decision about `tree` needs; changes nothing.
 pub fn inspect(tree: &TreePaths, workspace: &Path, mounted: bool, wanted: bool) -> Result<TreeState> {
     let copy = inspect_copy(tree, workspace, &tree.copy)?;
-    let mut mount = tree.brought().map_or(Ok(None), |path| mount_check::at(tree, path))?;
+    let mut mount = tree.image_tree().map_or(Ok(None), |path| mount_check::at(tree, path))?;
     // An engine makes the directories that lead to a mount.
     if mount.is_none()
         && matches!(copy, WorkspaceCopy::Foreign(_))
@@ -79,7 +79,7 @@ fn copy_beside(exposed: &[User], tree: &TreePaths, workspace: &Path, path: &Path
     };
     let marker = Marker::read(&directory).with_context(|| format!("cannot look at {}", path.display()))?;
     Ok(match marker {
-        Some(marker) if marker.tree == tree.name => WorkspaceCopy::Whole(marker),
+        Some(marker) if marker.tree == tree.name => WorkspaceCopy::Complete(marker),
         Some(marker) => WorkspaceCopy::Foreign(format!("a copy of {:?} is in its place", marker.tree)),
         None => {
             WorkspaceCopy::Foreign("a directory not created by workspace-sync is in its place".to_owned())
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(look(), WorkspaceCopy::Foreign("a copy of \"y\" is in its place".into()));
         marker.tree = "x".into();
         fs::write(&file, marker.render().unwrap()).unwrap();
-        assert_eq!(look(), WorkspaceCopy::Whole(marker));
+        assert_eq!(look(), WorkspaceCopy::Complete(marker));
         fs::rename(&tree.copy, workspace.join("moved")).unwrap();
         symlink("moved", &tree.copy).unwrap();
         assert_eq!(look(), WorkspaceCopy::Foreign("a link or a file is in its place".into()));

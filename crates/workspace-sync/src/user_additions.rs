@@ -61,7 +61,7 @@ impl From<Errno> for WalkError {
 
 impl UserAdditions<'_> {
     /// Brings everything along.
-    pub fn bring(&self) -> Result<()> {
+    pub fn copy(&self) -> Result<()> {
         let walked = walk::walk_tree(&self.old, &mut |entry| {
             self.entry(entry)
                 .with_context(|| format!("cannot bring {} along", self.shown.join(entry.name).display()))

@@ -44,12 +44,12 @@ pub struct VerifyReport {
 pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, json: bool) -> Outcome {
     let mut exit = Exit::Done;
     for tree in trees {
-        let WorkspaceCopy::Whole(_) = tree_state::inspect_copy(tree, &setting.workspace.path, &tree.copy)?
+        let WorkspaceCopy::Complete(_) = tree_state::inspect_copy(tree, &setting.workspace.path, &tree.copy)?
         else {
             log::info!("{}: there is no copy at {}", tree.name, tree.copy.display());
             continue;
         };
-        if tree.brought().is_none() {
+        if tree.image_tree().is_none() {
             log::warn!(
                 "{}: the image's directory was replaced by the link {}, so there is nothing to compare with",
                 tree.name,
@@ -66,7 +66,7 @@ pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, jso
             serde_json::to_writer(io::stdout(), &verdict).map_err(io::Error::from)?;
             writeln!(io::stdout())?;
         } else {
-            tell(&verdict)?;
+            print_verdict(&verdict)?;
         }
     }
     Ok(exit)
@@ -86,14 +86,14 @@ fn verify(setting: &SyncContext<'_>, tree: &TreePaths, content: bool) -> anyhow:
         ..Options::new(&capabilities)
     };
     let at = copy_job::path_of(&copy);
-    let image = tree.brought().unwrap_or(&tree.image);
+    let image = tree.image_tree().unwrap_or(&tree.image);
     let found = VerifyObserver { listing: setting.listing(tree)?, ..VerifyObserver::default() };
     let pass = tree_copy::pass(image, &at, &options, &found)?;
     let verdict = found.verdict.into_inner().unwrap_or_default();
     Ok(VerifyReport { tree: tree.name.clone(), entries: pass.entries, ..verdict })
 }
 
-fn tell(verdict: &VerifyReport) -> io::Result<()> {
+fn print_verdict(verdict: &VerifyReport) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(
         out,

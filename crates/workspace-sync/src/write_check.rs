@@ -34,7 +34,7 @@ impl<'a> WriteCheck<'a> {
     }
 
     /// Returns whether the new tree has the entry, and whether a program other than the copy has written it.
-    pub fn look(
+    pub fn inspect(
         &self,
         name: &Path,
         above: &OwnedFd,

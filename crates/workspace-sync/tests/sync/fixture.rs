@@ -291,7 +291,7 @@ impl Site {
             .args(arguments)
             .arg("--opt")
             .arg(self.root().join("opt"))
-            .arg("--memory")
+            .arg("--state-dir")
             .arg(self.root().join("memory"))
             .arg("--journal")
             .arg(self.root().join("boot.jsonl"))
