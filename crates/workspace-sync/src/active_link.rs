@@ -33,7 +33,7 @@ pub enum ActiveLink {
 impl ActiveLink {
     /// Looks at the active link of `tree`.
     pub fn of(tree: &TreePaths) -> Result<Self> {
-        let cannot = || format!("cannot look at {}", tree.active_link.display());
+        let cannot = || format!("cannot access {}", tree.active_link.display());
         let looked = missing_ok(fs::symlink_metadata(&tree.active_link)).with_context(cannot);
         let Some(meta) = looked? else { return Ok(Self::Missing) };
         if meta.is_dir() {

@@ -41,7 +41,7 @@ struct Place {
 impl ClaimLease {
     /// Keeps `claim` alive, which is on `directory`, which is in `parent` by the last name of `path`.
     pub fn new(claim: &Claim, parent: &OwnedFd, path: &Path, directory: &OwnedFd) -> Result<Self> {
-        let another = |descriptor: &OwnedFd| descriptor.try_clone().context("cannot use another descriptor");
+        let another = |descriptor: &OwnedFd| descriptor.try_clone().context("cannot duplicate a file descriptor");
         let place = Arc::new(Place {
             claim: claim.clone(),
             parent: another(parent)?,

@@ -76,7 +76,7 @@ impl CopiedState {
             digests.extend([state.content(entry.name), permissions(entry.name, state.permissions)]);
             Ok(Descend::Enter)
         })
-        .context("cannot look at the copy")?;
+        .context("cannot read the copy")?;
         digests.sort_unstable();
         Ok(Self(digests))
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -65,7 +65,7 @@ pub struct CopyJob<'a> {
 
 /// A path that leads to an open directory, whatever happens to its name.
 pub fn path_of(directory: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}/.", directory.as_raw_fd()))
+    dirfd::fd_path(directory).join(".")
 }
 
 /// Opens the directory that the copy of `tree` lies in, and makes it where it is missing.
@@ -273,7 +273,7 @@ impl CopyJob<'_> {
         .store(self.state_dir, &self.tree.name)?;
         self.write_marker(lease, &marker)?;
         drop(progress);
-        let directory = copied.lease.directory().try_clone().context("cannot use another descriptor")?;
+        let directory = copied.lease.directory().try_clone().context("cannot duplicate a file descriptor")?;
         Ok(ReadyCopy { parent: copied.parent, directory, marker, lease: Some(copied.lease) })
     }
 
@@ -411,7 +411,7 @@ impl CopyJob<'_> {
     /// The root of the tree is not one of its entries.
     fn set_root_attributes(&self, directory: &OwnedFd) -> Result<()> {
         let meta =
-            self.source.metadata().with_context(|| format!("cannot look at {}", self.source.display()))?;
+            self.source.metadata().with_context(|| format!("cannot read {}", self.source.display()))?;
         // The loss of both on such a volume was reported.
         let _ = fchown(directory, Some(Uid::from_raw(meta.uid())), Some(Gid::from_raw(meta.gid())));
         let _ = fchmod(directory, Mode::from_bits_truncate(meta.mode() & 0o7777));

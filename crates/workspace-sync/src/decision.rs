@@ -138,12 +138,12 @@ fn unless_mounted(state: &TreeState) -> Action {
 pub fn explain(why: NoActionReason, wanted: bool, tree: &TreePaths) -> Option<String> {
     match why {
         NoActionReason::Directory => Some(format!(
-            "the image's {} is used, and not the copy at {}, because WORKSPACE_SYNC is not true",
+            "using the image's {} instead of the copy at {}: WORKSPACE_SYNC is not true",
             tree.active_link.display(),
             tree.copy.display()
         )),
         NoActionReason::Mount => {
-            Some(format!("{} is a mount, and stays where it is", tree.active_link.display()))
+            Some(format!("{} is a mount point and is not synced", tree.active_link.display()))
         }
         NoActionReason::NotMounted if wanted => Some("no volume is mounted at the workspace".to_owned()),
         NoActionReason::NotMounted | NoActionReason::NotWanted => None,
@@ -157,7 +157,7 @@ pub fn describe(refusal: &Refusal, tree: &TreePaths) -> (String, String) {
         Refusal::Mounted(mount) => mount_check::describe(tree, mount),
         Refusal::Missing => (
             format!("{active_link} does not exist"),
-            "OPT_SYNC takes names of directories that the image has below /opt".to_owned(),
+            "OPT_SYNC must list directories that exist below /opt".to_owned(),
         ),
         Refusal::LinkElsewhere(to) => (
             format!("{active_link} is a link to {}, made by another user", to.display()),

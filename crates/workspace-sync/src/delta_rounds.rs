@@ -108,7 +108,7 @@ impl SyncContext<'_> {
             self.note(tree, &format!("kept the file written before the switch as {}", kept.display()));
         }
         if !round.is_quiet() {
-            log::debug!("{}: {} entries carried over, {} removed", tree.name, round.copied, round.removed);
+            log::debug!("{}: {} changed entries copied, {} removed", tree.name, round.copied, round.removed);
         }
         state.store(self.state_dir, &tree.name)?;
         round.complete().map(|()| writers)
@@ -137,7 +137,7 @@ impl SyncContext<'_> {
         let cause = format!("not all changes of the image's copy have been copied yet: {error:#}");
         self.note(tree, &cause);
         report.cause = Some(escape_control_line(&cause));
-        report.hint = Some("remove what is in the way; it is tried again every few seconds".to_owned());
+        report.hint = Some("remove the conflicting file; retrying every few seconds".to_owned());
     }
 
     /// Reports which programs are followed.
@@ -151,7 +151,7 @@ impl SyncContext<'_> {
             self.note(
                 tree,
                 &format!(
-                    "{who} still write to the image's copy; changes are copied until they exit or restart"
+                    "{who} still write to the old tree; changes are copied until they exit or restart"
                 ),
             );
         }
@@ -159,7 +159,7 @@ impl SyncContext<'_> {
             let who = names(&hidden);
             self.note(
                 tree,
-                &format!("cannot inspect {who}; changes to the image's copy are copied until they exit"),
+                &format!("cannot inspect {who}; changes of the old tree are copied until they exit"),
             );
         }
     }

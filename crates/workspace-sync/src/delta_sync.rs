@@ -70,7 +70,7 @@ impl<'a> DeltaSync<'a> {
     /// forward. A caller that stores it can be killed and resume from there. One entry that fails does not keep the
     /// others from it.
     pub fn round(&self, leftover: &mut PendingDelta) -> Result<DeltaRound> {
-        let cannot = || format!("cannot carry over changes from {}", self.old.display());
+        let cannot = || format!("cannot copy changes from {}", self.old.display());
         let above = self.old.parent().unwrap_or(Path::new("/"));
         let next = Timestamp::now(open_root(above)?)?.safely_before();
         let mut round = DeltaRound::default();
@@ -119,7 +119,7 @@ impl<'a> DeltaSync<'a> {
                 if there == Err(nix::Error::ENOENT) {
                     return Descend::Skip;
                 }
-                let cannot = format!("cannot carry over {}", self.old.join(entry.name).display());
+                let cannot = format!("cannot copy {}", self.old.join(entry.name).display());
                 round.failed.get_or_insert(error.context(cannot));
                 Descend::Skip
             }))

@@ -35,7 +35,7 @@ pub fn run(setting: &SyncContext<'_>, trees: &[TreePaths], attempt: Command, fir
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
         asked.add(signal);
     }
-    asked.thread_block().context("cannot block signals")?;
+    asked.thread_block().context("cannot install the signal handler")?;
     let signals = SignalFd::new(&asked).context("cannot wait for signals")?;
     let mut retry = Retry::new(setting.journal, attempt, first, is_unfinished(setting, trees));
     loop {

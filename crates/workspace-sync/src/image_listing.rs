@@ -5,7 +5,6 @@
 //! In a directory that is touched, names may have come and gone.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -13,8 +12,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use dirfd::FileType;
 use dirfd::walk::{self, Descend, Entry};
-use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, SFlag};
+use nix::fcntl::readlinkat;
+use nix::sys::stat::SFlag;
 use sha2::{Digest, Sha256};
 
 use crate::ensure_beneath::open_root;
@@ -215,8 +214,7 @@ impl Row {
 
 /// Reads a small file; returns the digest of its bytes and when it had changed last by then.
 fn bytes(entry: &Entry<'_>) -> io::Result<(u64, Timestamp)> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = File::from(openat(entry.directory, entry.base, flags, Mode::empty())?);
+    let file = dirfd::open_file(entry.directory, entry.base)?.ok_or(io::ErrorKind::NotFound)?;
     let mut content = Vec::new();
     (&file).take(HASHED.unsigned_abs()).read_to_end(&mut content)?;
     Ok((digest(&content), Timestamp::changed(&file.metadata()?)))

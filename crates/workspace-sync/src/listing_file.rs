@@ -7,15 +7,13 @@
 //!
 //! A row has 40 bytes, so that a large environment takes three megabytes in memory and on the workspace.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kit::atomic::{self, WriteOptions};
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
 
 use crate::first_start;
 use crate::image_listing::{Listing, Row};
@@ -67,11 +65,11 @@ fn parse_row(bytes: &[u8; ROW]) -> Row {
 
 /// Returns the listing in the root of a copy; nothing if it is missing or damaged.
 pub fn of_copy(directory: impl AsFd) -> Result<Option<Listing>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = match openat(directory, MANIFEST, flags, Mode::empty()) {
-        Err(nix::Error::ENOENT | nix::Error::ELOOP) => return Ok(None),
-        opened => File::from(opened.with_context(|| format!("cannot open {MANIFEST}"))?),
+    let opened = match dirfd::open_file(directory, MANIFEST) {
+        Err(nix::Error::ELOOP) => None,
+        opened => opened.with_context(|| format!("cannot open {MANIFEST}"))?,
     };
+    let Some(file) = opened else { return Ok(None) };
     let cannot = || format!("cannot read {MANIFEST}");
     if !file.metadata().with_context(cannot)?.is_file() {
         return Ok(None);
@@ -118,6 +116,8 @@ fn header() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::image_listing::tests::{next_tick, tree};
 

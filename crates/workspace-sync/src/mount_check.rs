@@ -27,7 +27,7 @@ pub fn at(tree: &TreePaths, path: &Path) -> Result<Option<Mount>> {
     if !path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
         return Ok(None);
     }
-    let root = fs::canonicalize(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    let root = fs::canonicalize(path).with_context(|| format!("cannot access {}", path.display()))?;
     let mounts = workspace::mounts_below(&root).context("cannot read /proc/self/mountinfo")?;
     let Some(inside) = mounts.first().and_then(|mount| mount.strip_prefix(&root).ok()) else {
         return Ok(None);

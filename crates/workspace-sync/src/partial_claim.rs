@@ -205,7 +205,7 @@ fn age(directory: &OwnedFd) -> Result<u64> {
 
 fn touched(directory: &OwnedFd) -> Result<Timestamp> {
     let stat = fstatat(directory, CLAIM, AtFlags::AT_SYMLINK_NOFOLLOW)
-        .with_context(|| format!("cannot look at {CLAIM}"))?;
+        .with_context(|| format!("cannot read {CLAIM}"))?;
     Ok(Timestamp(stat.st_ctime, stat.st_ctime_nsec))
 }
 

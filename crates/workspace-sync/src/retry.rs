@@ -61,7 +61,7 @@ impl<'a> Retry<'a> {
         {
             self.permissions = None;
             if !status.success() {
-                log::warn!("fix-perms failed ({status}); type: fix-perms --only workspace");
+                log::warn!("fix-perms failed ({status}); run: fix-perms --only workspace");
             }
         }
         match &mut self.state {
@@ -134,7 +134,7 @@ impl<'a> Retry<'a> {
         let mut command = kit::cmd::killed_with_parent(kit::cmd::image_program("fix-perms"));
         match command.args(["--only", "workspace"]).stdin(Stdio::null()).spawn() {
             Ok(child) => self.permissions = Some(child),
-            Err(error) => log::warn!("cannot run fix-perms: {error}; type: fix-perms --only workspace"),
+            Err(error) => log::warn!("cannot run fix-perms: {error}; run: fix-perms --only workspace"),
         }
     }
 

@@ -55,7 +55,7 @@ impl fmt::Display for Step {
                 )
             }
             Self::SyncDelta { from, to } => {
-                write!(formatter, "carry over changes from {} to {}", from.display(), to.display())
+                write!(formatter, "copy changes from {} to {}", from.display(), to.display())
             }
         }
     }
@@ -100,7 +100,7 @@ mod tests {
         let whole = [
             "copy /opt/.image/x to /ws/x",
             "point /opt/x to /ws/x",
-            "carry over changes from /opt/.image/x to /ws/x",
+            "copy changes from /opt/.image/x to /ws/x",
         ];
         assert_eq!(text(&Action::Copy, false), whole);
         assert_eq!(text(&Action::UseImage { then_copy: true }, false)[0], "point /opt/x to /opt/.image/x");

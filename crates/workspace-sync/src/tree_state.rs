@@ -77,7 +77,7 @@ fn copy_beside(exposed: &[User], tree: &TreePaths, workspace: &Path, path: &Path
         }
         Err(error) => return Err(error).with_context(|| format!("cannot open {}", path.display())),
     };
-    let marker = Marker::read(&directory).with_context(|| format!("cannot look at {}", path.display()))?;
+    let marker = Marker::read(&directory).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(match marker {
         Some(marker) if marker.tree == tree.name => WorkspaceCopy::Complete(marker),
         Some(marker) => WorkspaceCopy::Foreign(format!("a copy of {:?} is in its place", marker.tree)),
