@@ -1,7 +1,7 @@
 //! File access relative to open directories, safe while other users change the tree.
 //!
-//! Every name is used in an open directory, and every directory is opened in its parent without following a link. So root
-//! never leaves a tree that others can write, and a path may exceed the kernel's limit.
+//! Every name is used in an open directory, and every directory is opened in its parent without following a link. So
+//! root never leaves a tree that others can write, and a path may exceed the kernel's limit.
 //!
 //! | | |
 //! |---|---|
@@ -175,8 +175,8 @@ pub fn is_absent(error: Errno) -> bool {
     error == Errno::ENOENT || is_not_directory(error)
 }
 
-/// True if an open failed because the name is not a directory. `O_NOFOLLOW` with `O_DIRECTORY` fails with `ENOTDIR` for a
-/// link, and with `ELOOP` on some kernels.
+/// True if an open failed because the name is not a directory. `O_NOFOLLOW` with `O_DIRECTORY` fails with `ENOTDIR` for
+/// a link, and with `ELOOP` on some kernels.
 #[must_use]
 pub fn is_not_directory(error: Errno) -> bool {
     matches!(error, Errno::ENOTDIR | Errno::ELOOP)

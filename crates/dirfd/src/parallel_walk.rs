@@ -1,8 +1,8 @@
 //! A walk over a tree by several threads, which keeps few directories open and few names in memory.
 //!
-//! A [`Visitor`] decides what happens to entries. Directories are walked depth first, so that little of the tree waits. Each
-//! is listed in parts, its files are handled in the order of their inodes, and [`leave`](Visitor::leave) is called after
-//! everything below it. If descriptors run out, a directory is closed and reopened later.
+//! A [`Visitor`] decides what happens to entries. Directories are walked depth first, so that little of the tree waits.
+//! Each is listed in parts, its files are handled in the order of their inodes, and [`leave`](Visitor::leave) is called
+//! after everything below it. If descriptors run out, a directory is closed and reopened later.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, OsStr};

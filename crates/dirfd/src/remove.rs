@@ -13,8 +13,8 @@ use crate::{ANY_DIRECTORY, Identity, for_each, identity, open_dir, unlink};
 
 /// Removes an entry of a directory with everything below it; returns the number of removed entries, 0 if it is missing.
 ///
-/// No link is followed. At a mount, removal stops with `EXDEV` and the mount keeps its content. If a directory is moved while
-/// it is emptied, removal stops with `EBUSY` and touches nothing at the new place.
+/// No link is followed. At a mount, removal stops with `EXDEV` and the mount keeps its content. If a directory is moved
+/// while it is emptied, removal stops with `EBUSY` and touches nothing at the new place.
 pub fn remove_all<P: ?Sized + NixPath>(directory: impl AsFd, name: &P) -> nix::Result<u64> {
     match unlink(&directory, name) {
         Ok(removed) => return Ok(u64::from(removed)),
@@ -35,8 +35,8 @@ pub fn remove_all<P: ?Sized + NixPath>(directory: impl AsFd, name: &P) -> nix::R
 
 /// A directory that is being emptied from the bottom up.
 ///
-/// Depth costs neither stack nor descriptors, because the way up is `..`. As another process may move a directory, `..` is
-/// compared with the directory on the way down.
+/// Depth costs neither stack nor descriptors, because the way up is `..`. As another process may move a directory, `..`
+/// is compared with the directory on the way down.
 struct Removal<'a> {
     directory: BorrowedFd<'a>,
     /// Directories from the top down to `here`, inclusive.

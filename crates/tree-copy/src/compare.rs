@@ -105,8 +105,8 @@ impl ChangeTimes {
         source.changed >= target.changed || target.changed >= self.started
     }
 
-    /// True if a file with the target's size and time may have other content: it was renamed to this name after the copy, or
-    /// written in the same tick of a coarse clock.
+    /// True if a file with the target's size and time may have other content: it was renamed to this name after the
+    /// copy, or written in the same tick of a coarse clock.
     pub fn may_be_another(&self, source: &Metadata, target: &Metadata) -> bool {
         self.source_is_newer(source, target)
     }

@@ -32,7 +32,8 @@ pub(crate) struct FileContext<'a> {
     pub creator: (u32, u32),
     /// Bits that new files do not get.
     pub umask: u32,
-    /// True if each file must be forced to the disk by itself, see [`TargetDisk::needs_each_file`](crate::disk_sync::TargetDisk).
+    /// True if each file must be forced to the disk by itself, see
+    /// [`TargetDisk::needs_each_file`](crate::disk_sync::TargetDisk).
     pub sync: bool,
 }
 
@@ -60,8 +61,8 @@ pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(Own
     if meta.is_file() { Ok((opened, meta)) } else { Err(Errno::ENXIO) }
 }
 
-/// Makes a file at a free name, with all attributes of the source's. Its time is set last, so an incomplete file never has
-/// its source's.
+/// Makes a file at a free name, with all attributes of the source's. Its time is set last, so an incomplete file never
+/// has its source's.
 ///
 /// `plain`: the new file keeps the owner and mode that it is made with.
 #[allow(clippy::too_many_arguments, reason = "two sides, what is known about them, and what to use")]

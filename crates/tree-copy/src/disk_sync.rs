@@ -17,8 +17,8 @@ pub(crate) struct TargetDisk {
 }
 
 impl TargetDisk {
-    /// Opens the file system; call it before the first write, because a descriptor opened later does not receive earlier
-    /// write errors (fsync(2)).
+    /// Opens the file system; call it before the first write, because a descriptor opened later does not receive
+    /// earlier write errors (fsync(2)).
     pub fn open(directory: BorrowedFd<'_>) -> std::result::Result<Self, Errno> {
         /// `FUSE_SUPER_MAGIC` of statfs(2).
         const FUSE: i64 = 0x6573_5546;
@@ -26,8 +26,8 @@ impl TargetDisk {
         Ok(Self { root: dirfd::open_beneath(directory, Path::new(""))?, fuse })
     }
 
-    /// True if each file must be fsynced. On FUSE, `syncfs` does nothing, so each file is fsynced before its time is set; a
-    /// file with the source's time counts as complete.
+    /// True if each file must be fsynced. On FUSE, `syncfs` does nothing, so each file is fsynced before its time is
+    /// set; a file with the source's time counts as complete.
     pub fn needs_each_file(&self) -> bool {
         self.fuse
     }

@@ -164,8 +164,8 @@ impl EntryState {
         Ok(())
     }
 
-    /// True if two files of the same size hold the same bytes; false if the source is no longer a file, which the copy finds
-    /// out again.
+    /// True if two files of the same size hold the same bytes; false if the source is no longer a file, which the copy
+    /// finds out again.
     fn has_content_of(
         &self,
         at: &EntryPlace<'_, '_>,

@@ -22,7 +22,8 @@ pub(crate) struct KernelCopy {
     pub direct_in: bool,
     /// True if the target may be written past it.
     pub direct_out: bool,
-    /// True if `copy_file_range` may be used: a file server copies between its own disks, tmpfs without a second buffer.
+    /// True if `copy_file_range` may be used: a file server copies between its own disks, tmpfs without a second
+    /// buffer.
     pub inside: AtomicBool,
 }
 
@@ -62,8 +63,8 @@ impl KernelCopy {
         }
     }
 
-    /// Copies from one position to another with `copy_file_range`; returns the position reached. The caller reads and writes
-    /// the rest, which shows an error and its side.
+    /// Copies from one position to another with `copy_file_range`; returns the position reached. The caller reads and
+    /// writes the rest, which shows an error and its side.
     pub fn copy_inside(
         &self,
         source: BorrowedFd<'_>,

@@ -12,8 +12,8 @@ pub trait Observer: Sync {
     fn on_note(&self, note: Note);
     /// Returns true to end the pass, which then returns [`Error::Stopped`](crate::Error::Stopped). Called often.
     fn stop(&self) -> bool;
-    /// True if an entry that the source lacks may be removed from the target; called before each removal. False ends the
-    /// pass like a stop.
+    /// True if an entry that the source lacks may be removed from the target; called before each removal. False ends
+    /// the pass like a stop.
     fn may_remove(&self) -> bool {
         true
     }
@@ -108,7 +108,8 @@ pub enum Difference {
     Content,
     /// Equal as far as compared, with other hard links.
     HardLinks,
-    /// Equal content with another owner, mode, access list or attribute, or another time of an entry that is not a file.
+    /// Equal content with another owner, mode, access list or attribute, or another time of an entry that is not a
+    /// file.
     Metadata,
 }
 

@@ -114,8 +114,8 @@ fn attribute(file: &OwnedFd, name: &CStr, value: &[u8]) -> bool {
     node.set(name, value).is_ok() && node.get(name).is_ok_and(|found| found == value)
 }
 
-/// An ACL that mode bits cannot express: one named user may read. The kernel's format is little-endian: version 2, then tag,
-/// permissions and id of each entry (`linux/posix_acl_xattr.h`).
+/// An ACL that mode bits cannot express: one named user may read. The kernel's format is little-endian: version 2, then
+/// tag, permissions and id of each entry (`linux/posix_acl_xattr.h`).
 fn access_list() -> Vec<u8> {
     const NOBODY: u32 = u32::MAX;
     let entries: [(u16, u16, u32); 5] =

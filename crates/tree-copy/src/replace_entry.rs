@@ -18,8 +18,8 @@ use crate::temporary_names::with_free_name;
 
 /// Calls `make` with a name in `directory`, so that in the end `name` is what it made.
 ///
-/// `free`: the name is free. Otherwise the entry is made under a temporary name and renamed, so that `name` always is the
-/// old or the new entry; only a directory is removed first, because nothing can be renamed over it.
+/// `free`: the name is free. Otherwise the entry is made under a temporary name and renamed, so that `name` always is
+/// the old or the new entry; only a directory is removed first, because nothing can be renamed over it.
 pub(crate) fn replace<T>(
     directory: BorrowedFd<'_>,
     name: &CString,

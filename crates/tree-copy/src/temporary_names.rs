@@ -15,14 +15,15 @@ use nix::sys::stat::{Mode, fstat};
 /// Age after which a temporary entry of another container is abandoned: making one takes moments.
 const FORGOTTEN_AFTER_SECONDS: i64 = 24 * 60 * 60;
 
-/// The same for an earlier start of this container. Not at once, because a container made from a saved image has the same
-/// id, and a volume's clock may be off.
+/// The same for an earlier start of this container. Not at once, because a container made from a saved image has the
+/// same id, and a volume's clock may be off.
 const OWN_FORGOTTEN_AFTER_SECONDS: i64 = 15 * 60;
 
 static CONTAINER: OnceLock<String> = OnceLock::new();
 
 /// Sets this container's id, hexadecimal digits that outlive restarts, for the temporary names of this process: then
-/// [`sweep`](crate::sweep) after a restart need not wait for a day. Only the first call has an effect; other text is ignored.
+/// [`sweep`](crate::sweep) after a restart need not wait for a day. Only the first call has an effect; other text is
+/// ignored.
 pub fn set_container_id(name: &str) {
     if !name.is_empty() && name.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         CONTAINER.get_or_init(|| name.to_owned());
@@ -55,7 +56,8 @@ pub(crate) fn with_free_name<T>(
     }
 }
 
-/// Returns the current time of the file system of `directory` (seconds, nanoseconds): the change time of a temporary file.
+/// Returns the current time of the file system of `directory` (seconds, nanoseconds): the change time of a temporary
+/// file.
 pub fn file_system_time(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
@@ -106,8 +108,8 @@ struct NameOwner<'a> {
 }
 
 impl NameOwner<'_> {
-    /// True if the maker has exited. A PID is meaningful only in its own container, so entries of another container, or of an
-    /// earlier start of this one, are judged by their age.
+    /// True if the maker has exited. A PID is meaningful only in its own container, so entries of another container, or
+    /// of an earlier start of this one, are judged by their age.
     fn has_left(&self, here: &Self, runs: impl Fn(u32) -> bool, age: i64) -> bool {
         if self.instance == here.instance {
             !runs(self.process)

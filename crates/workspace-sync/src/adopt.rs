@@ -1,4 +1,4 @@
-//! Adopts whole copies before any program runs: they are used from the first moment on.
+//! Switches to complete copies before any program runs.
 
 use std::path::Path;
 
@@ -15,11 +15,11 @@ use crate::tree_paths::TreePaths;
 use crate::tree_state;
 use crate::volume_clock::Timestamp;
 
-/// Points each tree's active link to its whole copy on the workspace, or back to the image's where the copy is gone.
+/// Points each tree's active link to its complete copy on the workspace, or back to the image if the copy is gone.
 ///
-/// Local and quick: a few looks and a rename for each tree. What fails here is tried again, and reported, by
-/// `workspace-sync run`; problems of `OPT_SYNC` are reported here. Changes that earlier starts of this container made
-/// in the image's tree are carried over by `run`, for which they are noted in `state_dir`.
+/// This takes a few system calls and one rename for each tree. `workspace-sync run` retries and reports failures;
+/// problems of `OPT_SYNC` are reported here. `run` also copies the changes that earlier starts of this container made
+/// in the image's tree; they are recorded in `state_dir`.
 #[must_use]
 pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, state_dir: &Path) -> Vec<Problem> {
     let (names, mut problems) = opt_sync::parse(SettingsReader::new(env).text("OPT_SYNC").as_deref());

@@ -1,4 +1,4 @@
-//! Looks for a change in a tree.
+//! Finds a changed entry of a tree.
 
 use std::io;
 use std::ops::RangeBounds;
@@ -11,7 +11,7 @@ use nix::sys::stat::fstat;
 use crate::ensure_beneath::open_root;
 use crate::volume_clock::Timestamp;
 
-/// Returns an entry of the tree at `root`, or `root` itself, that changed in this period: a file rather than a
+/// Returns an entry of the tree at `root`, or `root` itself, that changed in this period; prefers a file to a
 /// directory.
 pub fn find_changed(root: &Path, period: impl RangeBounds<Timestamp>) -> anyhow::Result<Option<PathBuf>> {
     let opened = open_root(root)?;

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use kit::atomic::{self, WriteOptions};
 use kit::hex;
 
-/// Returns the id, and creates it at the first call. It differs between containers, also on other machines; a container made
-/// from a saved image has the id of the original.
+/// Returns the id, and creates it at the first call. It differs between containers, also on other machines; a container
+/// made from a saved image has the id of the original.
 pub fn load_or_create(state_dir: &Path) -> Result<String> {
     fs::create_dir_all(state_dir).with_context(|| format!("cannot create {}", state_dir.display()))?;
     let path = state_dir.join("container");

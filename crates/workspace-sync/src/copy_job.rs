@@ -1,4 +1,4 @@
-//! The copy of a tree: into `NAME.partial`, compared, and then renamed, with its marker inside.
+//! Copies a tree to `NAME.partial`, compares it, writes its marker, and renames it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -34,15 +34,15 @@ use crate::tree_paths::TreePaths;
 use crate::volume_clock::Timestamp;
 use kit::hex;
 
-/// Attempts to follow changes made during the copy, and to correct differences; what is left then is carried over after
-/// the switch.
+/// Maximum number of passes for changes made during the copy, and of corrections; later changes are copied after the
+/// switch.
 const MAX_ATTEMPTS: usize = 6;
-/// A look at a tree is over after this time, in seconds: a later stamp is none of a change that was made meanwhile.
+/// Upper bound of one scan, in seconds. Later timestamps cannot come from changes during the scan.
 const SCAN_MARGIN_SECONDS: i64 = 60;
 /// Bytes that stay free on the volume for the user.
 const RESERVED_BYTES: u64 = 64 << 20;
 
-/// Everything that a copy needs to know.
+/// Input of a copy.
 #[derive(Debug, Clone, Copy)]
 pub struct CopyJob<'a> {
     /// The tree.
@@ -51,9 +51,9 @@ pub struct CopyJob<'a> {
     pub source: &'a Path,
     /// Listing of the image.
     pub listing: &'a Listing,
-    /// The root of the workspace; nothing below it is reached through a link.
+    /// Root of the workspace; links below it are not followed.
     pub workspace: &'a Path,
-    /// The claim under which it is made.
+    /// Claim of the copy.
     pub claim: &'a Claim,
     /// State directory of the container.
     pub state_dir: &'a Path,
@@ -63,12 +63,12 @@ pub struct CopyJob<'a> {
     pub compare_content: bool,
 }
 
-/// A path that leads to an open directory, whatever happens to its name.
+/// Returns a path of an open directory that stays valid if the directory is renamed.
 pub fn path_of(directory: &OwnedFd) -> PathBuf {
     dirfd::fd_path(directory).join(".")
 }
 
-/// Opens the directory that the copy of `tree` lies in, and makes it where it is missing.
+/// Opens the parent directory of the copy of `tree`; creates it if it is missing.
 pub fn open_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd> {
     Ok(make_parent(tree, workspace)?)
 }
@@ -79,7 +79,7 @@ fn make_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd, Failure> {
     match ensure_beneath(open_root(workspace)?, relative) {
         Err(error) if dirfd::is_not_directory(error) => Err(Failure::Permanent(kit::exit::with_hint(
             anyhow::Error::new(io::Error::from(error)).context(cannot()),
-            "a link or a file in that place is not followed: move it away".to_owned(),
+            "move the link or file at this path away".to_owned(),
         ))),
         opened => Ok(opened.map_err(io::Error::from).with_context(cannot)?),
     }
@@ -90,7 +90,7 @@ fn make_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd, Failure> {
 pub enum StartedCopy {
     /// Everything was copied once.
     Partial(PartialCopy),
-    /// A whole copy that was in use lies under the partial name.
+    /// A complete copy that was in use has the partial name.
     Complete(ReadyCopy),
 }
 
@@ -101,7 +101,7 @@ pub struct PartialCopy {
     lease: ClaimLease,
     capabilities: Capabilities,
     total: Total,
-    /// Surely before the last pass, by the source's clock.
+    /// A time before the last pass, by the source's clock.
     since: Timestamp,
 }
 
@@ -111,16 +111,16 @@ impl PartialCopy {
     }
 }
 
-/// A whole copy that is not in its place yet.
+/// A complete copy before its rename.
 #[derive(Debug)]
 pub struct ReadyCopy {
-    /// The directory that it lies in.
+    /// Its parent directory.
     pub parent: OwnedFd,
     /// Its root.
     pub directory: OwnedFd,
     /// Its marker.
     pub marker: Marker,
-    /// Our claim on it, unless it is one that was in use.
+    /// Our claim, unless it is a copy that was in use.
     pub lease: Option<ClaimLease>,
 }
 
@@ -132,10 +132,9 @@ impl ReadyCopy {
 }
 
 impl CopyJob<'_> {
-    /// Brings the copy to the source's present state and renames it to its place; the active link still leads to the
-    /// source afterwards.
+    /// Completes the copy and renames it into place; the active link still leads to the source afterwards.
     ///
-    /// Whatever fails leaves the source in use, and a partial copy that the next attempt goes on with.
+    /// After a failure the source stays in use, and the next attempt resumes the partial copy.
     pub fn commit(&self, started: StartedCopy) -> Result<Marker, Failure> {
         let prepared = self.complete(started)?;
         prepared.check()?;
@@ -144,8 +143,8 @@ impl CopyJob<'_> {
         Ok(prepared.marker)
     }
 
-    /// Makes the copy, whole and with its marker, under its temporary name, and still claimed: a whole one of that name
-    /// without a claim is a copy that was in use.
+    /// Makes a complete copy with its marker under its temporary name. It keeps its claim: a complete copy of that name
+    /// without a claim is one that was in use.
     pub fn prepare(&self) -> Result<ReadyCopy, Failure> {
         self.complete(self.start()?)
     }
@@ -177,7 +176,7 @@ impl CopyJob<'_> {
         let total = Total { entries: survey.entries, bytes: survey.bytes };
         let since = self.now()?.safely_before();
         let copied = PartialCopy { parent, lease, capabilities, total, since };
-        // A copy that was begun before a power cut may have sizes and times without content.
+        // After a power failure, a file may have its size and time without its content.
         let check = if trusted { Check::Metadata } else { Check::Content };
         self.pass(
             &copied.lease,
@@ -194,20 +193,20 @@ impl CopyJob<'_> {
         Progress::new(&self.tree.name, copied.total, self.journal, Some(&copied.lease))
     }
 
-    /// Marks the claim: the copy waits for its switch.
+    /// Records in the claim that the copy waits for its switch.
     pub fn wait(&self, started: &StartedCopy) -> Result<()> {
         let StartedCopy::Partial(PartialCopy { lease, .. }) = started else { return Ok(()) };
         lease.check()?;
         Claim { waiting: true, ..self.claim.clone() }.write(lease.directory())
     }
 
-    /// Brings over what changed since the last pass; returns one such entry, if there is any.
+    /// Copies changes since the last pass; returns a changed entry, if there is one.
     pub fn catch_up(&self, started: &mut StartedCopy) -> Result<Option<PathBuf>, Failure> {
         let StartedCopy::Partial(copied) = started else { return Ok(None) };
         let now = self.now()?;
         let next = now.safely_before();
-        // Of the source alone: a look at the whole volume would cost far more. Of what is stamped later than now,
-        // before the clock was set back, nothing is known; a pass finds what changed around that moment.
+        // Compares only against the source; scanning the volume would be slower. Timestamps in the future, from before
+        // the clock was set back, prove nothing; a pass finds the changes of that moment.
         let changed = if next < copied.since {
             Some(self.source.to_owned())
         } else {
@@ -224,7 +223,7 @@ impl CopyJob<'_> {
         Ok(changed)
     }
 
-    /// A copy of a directory into itself would never end, and cleaning it up would destroy both.
+    /// Refuses a copy of a directory into itself: it would never end, and its removal would destroy both.
     fn refuse_nesting(&self) -> Result<(), Failure> {
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let (source, workspace, copy) = (real(self.source), real(self.workspace), real(&self.tree.copy));
@@ -235,7 +234,7 @@ impl CopyJob<'_> {
         Ok(())
     }
 
-    /// Brings over what changed meanwhile, compares, and writes the marker.
+    /// Copies the last changes, compares, and writes the marker.
     fn complete(&self, started: StartedCopy) -> Result<ReadyCopy, Failure> {
         let copied = match started {
             StartedCopy::Complete(prepared) => return Ok(prepared),
@@ -277,7 +276,7 @@ impl CopyJob<'_> {
         Ok(ReadyCopy { parent: copied.parent, directory, marker, lease: Some(copied.lease) })
     }
 
-    /// Finds out the volume's capabilities, reports what is lost there, and refuses early, with the numbers.
+    /// Tests the volume: reports what a copy there loses, and fails if the copy is impossible or too large.
     fn check_volume(
         &self,
         parent: &OwnedFd,
@@ -287,10 +286,10 @@ impl CopyJob<'_> {
         let at = || self.tree.parent.display();
         let capabilities =
             tree_copy::probe(&path_of(parent)).map_err(|error| self.named(&error, directory))?;
-        log::debug!("what {} can:\n{capabilities}", at());
+        log::debug!("capabilities of {}:\n{capabilities}", at());
         let lost = tree_copy::check_compatibility(&survey.needs, &capabilities).map_err(|refusal| {
             let refused = anyhow!("the volume at {} cannot hold {}: {refusal}", at(), self.tree.name);
-            let hint = "the image's own copy stays in use; a volume with another file system could";
+            let hint = "use a volume with another file system; the image's copy stays in use";
             Failure::Permanent(kit::exit::with_hint(refused, hint.to_owned()))
         })?;
         for degradation in lost {
@@ -318,7 +317,7 @@ impl CopyJob<'_> {
         Ok(capabilities)
     }
 
-    /// Compares, corrects, and compares again, until only what programs write at this moment is different.
+    /// Compares and corrects until only entries differ that programs are writing.
     fn compare(
         &self,
         lease: &ClaimLease,
@@ -353,7 +352,7 @@ impl CopyJob<'_> {
         }
     }
 
-    /// True if the source's entry, or its directory, changed since the last pass: then a difference is no fault.
+    /// True if the source's entry, or its directory, changed since the last pass, which explains a difference.
     fn is_busy(&self, name: &Path, since: Timestamp) -> bool {
         let path = self.source.join(name);
         [Some(path.as_path()), path.parent()]
@@ -366,7 +365,7 @@ impl CopyJob<'_> {
         lease.check()?;
         let directory = lease.directory();
         tree_copy::pass(self.source, &path_of(directory), options, progress).or_else(|error| {
-            // A pass is stopped by the loss of the claim, which is the better message.
+            // The loss of the claim stops a pass, and its message is more helpful.
             if matches!(error, tree_copy::Error::Stopped) {
                 lease.check()?;
             }
@@ -374,12 +373,12 @@ impl CopyJob<'_> {
         })
     }
 
-    /// The source's clock now.
+    /// Returns the current time of the source's file system.
     fn now(&self) -> Result<Timestamp> {
         Timestamp::now(open_root(self.source.parent().unwrap_or(Path::new("/")))?)
     }
 
-    /// An error with the path that the user knows instead of that of an open file.
+    /// Replaces the path of an open file in an error by the path that the user knows.
     fn named(&self, error: &tree_copy::Error, directory: &OwnedFd) -> anyhow::Error {
         let shown = self.tree.partial.display().to_string();
         let name = |text: &str| text.replace(&path_of(directory).display().to_string(), &shown);
@@ -398,34 +397,34 @@ impl CopyJob<'_> {
         }
     }
 
-    /// Writes what makes the copy a whole one.
+    /// Writes the listing and the marker, which completes the copy.
     fn write_marker(&self, lease: &ClaimLease, marker: &Marker) -> Result<()> {
         let directory = lease.directory();
         lease.check()?;
         self.set_root_attributes(directory)?;
         write(directory, reserved_names::MANIFEST, &listing_file::render(self.listing))?;
-        // Last: with it, the directory is a copy.
+        // Last, because the marker makes the directory a copy.
         write(directory, reserved_names::MARKER, &marker.render()?)
     }
 
-    /// The root of the tree is not one of its entries.
+    /// Sets owner and mode of the root, which is not an entry of the pass.
     fn set_root_attributes(&self, directory: &OwnedFd) -> Result<()> {
         let meta =
             self.source.metadata().with_context(|| format!("cannot read {}", self.source.display()))?;
-        // The loss of both on such a volume was reported.
+        // Volumes without owners or modes were reported already.
         let _ = fchown(directory, Some(Uid::from_raw(meta.uid())), Some(Gid::from_raw(meta.gid())));
         let _ = fchmod(directory, Mode::from_bits_truncate(meta.mode() & 0o7777));
         Ok(())
     }
 }
 
-/// Renames a directory to a place in the same parent where nothing is; on the disk when this returns.
+/// Renames a directory to a free name in the same parent, and syncs the parent.
 pub fn rename_into_place(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
     let cannot = || format!("cannot rename {} to {}", from.display(), to.display());
     let (old, new) = (from.file_name().unwrap_or_default(), to.file_name().unwrap_or_default());
     match renameat2(parent, old, parent, new, RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => {}
-        // Not every file system knows the flag. Without it, nothing but an empty directory can be replaced.
+        // Not every file system knows the flag. Without it, only an empty directory can be replaced.
         Err(nix::Error::EINVAL | nix::Error::ENOSYS | nix::Error::EOPNOTSUPP) => {
             renameat(parent, old, parent, new).with_context(cannot)?;
         }
@@ -434,7 +433,7 @@ pub fn rename_into_place(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()>
     sync(parent).with_context(cannot)
 }
 
-/// Writes a file of ours into the root of a copy, whole or not at all.
+/// Writes one of our files into the root of a copy, atomically.
 fn write(directory: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write {name}");
     let temporary = format!("{}.new", reserved_names::CLAIM);
@@ -445,7 +444,7 @@ fn write(directory: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
     sync(directory).with_context(cannot)
 }
 
-/// Forces a directory to the disk, where its file system can.
+/// Syncs a directory, if its file system supports that.
 pub fn sync(directory: &OwnedFd) -> io::Result<()> {
     match File::from(directory.try_clone()?).sync_all() {
         Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(()),

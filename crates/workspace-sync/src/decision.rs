@@ -7,14 +7,14 @@ use crate::copy_marker::Marker;
 use crate::mount_check::{self, Mount};
 use crate::tree_paths::TreePaths;
 
-/// State of the place of the workspace's copy.
+/// State of the path of the workspace's copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkspaceCopy {
     /// Nothing.
     Absent,
-    /// A whole copy of this tree.
+    /// A complete copy of this tree.
     Complete(Marker),
-    /// Something that is not a copy of this tree, in words.
+    /// Not a copy of this tree; describes what it is.
     Foreign(String),
 }
 
@@ -31,45 +31,45 @@ pub struct TreeState {
     pub mounted: bool,
     /// `WORKSPACE_SYNC`.
     pub wanted: bool,
-    /// A mount in the image's tree, or in what makes way for the copy.
+    /// A mount in the image's tree, or in the directory that the copy replaces.
     pub mount: Option<Mount>,
 }
 
 /// Decision about a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing: the image's tree is in use, for the reason given.
+    /// Do nothing: the image's tree is in use, for this reason.
     Leave(NoActionReason),
-    /// Nothing but looking after it: the workspace's copy is in use.
+    /// Keep using the workspace's copy.
     Keep(Marker),
-    /// Point the active link to the whole copy that is there.
+    /// Point the active link to the complete copy.
     Switch(Marker),
-    /// Point the active link back to the image: the copy that it points to is not there. And then copy, if asked for.
+    /// Point the active link back to the image, because the copy is missing; then copy again, if configured.
     UseImage {
         /// True if a copy is made afterwards.
         then_copy: bool,
     },
     /// Copy the image's tree, then switch.
     Copy,
-    /// Copy the directory, then put a link in its place.
+    /// Copy the directory, then replace it by a link.
     CopyDirectory,
-    /// Put a link to the whole copy in the place of the directory.
+    /// Replace the directory by a link to the complete copy.
     ReplaceDirectory(Marker),
-    /// Something is in the way that only the user can decide about.
+    /// Do nothing: only the user can remove this obstacle.
     Refuse(Refusal),
 }
 
 /// Reasons to do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoActionReason {
-    /// `WORKSPACE_SYNC` is not true, and there is no copy from earlier.
+    /// `WORKSPACE_SYNC` is not true, and there is no earlier copy.
     NotWanted,
-    /// There is no volume: a copy would be lost with the container.
+    /// No volume is mounted: a copy would be lost with the container.
     NotMounted,
-    /// A directory of the image is in the place of the link to a copy from earlier. Putting the link there may mean
-    /// emptying it, which the settings do not ask for.
+    /// `/opt/NAME` is a directory of the image, and there is an earlier copy. A link would require emptying the
+    /// directory, which the settings do not request.
     Directory,
-    /// The user mounted a directory of their own in the place of the image's.
+    /// The user mounted another directory over the image's.
     Mount,
 }
 
@@ -82,13 +82,13 @@ pub enum Refusal {
     LinkElsewhere(PathBuf),
     /// The active link is a file.
     NotDirectory,
-    /// The copy's place is taken, in words.
+    /// The path of the copy is taken; describes by what.
     Occupied(String),
-    /// Something is mounted here: the switch would hide it, or empty it.
+    /// A mount, which the switch would hide or empty.
     Mounted(PathBuf),
 }
 
-/// Decides.
+/// Returns the action for a tree.
 #[must_use]
 pub fn decide(state: &TreeState) -> Action {
     match (unless_mounted(state), &state.mount) {
@@ -134,7 +134,7 @@ fn unless_mounted(state: &TreeState) -> Action {
     }
 }
 
-/// Returns why nothing is done.
+/// Returns the reason to do nothing as text, unless it is the default.
 pub fn explain(why: NoActionReason, wanted: bool, tree: &TreePaths) -> Option<String> {
     match why {
         NoActionReason::Directory => Some(format!(
@@ -150,7 +150,7 @@ pub fn explain(why: NoActionReason, wanted: bool, tree: &TreePaths) -> Option<St
     }
 }
 
-/// Returns the obstacle in words, and a hint for the user.
+/// Returns the text of an obstacle, and a hint for the user.
 pub fn describe(refusal: &Refusal, tree: &TreePaths) -> (String, String) {
     let active_link = tree.active_link.display();
     match refusal {

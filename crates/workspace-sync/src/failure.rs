@@ -1,22 +1,21 @@
-//! A failure about one tree: one that another attempt may not meet again, or one that lasts until the user changes
-//! something.
+//! Failure of one tree: transient, or permanent until the user acts.
 
 use std::io;
 
 use nix::libc::{EDQUOT, ENOSPC, EROFS};
 use tree_copy::Error;
 
-/// A failure of one tree, which may pass by itself or not.
+/// Failure of one tree.
 #[derive(Debug)]
 pub enum Failure {
-    /// An I/O error, a full disk, another container at work: it is tried again.
+    /// An I/O error, a full disk or a busy copy: it is retried.
     Transient(anyhow::Error),
-    /// Something that only the user can change.
+    /// An obstacle that only the user can remove.
     Permanent(anyhow::Error),
 }
 
 impl Failure {
-    /// True if another attempt may succeed without the user's help.
+    /// True if a retry may succeed without the user.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transient(_))
     }
@@ -46,7 +45,7 @@ fn is_read_only(error: &anyhow::Error) -> bool {
     is_of(error, &[EROFS])
 }
 
-/// True if the cause is one of these errors of the system.
+/// True if the cause is one of these error numbers.
 fn is_of(error: &anyhow::Error, codes: &[i32]) -> bool {
     error.chain().any(|cause| {
         let nix = cause.downcast_ref::<nix::Error>().map(|cause| *cause as i32);

@@ -1,29 +1,29 @@
 //! Copy environments and services to the workspace and use them from there.
 //!
-//! A tree such as `/opt/micromamba` is a symbolic link from the image's build on: to `/opt/.image/micromamba`, which is
-//! never deleted. With `WORKSPACE_SYNC=true` and a mounted workspace, `workspace-sync run` copies it to
-//! `$WORKSPACE/environments/micromamba-$IMAGE_SLUG` while programs use the image's, and then makes `/opt/micromamba` a
-//! link to the copy, in one rename. Paths that are baked into environments begin with `/opt/micromamba` and stay true.
+//! The image contains a tree such as `/opt/micromamba` as a symbolic link to `/opt/.image/micromamba`, which is never
+//! deleted. With `WORKSPACE_SYNC=true` and a mounted workspace, `workspace-sync run` copies it to
+//! `$WORKSPACE/environments/micromamba-$IMAGE_SLUG` while programs use the image's tree, and then points
+//! `/opt/micromamba` to the copy in one rename. Absolute paths in environments begin with `/opt/micromamba` and stay
+//! valid.
 //!
-//! # A copy is whole or it is none
+//! # Complete copies only
 //!
-//! It is made as `NAME.partial`, compared with its source, given a marker (`.move_complete`) inside, and renamed. Any
-//! failure before the rename leaves the image's copy in use, and the next attempt resumes where this one ended. A
-//! directory that has our name and no marker is not ours: it is refused, never merged into.
+//! A copy is made as `NAME.partial`, compared with its source, marked as complete (`.move_complete`), and renamed.
+//! After a failure before the rename, the image's tree stays in use, and the next attempt resumes. A directory with our
+//! name and without a marker is not ours: it is refused, never merged into.
 //!
-//! # Nothing that was written is lost
+//! # No write is lost
 //!
-//! Passes over what changed run until nothing has; the rest, written around the moment of the switch or later through
-//! files that were open, is carried over afterwards. Where both trees were written, lines are appended; a file that was
-//! saved again, and anything else, is kept beside as `NAME.before-switch`. Processes that still write to the old tree
-//! are named.
+//! Passes copy changes until there are none; changes around the switch, and later ones through open files, are copied
+//! afterwards. If both trees were written, lines are appended to text files; a file that was saved again, and anything
+//! else, is kept as `NAME.before-switch`. Processes that still write to the old tree are reported.
 //!
 //! # Later starts
 //!
-//! `init` points `/opt/NAME` to a whole copy before anything runs ([`adopt`]), whatever the value of `WORKSPACE_SYNC`.
-//! A copy of another generation of the image is used and reported; `refresh` replaces it, brings the user's work along,
-//! and keeps it for `rollback`. What is the user's is decided by the list of what the image brought, which a container
-//! makes at its first start (`snapshot`) and each copy carries.
+//! `init` points `/opt/NAME` to a complete copy before any program runs ([`adopt`]), for every value of
+//! `WORKSPACE_SYNC`. A copy of another generation of the image is used and reported; `refresh` replaces it, copies the
+//! user's work, and keeps the old copy for `rollback`. The user's work is recognized by the listing of the image's
+//! entries, which a container makes at its first start (`snapshot`) and which each copy contains.
 
 mod active_link;
 mod adopt;
@@ -98,7 +98,7 @@ use sync_context::{SyncContext, find_tree, lock, select_trees};
 use tree_paths::TreePaths;
 use volume_clock::Timestamp;
 
-/// A look of the follower may take this long; whatever holds the lock for longer is a command like this one.
+/// Time for one round of the follower; another command may hold the lock for longer.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the command line.
@@ -106,7 +106,7 @@ pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     cli.verbosity.apply();
     kit::open_files::raise();
-    // All of it and from the start: counting and comparing read as much as copying does.
+    // From the start, because counting and comparing read as much as copying does.
     if !cli.full_speed && !matches!(cli.task, Task::Status { .. } | Task::Snapshot) {
         tree_copy::lower_priority();
     }
@@ -145,7 +145,7 @@ pub fn run() -> Outcome {
     act(&cli, &setting, &trees)
 }
 
-/// Reports that a run cannot begin, for late boot: where the container's disk is full, the log has no word on it.
+/// Reports to late boot that a run cannot start: if the container's disk is full, the log is incomplete.
 fn report_no_beginning(cli: &Cli, trees: &[TreePaths], error: &anyhow::Error) {
     let Task::Run { json: true, .. } = cli.task else { return };
     let (cause, hint) = (escape_control_line(&format!("{error:#}")), failure::hint(error));

@@ -1,9 +1,8 @@
 //! Stored listings of an image: `NAME.listing` in the container's state directory, and `.sync_manifest` in
 //! the root of each copy, so that the user's work in the copy is known.
 //!
-//! The container makes its listing once in its life: one that was made from it, after it was saved as an image, lists
-//! again. A copy has the listing of the image that it was made from, and not a list of the copy: what programs made
-//! while the copy was being made is the user's.
+//! A container makes its listing once; a container made from a saved image makes its own. A copy has the listing of its
+//! image, not of the copy: entries that programs made during the copy are the user's.
 //!
 //! A row has 40 bytes, so that a large environment takes three megabytes in memory and on the workspace.
 
@@ -21,10 +20,10 @@ use crate::reserved_names::MANIFEST;
 use crate::tree_paths::TreePaths;
 use crate::volume_clock::Timestamp;
 
-/// The first bytes, with the version of the form.
+/// First bytes, with the version of the format.
 const MAGIC: &[u8; 16] = b"sync listing 2\n\0";
 const ROW: usize = 40;
-/// For four million entries; a workspace may hold anything under our names.
+/// Enough for three million entries; a workspace may contain anything under our names.
 const MAX_BYTES: u64 = 128 << 20;
 
 /// Returns the stored form of a listing.
@@ -42,7 +41,7 @@ pub fn render(listing: &Listing) -> Vec<u8> {
     bytes
 }
 
-/// Reads the stored form; nothing if it is another, or damaged.
+/// Parses the stored form; nothing if it has another version or is damaged.
 pub fn parse(bytes: &[u8]) -> Option<Listing> {
     let (rows, rest) = bytes.strip_prefix(MAGIC)?.as_chunks::<ROW>();
     rest.is_empty().then(|| Listing::from_sorted(rows.iter().map(parse_row).collect()))?
@@ -79,14 +78,14 @@ pub fn of_copy(directory: impl AsFd) -> Result<Option<Listing>> {
     Ok(if content.len() as u64 > MAX_BYTES { None } else { parse(&content) })
 }
 
-/// The listing that this container has made, if it has.
+/// Returns the listing that this container made, if there is one.
 pub fn of_container(state_dir: &Path, tree: &TreePaths) -> Option<Listing> {
     let content = fs::read(file(state_dir, tree)).ok()?;
     parse(content.strip_prefix(header().as_bytes())?)
 }
 
-/// The listing, made now where it is missing, with `first_start` as the moment when programs could begin to change the tree;
-/// nothing where the container has no tree of the image's any more.
+/// Returns the listing, and makes it if it is missing; programs may have changed the tree since `first_start`. Nothing
+/// if the container no longer has the image's tree.
 pub fn ensure(state_dir: &Path, tree: &TreePaths, first_start: Option<Timestamp>) -> Result<Option<Listing>> {
     if let Some(listing) = of_container(state_dir, tree) {
         return Ok(Some(listing));
@@ -94,7 +93,7 @@ pub fn ensure(state_dir: &Path, tree: &TreePaths, first_start: Option<Timestamp>
     let Some(root) = tree.image_tree() else { return Ok(None) };
     let listing = Listing::take(root, first_start)?;
     if let Err(error) = store(state_dir, tree, &listing) {
-        // The next one is made from what programs have left untouched by then.
+        // The next listing has only the entries that are untouched by then.
         log::warn!("{}: {error:#}", tree.name);
     }
     Ok(Some(listing))

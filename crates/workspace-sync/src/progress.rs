@@ -1,4 +1,4 @@
-//! Progress of a copy: a line that moves on a terminal, lines elsewhere, and events in the boot journal.
+//! Progress of a copy: an updating line on a terminal, log lines elsewhere, and events in the boot journal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
@@ -10,21 +10,21 @@ use tree_copy::{Counters, Note, NoteKind, Observer};
 use crate::claim_lease::ClaimLease;
 use kit::units;
 
-/// On a terminal, for the eye.
+/// Interval of updates on a terminal.
 const MOVE_EVERY: Duration = Duration::from_millis(100);
-/// In a log and in the journal: enough to see that it goes on, without filling them during an hour of copying.
+/// Interval of lines in a log and in the journal, which an hour of copying must not fill.
 const PRINT_EVERY: Duration = Duration::from_secs(5);
-/// Notes are worth reading one by one, but not by the thousand.
+/// Maximum number of notes in the log of one copy.
 const MAX_LOGGED_NOTES: u32 = 20;
 
 /// Phase of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The copy itself, which is what takes long.
+    /// The first pass, which takes longest.
     Copying,
-    /// Changes that programs made meanwhile.
+    /// Passes for changes during the copy.
     Following,
-    /// The switch waits for provisioning; what changes meanwhile is brought over.
+    /// The switch waits for provisioning; changes are copied meanwhile.
     Waiting,
     /// Source and copy are compared.
     Comparing,
@@ -64,18 +64,18 @@ pub struct Position {
 }
 
 impl Position {
-    /// From what is done and how long that took.
+    /// Computes rate and remaining time.
     #[must_use]
     pub fn at(entries: u64, bytes: u64, total: Total, elapsed: Duration) -> Self {
         let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = bytes.saturating_mul(1_000) / milliseconds;
         let left = total.bytes.saturating_sub(bytes);
-        // In the first moments the rate is that of whatever came first.
+        // The first rates are not representative.
         let seconds_left = (milliseconds >= 1_000 && rate > 0).then(|| left.div_ceil(rate));
         Self { entries, bytes, rate, seconds_left }
     }
 
-    /// The line that people read.
+    /// Returns the progress line.
     #[must_use]
     pub fn line(&self, tree: &str, phase: Phase, total: Total) -> String {
         let percent = self.bytes.saturating_mul(100).checked_div(total.bytes).unwrap_or(100).min(100);
@@ -115,7 +115,7 @@ struct Output {
 }
 
 impl<'a> Progress<'a> {
-    /// Starts the progress of a copy of `tree`, which stops when its claim is lost.
+    /// Starts the progress of a copy of `tree`, which stops if its claim is lost.
     pub fn new(tree: &'a str, total: Total, journal: &'a Journal, lease: Option<&'a ClaimLease>) -> Self {
         let now = Instant::now();
         Self {
@@ -135,19 +135,19 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Begins another phase, with a clock of its own.
+    /// Starts another phase and its clock.
     pub fn enter(&self, phase: Phase) {
         if let Ok(mut output) = self.output.lock() {
             (output.phase, output.phase_started) = (phase, Instant::now());
         }
     }
 
-    /// The entries that a comparison found different, up to a thousand, and forgets them.
+    /// Takes the differing entries of a comparison, up to a thousand.
     pub fn take_differing(&self) -> Vec<std::path::PathBuf> {
         self.differing.lock().map(|mut found| std::mem::take(&mut *found)).unwrap_or_default()
     }
 
-    /// Wipes the moving line, so that other lines can be written.
+    /// Clears the progress line.
     fn end(&self) {
         if self.terminal {
             let _ = write!(io::stderr(), "\r\x1b[K");
@@ -155,7 +155,7 @@ impl<'a> Progress<'a> {
     }
 
     fn print_position(&self, phase: Phase, position: Position) {
-        // Waiting may take hours, and was printed when it began.
+        // Waiting may take hours, and its start was printed.
         if !self.terminal && phase != Phase::Waiting {
             log::info!("{}", position.line(self.tree, phase, self.total));
         }
@@ -184,7 +184,7 @@ impl Drop for Progress<'_> {
 
 impl Observer for Progress<'_> {
     fn on_progress(&self, counters: &Counters) {
-        // Who finds another thread telling has nothing to add.
+        // If another thread is printing, skip this update.
         let Ok(mut output) = self.output.try_lock() else { return };
         let now = Instant::now();
         let position =
@@ -209,7 +209,7 @@ impl Observer for Progress<'_> {
             return;
         }
         let Ok(mut output) = self.output.lock() else { return };
-        // The switch waits because files change; a line for each pass would only repeat that.
+        // The switch waits because files change; a note for each pass would only repeat that.
         if output.phase == Phase::Waiting {
             return;
         }

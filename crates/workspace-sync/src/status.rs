@@ -1,4 +1,4 @@
-//! `status`: where every tree is, and what is in the way.
+//! `status`: the copy in use of every tree, and its problems.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::tree_state;
 use kit::quote::escape_control_line;
 use kit::units;
 
-/// About one tree; the fields of its JSON form only ever grow in number.
+/// Status of one tree; fields of its JSON form are only added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// Its name below `/opt`.
@@ -30,11 +30,11 @@ pub struct Status {
     /// Path of the tree for programs.
     #[serde(rename = "entrance")]
     pub active_link: PathBuf,
-    /// The place of the workspace's copy.
+    /// Path of the workspace's copy.
     pub copy: PathBuf,
     /// `absent`, `copying`, `waiting`, `partial`, `whole` or `foreign`.
     pub state: &'static str,
-    /// The generation of the image's copy, once this container has looked at it.
+    /// Generation of the image's copy, once this container has listed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_generation: Option<String>,
     /// The generation of the workspace's copy.
@@ -52,7 +52,7 @@ pub struct Status {
     /// Time of its completion, in seconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<u64>,
-    /// True if changes of the tree in use before are still to be carried over.
+    /// True if changes of the tree in use before are still being copied.
     pub settling: bool,
     /// Processes that use the image's copy while the workspace's is in use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -67,7 +67,7 @@ pub struct Status {
     pub hint: Option<String>,
 }
 
-/// Looks at `tree`; what cannot be looked at is the problem.
+/// Returns the status of `tree`; an error is its problem.
 pub fn collect(setting: &SyncContext<'_>, tree: &TreePaths) -> Status {
     let state = SyncState::load(setting.state_dir, &tree.name);
     let mut status = Status {
@@ -128,7 +128,7 @@ fn fill(
     }
     if seen.active_link == ActiveLink::Workspace {
         status.holders = holders::find_holders(&tree.image);
-        // Who cannot be looked at matters while something is still to be carried over.
+        // Hidden processes matter only while changes are still being copied.
         status.holders.retain(|holder| status.settling || !holder.hidden);
     }
     let action = decision::decide(&seen);

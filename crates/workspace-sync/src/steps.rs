@@ -9,28 +9,28 @@ use crate::tree_paths::TreePaths;
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Copy, compare, and rename the copy to its place.
+    /// Copy, compare, and rename the copy into place.
     Copy {
         /// From here.
         from: PathBuf,
         /// To here.
         to: PathBuf,
     },
-    /// Make the active link a link to this directory.
+    /// Point the active link to this directory.
     Point {
         /// The active link.
         active_link: PathBuf,
         /// Target of the link.
         to: PathBuf,
     },
-    /// Put a link in the place of the directory at the active link.
+    /// Replace the directory at the active link by a link.
     ReplaceDirectory {
         /// The active link.
         active_link: PathBuf,
         /// Target of the link.
         to: PathBuf,
     },
-    /// Carry over what was written meanwhile to the tree that was in use before.
+    /// Copy changes that were made meanwhile in the tree in use before.
     SyncDelta {
         /// From here.
         from: PathBuf,
@@ -61,7 +61,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// Returns the steps of `action`; `leftover`: changes of the image's tree are still to be carried over.
+/// Returns the steps of `action`; `leftover`: changes of the image's tree must still be copied.
 #[must_use]
 pub fn of(action: &Action, tree: &TreePaths, leftover: bool) -> Vec<Step> {
     let point = |to: &PathBuf| Step::Point { active_link: tree.active_link.clone(), to: to.clone() };

@@ -20,7 +20,7 @@ use crate::tree_paths::TreePaths;
 use crate::tree_state;
 use crate::volume_clock::Timestamp;
 
-/// Directory of what this container knows about its trees.
+/// State directory of this container.
 pub const STATE_DIR: &str = "/var/lib/leonardo/sync";
 
 /// Settings and state that all trees of a command share.
@@ -34,7 +34,7 @@ pub struct SyncContext<'a> {
     pub state_dir: &'a Path,
     /// The boot journal.
     pub journal: &'a Journal,
-    /// This container's name on partial copies.
+    /// This container's claim on partial copies.
     pub claim: Claim,
     /// True to compare every byte of a copy at its end.
     pub compare_content: bool,
@@ -43,23 +43,23 @@ pub struct SyncContext<'a> {
 }
 
 impl SyncContext<'_> {
-    /// Inspects `tree`.
+    /// Returns the state of `tree`.
     pub fn tree_state(&self, tree: &TreePaths) -> Result<TreeState> {
         tree_state::inspect(tree, &self.workspace.path, self.workspace.mounted, self.wanted)
     }
 
-    /// The steps that a run would take.
+    /// Returns the steps that a run would perform.
     pub fn steps(&self, tree: &TreePaths) -> Result<Vec<Step>> {
         let action = decision::decide(&self.tree_state(tree)?);
         Ok(steps::of(&action, tree, SyncState::load(self.state_dir, &tree.name).leftover.is_some()))
     }
 
-    /// This container's claim on the partial copy of `tree`.
+    /// Returns the claim on the partial copy of `tree`.
     pub fn claim_on(&self, tree: &TreePaths) -> Claim {
         Claim { tree: tree.name.clone(), ..self.claim.clone() }
     }
 
-    /// Returns the listing of the image's tree, made once in a container's life: later, programs have changed the tree.
+    /// Returns the listing of the image's tree, which a container makes only once, because programs change the tree.
     pub fn listing(&self, tree: &TreePaths) -> Result<Option<Listing>> {
         listing_file::ensure(self.state_dir, tree, self.first_start)
     }
@@ -70,7 +70,7 @@ impl SyncContext<'_> {
             .with_context(|| format!("cannot open {}", tree.copy.display()))
     }
 
-    /// Returns what the volume can keep.
+    /// Returns the capabilities of the volume.
     pub fn capabilities(&self, tree: &TreePaths) -> Result<Capabilities> {
         let parent = copy_job::open_parent(tree, &self.workspace.path)?;
         Ok(tree_copy::probe(&copy_job::path_of(&parent))?)
@@ -82,7 +82,7 @@ impl SyncContext<'_> {
     }
 }
 
-/// Opens the lock of what only one process of a container may do at a time.
+/// Opens the lock for work that only one process of a container may do at a time.
 pub fn lock(state_dir: &Path) -> Result<Lock> {
     Lock::open(&state_dir.join("lock"))
 }

@@ -64,7 +64,7 @@ fn no_copy_is_whole_before_its_files_are_on_the_disk() {
     failing.volume.inject(Fault::SyncError { files: Pattern::new("*/.tree-copy.*") });
     let output = site.run(&["refresh", "micromamba"]);
     assert_eq!(output.code, 1, "{output:?}");
-    assert!(output.stderr.contains("cannot bring"), "{}", output.stderr);
+    assert!(output.stderr.contains("cannot copy"), "{}", output.stderr);
     assert!(!site.copy().join("newer").exists());
 }
 
