@@ -13,11 +13,11 @@ use crate::observer::Difference;
 /// Result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Looks the same.
+    /// Equal.
     Same,
-    /// The same thing with another owner, mode or time.
+    /// Equal content with another owner, mode or time.
     Access,
-    /// Something else.
+    /// Another entry.
     Other,
 }
 
@@ -73,17 +73,17 @@ fn is_alone(source: &Metadata, target: &Metadata) -> bool {
     source.is_directory() || target.links == 1 || source.links > 1
 }
 
-/// Moments that decide how far the change time of an inode can be trusted, by the clock of this machine.
+/// Times that limit the trust in the change time of an inode, by the clock of this machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChangeTimes {
-    /// Whatever of the source changed after this is looked at more closely.
+    /// Entries of the source that changed after this are compared in detail.
     pub recently: Time,
-    /// Whatever of the target changed after this was changed by the pass itself.
+    /// Entries of the target that changed after this were changed by this pass.
     pub started: Time,
 }
 
 impl ChangeTimes {
-    /// Those of a pass that starts now.
+    /// Returns the times of a pass that starts now.
     pub fn now() -> Self {
         // Passes follow each other while programs change the source.
         const RECENTLY: Duration = Duration::from_mins(1);
@@ -99,8 +99,8 @@ impl ChangeTimes {
 
     /// True if the source's inode changed after the target was made equal to it.
     ///
-    /// The target's inode was changed last when it was made, or when a further name of it came or went. If that was in
-    /// this pass, because names are linked otherwise now, it proves nothing about the copy.
+    /// The target's inode changed last when it was made, or when a hard link was added or removed. If this pass did
+    /// that, the change time proves nothing about the copy.
     fn source_is_newer(&self, source: &Metadata, target: &Metadata) -> bool {
         source.changed >= target.changed || target.changed >= self.started
     }
@@ -115,8 +115,8 @@ impl ChangeTimes {
     pub fn attributes_may_differ(&self, source: &Metadata, target: &Metadata, can: &Capabilities) -> bool {
         let directory = source.is_directory();
         let has_names = !directory && (source.links > 1 || target.links > 1);
-        // A directory gets its time after its attributes, while what happens in it changes its inode: with another
-        // time it is another one, or a pass was killed before it came to the attributes.
+        // A directory gets its time after its attributes, and changes of its entries change its inode: with another
+        // time, it is another directory, or a pass was killed before it set the attributes.
         let unfinished = directory && !same_time(source.modified, target.modified, can);
         self.source_is_newer(source, target) || source.changed >= self.recently || has_names || unfinished
     }

@@ -30,9 +30,9 @@ pub(crate) struct FileContext<'a> {
     pub means: &'a KernelCopy,
     /// Owner of new files.
     pub creator: (u32, u32),
-    /// Bits that new files do not get.
+    /// Mode bits that new files lack.
     pub umask: u32,
-    /// True if each file must be forced to the disk by itself, see
+    /// True if each file must be fsynced, see
     /// [`TargetDisk::needs_each_file`](crate::disk_sync::TargetDisk).
     pub sync: bool,
 }
@@ -42,7 +42,7 @@ pub(crate) struct FileContext<'a> {
 pub(crate) struct CopiedFile {
     /// It changed during each attempt.
     pub unstable: bool,
-    /// Attributes that the target did not take.
+    /// Attributes that the target refused.
     pub dropped: Vec<String>,
     pub inode: u64,
 }
@@ -53,7 +53,7 @@ pub(crate) struct CopiedFile {
 pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Metadata), Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let opened = match openat(directory, name, flags | OFlag::O_NOATIME, Mode::empty()) {
-        // Only the owner may leave the time of access alone (open(2)).
+        // Only the owner may use `O_NOATIME` (open(2)).
         Err(Errno::EPERM) => openat(directory, name, flags, Mode::empty())?,
         answer => answer?,
     };
@@ -121,8 +121,8 @@ fn wait_for_clock_tick(meta: &Metadata) {
     let changed =
         u64::try_from(meta.changed.0).map(|seconds| UNIX_EPOCH + Duration::new(seconds, meta.changed.1));
     let Ok(changed) = changed else { return };
-    // A change in the future has another machine's clock, which does not matter here.
+    // A change in the future comes from another machine's clock and does not matter here.
     let ticked = || SystemTime::now().duration_since(changed).map_or(true, |age| age >= TICK);
-    // A clock that stands still is no reason not to copy.
+    // Copy even if the clock stands still.
     let _ = kit::wait::until(10 * TICK, "the clock", || ticked().then_some(()));
 }

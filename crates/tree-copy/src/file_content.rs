@@ -1,4 +1,4 @@
-//! The bytes of files.
+//! Copies and compares the content of files.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,14 +11,14 @@ use crate::error::SideError;
 use crate::kernel_copy::KernelCopy;
 use crate::metadata::Metadata;
 
-/// Bytes that are read and written at once.
+/// Size of one read and write, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// Files from this size on go past the page cache: freeing memory for bytes that are not read again soon costs
-/// more than the disk does, and pushes out what the services use.
+/// Minimum size of files that bypass the page cache: for content that is not read again soon, freeing memory costs more
+/// than the disk, and evicts pages of the services.
 const DIRECT_FROM: u64 = 256 * 1024;
 
-/// A worker's own space for bytes; it is made when it is first needed and then used again.
+/// Buffer of a worker, allocated at its first use.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer(Vec<u8>);
 
@@ -35,8 +35,8 @@ impl Buffer {
 
 /// Copies the content of a file into an empty one; returns the number of bytes written.
 ///
-/// Holes stay holes. Ends quietly where the source ends before the size in `meta`: the caller looks at the source
-/// again. `progress` gets the size of each chunk and may end the copy.
+/// Holes are kept. If the source ends before the size in `meta`, the copy ends without an error: the caller checks the
+/// source again. `progress` receives the size of each chunk and may stop the copy.
 pub(crate) fn copy_content(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
@@ -76,13 +76,13 @@ pub(crate) fn copy_content(
         set_direct(target, false);
     }
     if padded || meta.is_sparse() {
-        // The last block was filled up, or the file ends with a hole.
+        // The last block was padded, or the file ends with a hole.
         ftruncate(target, offset(meta.size)).map_err(SideError::Target)?;
     }
     Ok(written)
 }
 
-/// The next stretch of bytes at or after `position`; a file without holes is one.
+/// Returns the next data segment at or after `position`; a file without holes is one segment.
 fn next_data(source: BorrowedFd<'_>, meta: &Metadata, position: u64) -> Result<Option<(u64, u64)>, Errno> {
     if position >= meta.size {
         return Ok(None);
@@ -96,9 +96,9 @@ fn next_data(source: BorrowedFd<'_>, meta: &Metadata, position: u64) -> Result<O
             let to = seek(from, Whence::SeekHole)?.min(meta.size);
             Ok((to > from).then_some((from, to)))
         }
-        // Nothing but a hole up to the end.
+        // A hole up to the end.
         Ok(_) | Err(Errno::ENXIO) => Ok(None),
-        // Without such calls every byte is data.
+        // Without `SEEK_DATA`, every byte is data.
         Err(Errno::EINVAL | Errno::ENOTSUP) => Ok(Some((position, meta.size))),
         Err(cause) => Err(cause),
     }
@@ -113,7 +113,7 @@ struct Copier<'a> {
 }
 
 impl Copier<'_> {
-    /// Copies from one position to another; returns where the source ended, if that is earlier.
+    /// Copies from one position to another; returns the end of the source, if that is earlier.
     fn range(&mut self, from: u64, to: u64) -> Result<u64, SideError> {
         let mut position = from;
         while position < to {
@@ -132,7 +132,7 @@ impl Copier<'_> {
     fn write(&mut self, length: usize, position: u64) -> Result<(), SideError> {
         let space = self.buffer.space();
         if self.direct && position.is_multiple_of(ALIGNMENT as u64) {
-            // Whole blocks; what is too much is cut off at the end, or was a hole.
+            // Whole blocks; the padding is truncated at the end, or was a hole.
             let padded = length.next_multiple_of(ALIGNMENT);
             space[length..padded].fill(0);
             match pwrite(self.target, &space[..padded], offset(position)) {
@@ -158,7 +158,7 @@ impl Copier<'_> {
     }
 }
 
-/// Returns whether two files of `size` bytes are equal; both are read up to the first difference.
+/// True if two files of `size` bytes are equal; reads both up to the first difference.
 pub(crate) fn same_content(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,

@@ -37,7 +37,7 @@ pub(crate) enum MadeEntry {
         inode: Option<u64>,
         /// It changed during each attempt to copy it.
         unstable: bool,
-        /// Attributes that the target did not take.
+        /// Attributes that the target refused.
         dropped: Vec<String>,
     },
     /// A special file that cannot be made there.

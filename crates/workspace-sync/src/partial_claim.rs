@@ -318,11 +318,11 @@ mod tests {
         fs::write(&file, marker.render().unwrap()).unwrap();
         assert!(
             matches!(take(&claim("b", "1"), dir.path()), ClaimResult::Busy { .. }),
-            "its maker brings more"
+            "its maker copies more"
         );
         assert!(file.exists());
         assert!(matches!(take(&own, dir.path()), ClaimResult::Ours { trusted: true, .. }));
-        assert!(!file.exists(), "while it is made the state of another source, it is not whole");
+        assert!(!file.exists(), "while another source is copied to it, it is incomplete");
         fs::write(&file, marker.render().unwrap()).unwrap();
         release(&directory).unwrap();
         assert!(

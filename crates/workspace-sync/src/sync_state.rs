@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_files_carried_over_do_not_fill_the_memory() {
+    fn records_of_a_million_copied_files_do_not_fill_the_memory() {
         let copy = Marker {
             tree: "x".into(),
             generation: "g".into(),
