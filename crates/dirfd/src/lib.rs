@@ -111,7 +111,11 @@ pub fn create_file<P: ?Sized + NixPath>(directory: impl AsFd, name: &P, mode: u3
 }
 
 /// Opens a directory of a directory, created if it is missing; true if this call has created it. A mount is entered.
-pub fn create_dir<P: ?Sized + NixPath>(parent: impl AsFd, name: &P, mode: u32) -> nix::Result<(OwnedFd, bool)> {
+pub fn create_dir<P: ?Sized + NixPath>(
+    parent: impl AsFd,
+    name: &P,
+    mode: u32,
+) -> nix::Result<(OwnedFd, bool)> {
     let is_new = match mkdirat(&parent, name, Mode::from_bits_truncate(mode)) {
         Err(Errno::EEXIST) => false,
         result => result.map(|()| true)?,

@@ -13,7 +13,7 @@ use crate::entry_state::{EntryPlace, EntryState, Pairing, SourceEntry};
 use crate::error::Result;
 use crate::hard_links::{FirstName, HardLinks, LinkDecision, PendingName};
 use crate::metadata::Metadata;
-use crate::open_directories::{WalkDirectory, OpenPair, TargetSide};
+use crate::open_directories::{OpenPair, TargetSide, WalkDirectory};
 use crate::pass_context::{PassContext, increment};
 use crate::tree_walk::{Visitor, Walk, WorkerScratch};
 
@@ -116,7 +116,8 @@ impl Copier<'_> {
             }
             return Ok(self.count(at, &state, &done, false, scratch));
         }
-        if state.target.is_some_and(|there| there.links > 1 && !self.links.claim_target(there.inode, &source)) {
+        if state.target.is_some_and(|there| there.links > 1 && !self.links.claim_target(there.inode, &source))
+        {
             state.pairing = Pairing::Foreign;
         }
         let done = self.execute_plan(at, &mut state, None, scratch)?;

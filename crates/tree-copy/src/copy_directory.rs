@@ -11,10 +11,10 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 
 use crate::attributes;
 use crate::compare::{Verdict, compare};
-use crate::error::{Error, SideError, Result};
+use crate::error::{Error, Result, SideError};
 use crate::metadata::Metadata;
 use crate::observer::{Difference, NoteKind};
-use crate::open_directories::{WalkDirectory, OpenPair, TargetSide};
+use crate::open_directories::{OpenPair, TargetSide, WalkDirectory};
 use crate::options::Check;
 use crate::pass_context::{PassContext, increment, note_dropped};
 use crate::prune;
@@ -98,7 +98,11 @@ fn create(
 }
 
 /// Finishes a directory after its content: removes extra names, and sets its owner, mode and time.
-pub(crate) fn finish_directory(context: &PassContext<'_>, walk: &Walk, directory: &Arc<WalkDirectory>) -> Result<()> {
+pub(crate) fn finish_directory(
+    context: &PassContext<'_>,
+    walk: &Walk,
+    directory: &Arc<WalkDirectory>,
+) -> Result<()> {
     if !directory.has_target {
         return Ok(());
     }
@@ -151,7 +155,9 @@ fn finish(
             match attributes::copy_attributes(&Node::Open(source), &Node::Open(target), blank, write, can) {
                 Err(SideError::Source(cause)) if walk.note_if_gone(directory, cause) => return Ok(()),
                 attributes => attributes.map_err(|error| match error {
-                    SideError::Source(cause) => walk.source_error("read the attributes of", directory, None, cause),
+                    SideError::Source(cause) => {
+                        walk.source_error("read the attributes of", directory, None, cause)
+                    }
                     SideError::Target(cause) => walk.target_error("adjust", directory, None, cause),
                     SideError::Stopped => Error::Stopped,
                 })?,

@@ -9,9 +9,9 @@ use nix::errno::Errno;
 use crate::attributes::{self, AttributesResult};
 use crate::entry_plan::EntryAction;
 use crate::entry_state::{EntryPlace, EntryState};
-use crate::error::{SideError, Result};
+use crate::error::{Result, SideError};
 use crate::hard_links::FirstName;
-use crate::make_entry::{MadeEntry, EntrySource, TargetState, make_entry};
+use crate::make_entry::{EntrySource, MadeEntry, TargetState, make_entry};
 use crate::metadata::Metadata;
 use crate::observer::NoteKind;
 use crate::pass_context::{PassContext, increment, note_dropped};
@@ -109,15 +109,16 @@ fn make(
         at.walk.observer.on_progress(&at.walk.counters);
         at.walk.check_stopped().map_err(|_| SideError::Stopped)
     };
-    let made = make_entry(&entry_source, target, at.name, how, &context.making, &mut scratch.buffer, &progress)
-        .map_err(|error| {
-        let action = match error {
-            _ if !source.is_file() => "make",
-            SideError::Source(_) => "read",
-            _ => "write",
-        };
-        at.error(action, error)
-    })?;
+    let made =
+        make_entry(&entry_source, target, at.name, how, &context.making, &mut scratch.buffer, &progress)
+            .map_err(|error| {
+                let action = match error {
+                    _ if !source.is_file() => "make",
+                    SideError::Source(_) => "read",
+                    _ => "write",
+                };
+                at.error(action, error)
+            })?;
     let (inode, unstable, dropped) = match made {
         MadeEntry::Made { inode, unstable, dropped } => (inode, unstable, dropped),
         MadeEntry::Unmakeable => return Ok(skip(state, at, context)),
@@ -134,7 +135,8 @@ fn make(
     note_dropped(at.walk, at.directory, at.name, dropped);
     // Further names are made only of what has several.
     let inode = if inode.is_none() && source.links > 1 {
-        let made = Metadata::at(target, at.name).map_err(|cause| at.error("read", SideError::Target(cause)))?;
+        let made =
+            Metadata::at(target, at.name).map_err(|cause| at.error("read", SideError::Target(cause)))?;
         made.map(|made| made.inode)
     } else {
         inode

@@ -115,7 +115,8 @@ fn report(
     options: &PlanOptions<'_>,
 ) -> EntryPlan {
     let how = difference(&state.source, target, Some(verdict), own, options.can);
-    let look_closer = how == Difference::HardLinks && state.source.is_file() && options.check == Check::Content;
+    let look_closer =
+        how == Difference::HardLinks && state.source.is_file() && options.check == Check::Content;
     match state.content_equal {
         None if look_closer => EntryPlan::Inspect(Inspection::Content),
         Some(false) if look_closer => EntryPlan::Do(EntryAction::Report(Difference::Content)),

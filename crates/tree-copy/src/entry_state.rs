@@ -10,10 +10,10 @@ use nix::fcntl::readlinkat;
 
 use crate::attributes;
 use crate::copy_file::{self, FileContext};
-use crate::error::{Error, SideError, Result};
+use crate::error::{Error, Result, SideError};
 use crate::file_content;
 use crate::metadata::Metadata;
-use crate::open_directories::{WalkDirectory, OpenPair};
+use crate::open_directories::{OpenPair, WalkDirectory};
 use crate::tree_walk::{Walk, WorkerScratch};
 
 /// Place of an entry: one name in an open directory of both sides.
@@ -28,8 +28,12 @@ impl EntryPlace<'_, '_> {
     /// Adds the entry's path to an error.
     pub fn error(&self, action: &'static str, error: SideError) -> Error {
         match error {
-            SideError::Source(cause) => self.walk.source_error(action, self.directory, Some(self.name), cause),
-            SideError::Target(cause) => self.walk.target_error(action, self.directory, Some(self.name), cause),
+            SideError::Source(cause) => {
+                self.walk.source_error(action, self.directory, Some(self.name), cause)
+            }
+            SideError::Target(cause) => {
+                self.walk.target_error(action, self.directory, Some(self.name), cause)
+            }
             SideError::Stopped => Error::Stopped,
         }
     }

@@ -73,7 +73,12 @@ impl HardLinks {
     }
 
     /// Registers a name of a hard-linked file and decides what to do with it.
-    pub fn visit_name(&self, meta: &Metadata, directory: &Arc<WalkDirectory>, name: &CString) -> LinkDecision {
+    pub fn visit_name(
+        &self,
+        meta: &Metadata,
+        directory: &Arc<WalkDirectory>,
+        name: &CString,
+    ) -> LinkDecision {
         let mut part = self.part(identity(meta));
         let Some(entry) = part.get_mut(&identity(meta)) else {
             let names_left = meta.links.saturating_sub(1);

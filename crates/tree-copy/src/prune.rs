@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 
-use crate::error::{Error, SideError, Result};
+use crate::error::{Error, Result, SideError};
 use crate::observer::Difference;
-use crate::open_directories::{WalkDirectory, OpenPair};
+use crate::open_directories::{OpenPair, WalkDirectory};
 use crate::pass_context::PassContext;
 use crate::tree_walk::Walk;
 

@@ -96,7 +96,8 @@ pub(crate) fn make_node(
     let made = replace(directory, name, free, |name| {
         if special {
             let mode = Mode::from_bits_truncate(source.mode);
-            mknodat(directory, name, node_kind(source.kind), mode, source.special).map_err(SideError::Target)?;
+            mknodat(directory, name, node_kind(source.kind), mode, source.special)
+                .map_err(SideError::Target)?;
         } else {
             symlinkat(text, directory, name).map_err(SideError::Target)?;
         }

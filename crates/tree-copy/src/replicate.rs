@@ -14,10 +14,10 @@ use crate::capabilities::Capabilities;
 use crate::copy_file::FileContext;
 use crate::disk_sync::TargetDisk;
 use crate::entry_state::SourceEntry;
-use crate::error::{Error, SideError, Result};
+use crate::error::{Error, Result, SideError};
 use crate::file_content::Buffer;
 use crate::kernel_copy::KernelCopy;
-use crate::make_entry::{MadeEntry, EntrySource, TargetState, make_entry};
+use crate::make_entry::{EntrySource, MadeEntry, TargetState, make_entry};
 use crate::metadata::Metadata;
 use crate::observer::{Note, NoteKind, Observer};
 use crate::options::Options;
@@ -139,8 +139,9 @@ impl One<'_> {
         let how = TargetState { free: false, plain: false };
         let mut buffer = Buffer::default();
         let progress = |_| if self.observer.stop() { Err(SideError::Stopped) } else { Ok(()) };
-        let made = make_entry(&entry_source, self.target, self.name, how, &self.making, &mut buffer, &progress)
-            .map_err(|error| self.error(error))?;
+        let made =
+            make_entry(&entry_source, self.target, self.name, how, &self.making, &mut buffer, &progress)
+                .map_err(|error| self.error(error))?;
         match made {
             MadeEntry::Made { unstable, dropped, .. } => {
                 self.dropped(dropped);
@@ -153,8 +154,8 @@ impl One<'_> {
 
     fn directory(&self, source_name: &CStr) -> Result<Replicated> {
         let refused = |cause| self.error(SideError::Target(cause));
-        let source =
-            dirfd::open_dir(self.source, source_name).map_err(|cause| self.error(SideError::Source(cause)))?;
+        let source = dirfd::open_dir(self.source, source_name)
+            .map_err(|cause| self.error(SideError::Source(cause)))?;
         let (temporary, ()) =
             temporary_names::with_free_name(|name| mkdirat(self.target, name, Mode::S_IRWXU))
                 .map_err(refused)?;

@@ -18,7 +18,7 @@ use crate::entry_state::SourceEntry;
 use crate::error::{Error, Result};
 use crate::metadata::Metadata;
 use crate::observer::Observer;
-use crate::open_directories::{WalkDirectory, DirectoryState, OpenPair, TargetSide};
+use crate::open_directories::{DirectoryState, OpenPair, TargetSide, WalkDirectory};
 use crate::survey::Survey;
 use crate::tree_walk::{Roots, Visitor, Walk, WorkerScratch, walk};
 
@@ -98,7 +98,12 @@ impl Surveyor {
 }
 
 /// Returns the names of the kept attributes; none if the file vanished.
-fn attribute_names(walk: &Walk, directory: &WalkDirectory, pair: &OpenPair, name: &CStr) -> Result<Vec<CString>> {
+fn attribute_names(
+    walk: &Walk,
+    directory: &WalkDirectory,
+    pair: &OpenPair,
+    name: &CStr,
+) -> Result<Vec<CString>> {
     match attributes::names(&Node::named(pair.source.as_fd(), name)) {
         Err(Errno::ENOENT | Errno::EACCES | Errno::EPERM) => Ok(vec![]),
         answer => {
@@ -168,7 +173,10 @@ impl Visitor for Surveyor {
         if let Some(name) = double.first() {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             found.needs.case_collisions += double.len() as u64;
-            found.needs.case_collision.get_or_insert_with(|| directory.path().join(name).display().to_string());
+            found
+                .needs
+                .case_collision
+                .get_or_insert_with(|| directory.path().join(name).display().to_string());
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::file_content::Buffer;
 use crate::metadata::Metadata;
 use crate::observer::{Counters, Note, NoteKind, Observer};
-use crate::open_directories::{WalkDirectory, DirectoryState, OpenPair, TargetSide};
+use crate::open_directories::{DirectoryState, OpenPair, TargetSide, WalkDirectory};
 use crate::space_check;
 use crate::tree_digest::TreeDigest;
 

@@ -41,7 +41,8 @@ struct Place {
 impl ClaimLease {
     /// Renews `claim` on `directory`, which has the last name of `path` in `parent`.
     pub fn new(claim: &Claim, parent: &OwnedFd, path: &Path, directory: &OwnedFd) -> Result<Self> {
-        let another = |descriptor: &OwnedFd| descriptor.try_clone().context("cannot duplicate a file descriptor");
+        let another =
+            |descriptor: &OwnedFd| descriptor.try_clone().context("cannot duplicate a file descriptor");
         let place = Arc::new(Place {
             claim: claim.clone(),
             parent: another(parent)?,

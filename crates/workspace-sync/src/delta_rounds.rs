@@ -149,9 +149,7 @@ impl SyncContext<'_> {
             let who = names(&seen);
             self.note(
                 tree,
-                &format!(
-                    "{who} still write to the old tree; changes are copied until they exit or restart"
-                ),
+                &format!("{who} still write to the old tree; changes are copied until they exit or restart"),
             );
         }
         if !hidden.is_empty() {

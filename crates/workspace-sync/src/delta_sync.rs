@@ -210,7 +210,9 @@ impl<'a> DeltaSync<'a> {
         };
         let is_text = old.as_ref().is_some_and(|old| merge_policy::is_text(old, from).unwrap_or(false));
         let wanted = match &new {
-            Some(new) if there == NewEntry::Untouched => Some(self.write_check.permissions(entry, new, leftover)?),
+            Some(new) if there == NewEntry::Untouched => {
+                Some(self.write_check.permissions(entry, new, leftover)?)
+            }
             _ => None,
         };
         match merge_policy::merge_step(there, relation, is_text, appended) {

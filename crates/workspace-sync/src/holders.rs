@@ -91,7 +91,9 @@ fn holder(process: &Process, tree: &Path) -> Option<Holder> {
     };
     let (writes, hidden) = match used {
         Ok(writes) => (writes?, false),
-        Err(error) => (error.kind() == io::ErrorKind::PermissionDenied && is_container_program(process), true),
+        Err(error) => {
+            (error.kind() == io::ErrorKind::PermissionDenied && is_container_program(process), true)
+        }
     };
     if hidden && !writes {
         return None;

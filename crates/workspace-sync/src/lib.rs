@@ -88,7 +88,7 @@ use workspace::Workspace;
 
 pub use adopt::adopt;
 pub use cli::command;
-use cli::{Task, Cli, DryRun};
+use cli::{Cli, DryRun, Task};
 pub use holders::Holder;
 use partial_claim::Claim;
 use provisioning_gate::ProvisioningGate;

@@ -216,7 +216,9 @@ impl Observer for Progress<'_> {
         output.notes += 1;
         match output.notes {
             ..=MAX_LOGGED_NOTES => log::info!("{}: {note}", self.tree),
-            number if number == MAX_LOGGED_NOTES + 1 => log::info!("{}: further notes are suppressed", self.tree),
+            number if number == MAX_LOGGED_NOTES + 1 => {
+                log::info!("{}: further notes are suppressed", self.tree)
+            }
             _ => {}
         }
     }

@@ -372,7 +372,8 @@ impl SyncContext<'_> {
     fn complete(&self, work: &mut TreeWork<'_>) -> Result<(), Failure> {
         let Some(copying) = work.copying.take() else { return Ok(()) };
         let tree = work.tree;
-        let marker = self.job(tree, &copying.from, &copying.listing, &copying.claim).commit(copying.started)?;
+        let marker =
+            self.job(tree, &copying.from, &copying.listing, &copying.claim).commit(copying.started)?;
         work.state = SyncState::load(self.state_dir, &tree.name);
         work.state.expect_delta(&marker, self.first_start);
         work.state.store(self.state_dir, &tree.name)?;
