@@ -48,7 +48,7 @@ pub struct Claim {
     pub host: String,
     /// Boot id of the kernel, see [`kit::instance::boot_id`].
     pub boot: String,
-    /// True once the copy is complete and waits for its switch.
+    /// True once everything was copied and the copy waits for its switch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting: bool,
 }

@@ -217,7 +217,7 @@ impl Observer for Progress<'_> {
         match output.notes {
             ..=MAX_LOGGED_NOTES => log::info!("{}: {note}", self.tree),
             number if number == MAX_LOGGED_NOTES + 1 => {
-                log::info!("{}: further notes are suppressed", self.tree)
+                log::info!("{}: further notes are suppressed", self.tree);
             }
             _ => {}
         }
