@@ -17,6 +17,7 @@ pub fn id() -> &'static str {
 }
 
 /// Returns the kernel's boot id, which differs after each start of the machine; nothing if it cannot be read.
+#[must_use]
 pub fn boot_id() -> Option<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
 }
