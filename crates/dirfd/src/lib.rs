@@ -1,20 +1,20 @@
-//! Work below open directories, whatever users do to the tree meanwhile.
+//! File access relative to open directories, safe while other users change the tree.
 //!
-//! Every name is used in an open directory and every directory is opened in its parent, without following a link. So root is
-//! never led out of a tree that others can write, and a path may be longer than the kernel takes.
+//! Every name is used in an open directory, and every directory is opened in its parent without following a link. So
+//! root never leaves a tree that others can write, and a path may exceed the kernel's limit.
 //!
 //! | | |
 //! |---|---|
 //! | [`open_root`], [`open_absolute`], [`open_beneath`] | directories by a path |
-//! | [`open_dir`], [`open_file`], [`create_file`], [`make_dir`] | one step, by a name in an open directory |
-//! | [`stat`], [`link_text`], [`unlink`], [`remove_all`] | entries; a missing one is no error |
-//! | [`for_each`], [`names`], [`walk`], [`parallel`] | listings, and walks over a tree in one thread and in several |
+//! | [`open_dir`], [`open_file`], [`create_file`], [`create_dir`] | one step, by a name in an open directory |
+//! | [`stat`], [`read_link`], [`unlink`], [`remove_all`] | entries; a missing one is not an error |
+//! | [`for_each`], [`names`], [`walk`], [`parallel_walk`] | listings, and walks over a tree in one thread and in several |
 //! | [`xattr`] | extended attributes, also of what cannot be opened |
 //!
 //! Names may be given as `&CStr` (no copy), `&OsStr`, `&[u8]` or `&str`. Errors are those of the kernel.
 
 mod listing;
-pub mod parallel;
+pub mod parallel_walk;
 mod queue;
 mod remove;
 pub mod walk;
@@ -47,7 +47,7 @@ pub const READ: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NOCTTY)
     .union(OFlag::O_CLOEXEC);
 
-/// Device and inode. The pair may come back once its file is gone.
+/// Device and inode. The kernel may reuse the pair once the file is gone.
 pub type Identity = (u64, u64);
 
 /// Opens a directory by its path and follows links, for paths that no user of the tree chose.
@@ -55,7 +55,7 @@ pub fn open_root<P: ?Sized + NixPath>(path: &P) -> nix::Result<OwnedFd> {
     open(path, ANY_DIRECTORY, Mode::empty())
 }
 
-/// Opens an absolute path none of whose steps is a link.
+/// Opens an absolute path; fails if a component is a link.
 pub fn open_absolute(path: &Path) -> nix::Result<OwnedFd> {
     let relative = path.strip_prefix("/").map_err(|_| Errno::EINVAL)?;
     open_beneath(open_root("/")?, relative)
@@ -91,7 +91,7 @@ pub fn open_same_mount<P: ?Sized + NixPath>(
     }
 }
 
-/// Replaces `openat2` (Linux 5.6) where it is missing or filtered away. A bind mount may have its parent's device.
+/// Replaces `openat2` (Linux 5.6) where it is missing or blocked by seccomp. A bind mount may have its parent's device.
 fn open_and_compare<P: ?Sized + NixPath>(parent: impl AsFd, name: &P, flags: OFlag) -> nix::Result<OwnedFd> {
     let opened = openat(&parent, name, flags, Mode::empty())?;
     let same = fstat(&opened)?.st_dev == fstat(&parent)?.st_dev && mount_id(&opened) == mount_id(&parent);
@@ -103,7 +103,7 @@ pub fn open_file<P: ?Sized + NixPath>(directory: impl AsFd, name: &P) -> nix::Re
     present(openat(directory, name, READ, Mode::empty()).map(File::from))
 }
 
-/// Creates a file for writing in the place of a file or link that may be there.
+/// Creates a file for writing; replaces an existing file or link.
 pub fn create_file<P: ?Sized + NixPath>(directory: impl AsFd, name: &P, mode: u32) -> nix::Result<File> {
     unlink(&directory, name)?;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -111,7 +111,11 @@ pub fn create_file<P: ?Sized + NixPath>(directory: impl AsFd, name: &P, mode: u3
 }
 
 /// Opens a directory of a directory, created if it is missing; true if this call has created it. A mount is entered.
-pub fn make_dir<P: ?Sized + NixPath>(parent: impl AsFd, name: &P, mode: u32) -> nix::Result<(OwnedFd, bool)> {
+pub fn create_dir<P: ?Sized + NixPath>(
+    parent: impl AsFd,
+    name: &P,
+    mode: u32,
+) -> nix::Result<(OwnedFd, bool)> {
     let is_new = match mkdirat(&parent, name, Mode::from_bits_truncate(mode)) {
         Err(Errno::EEXIST) => false,
         result => result.map(|()| true)?,
@@ -119,20 +123,20 @@ pub fn make_dir<P: ?Sized + NixPath>(parent: impl AsFd, name: &P, mode: u32) -> 
     Ok((openat(parent, name, DIRECTORY, Mode::empty())?, is_new))
 }
 
-/// Returns what an entry is, and the link itself if it is one; nothing if it is missing.
+/// Returns the metadata of an entry, of a link itself; nothing if it is missing.
 pub fn stat<P: ?Sized + NixPath>(directory: impl AsFd, name: &P) -> nix::Result<Option<FileStat>> {
     present(fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW))
 }
 
-/// Returns the text of a link; nothing if it is missing or no link.
-pub fn link_text<P: ?Sized + NixPath>(directory: impl AsFd, name: &P) -> nix::Result<Option<OsString>> {
+/// Returns the target of a symbolic link; nothing if it is missing or not a link.
+pub fn read_link<P: ?Sized + NixPath>(directory: impl AsFd, name: &P) -> nix::Result<Option<OsString>> {
     match readlinkat(directory, name) {
         Err(Errno::EINVAL) => Ok(None),
         read => present(read),
     }
 }
 
-/// Removes a name that is no directory; false if it is missing.
+/// Removes a name that is not a directory; false if it is missing.
 pub fn unlink<P: ?Sized + NixPath>(directory: impl AsFd, name: &P) -> nix::Result<bool> {
     present(unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)).map(|removed| removed.is_some())
 }
@@ -156,27 +160,27 @@ pub fn identity(open: impl AsFd) -> nix::Result<Identity> {
     fstat(open).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
-/// Returns the mount of an open file or directory, as proc(5)'s `fdinfo` numbers them; nothing where there is no `/proc`.
+/// Returns the mount id of an open file or directory (`fdinfo`, proc(5)); nothing without `/proc`.
 #[must_use]
 pub fn mount_id(open: impl AsFd) -> Option<u64> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", open.as_fd().as_raw_fd())).ok()?;
     info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
-/// Path of an open file or directory that leads to it whatever its name has become.
+/// Path of an open file or directory, valid even if it is renamed.
 #[must_use]
 pub fn fd_path(open: impl AsFd) -> PathBuf {
     format!("/proc/self/fd/{}", open.as_fd().as_raw_fd()).into()
 }
 
-/// True if an error means that there is no such directory: the name is missing, a link or something else.
+/// True if an open failed because the directory does not exist, or is a link or another kind of file.
 #[must_use]
 pub fn is_absent(error: Errno) -> bool {
     error == Errno::ENOENT || is_not_directory(error)
 }
 
-/// True if an error means that a name is there and no directory. `O_NOFOLLOW` with `O_DIRECTORY` answers `ENOTDIR` for a
-/// link, and `ELOOP` on some kernels.
+/// True if an open failed because the name is not a directory. `O_NOFOLLOW` with `O_DIRECTORY` fails with `ENOTDIR` for
+/// a link, and with `ELOOP` on some kernels.
 #[must_use]
 pub fn is_not_directory(error: Errno) -> bool {
     matches!(error, Errno::ENOTDIR | Errno::ELOOP)
@@ -203,7 +207,7 @@ mod tests {
         }
         assert_eq!(beneath("../x"), Err(Errno::EINVAL));
         assert_eq!(beneath("missing"), Err(Errno::ENOENT));
-        assert!(make_dir(&root, "link", 0o755).is_err_and(is_not_directory));
+        assert!(create_dir(&root, "link", 0o755).is_err_and(is_not_directory));
         assert_eq!(identity(open_beneath(&root, Path::new("")).unwrap()), identity(&root));
     }
 
@@ -216,13 +220,13 @@ mod tests {
         let kind = |name: &str| stat(&root, name).unwrap().as_ref().map(file_type);
         let kinds = ["file", "link", "missing"].map(kind);
         assert_eq!(kinds, [Some(FileType::RegularFile), Some(FileType::Symlink), None]);
-        assert_eq!(link_text(&root, "link"), Ok(Some("file".into())));
-        assert_eq!(["file", "missing"].map(|name| link_text(&root, name)), [Ok(None), Ok(None)]);
+        assert_eq!(read_link(&root, "link"), Ok(Some("file".into())));
+        assert_eq!(["file", "missing"].map(|name| read_link(&root, name)), [Ok(None), Ok(None)]);
         assert!(
             open_file(&root, "file").unwrap().is_some() && open_file(&root, "missing").unwrap().is_none()
         );
         assert_eq!(open_file(&root, "link").map(drop), Err(Errno::ELOOP));
-        assert!(make_dir(&root, "new", 0o755).unwrap().1 && !make_dir(&root, "new", 0o755).unwrap().1);
+        assert!(create_dir(&root, "new", 0o755).unwrap().1 && !create_dir(&root, "new", 0o755).unwrap().1);
         drop(create_file(&root, "link", 0o600).unwrap());
         assert_eq!(kind("link"), Some(FileType::RegularFile), "in the place of the link");
         assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), "precious");

@@ -12,10 +12,10 @@ use rustix::fs::{RawDir, RawDirEntry};
 
 use crate::DIRECTORY;
 
-/// Bytes of a directory that the kernel hands out at once.
+/// Size of the buffer for one `getdents64` call, in bytes.
 pub(crate) const BUFFER: usize = 32 << 10;
 
-/// Visits the entries of an open directory from the first one on, in no order, without `.` and `..`.
+/// Visits all entries of an open directory in no order, without `.` and `..`.
 pub fn for_each<E: From<Errno>>(
     directory: impl AsFd,
     mut visit: impl FnMut(&RawDirEntry<'_>) -> Result<(), E>,

@@ -5,12 +5,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 struct State<T> {
     waiting: Vec<T>,
-    /// Tasks that are waiting or being done; at 0 nothing can come any more.
+    /// Number of waiting and running tasks; at 0 no task can be added any more.
     unfinished: usize,
     closed: bool,
 }
 
-/// The tasks that wait for a worker.
+/// Tasks that wait for a worker.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
@@ -56,7 +56,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Ends a task that was taken.
+    /// Marks a taken task as done.
     pub fn done(&self) {
         let mut state = self.state();
         state.unfinished -= 1;
@@ -66,7 +66,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Ends the work for all threads.
+    /// Ends all threads.
     pub fn close(&self) {
         self.state().closed = true;
         self.changed.notify_all();

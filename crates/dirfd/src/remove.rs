@@ -11,10 +11,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::{ANY_DIRECTORY, Identity, for_each, identity, open_dir, unlink};
 
-/// Removes an entry of a directory with everything below it; returns the number of entries that went, 0 if it is missing.
+/// Removes an entry of a directory with everything below it; returns the number of removed entries, 0 if it is missing.
 ///
-/// No link is followed. A mount below ends it with `EXDEV` and keeps its content. A directory that another process moves
-/// elsewhere while it is emptied ends it with `EBUSY`, and nothing is removed where it went.
+/// No link is followed. At a mount, removal stops with `EXDEV` and the mount keeps its content. If a directory is moved
+/// while it is emptied, removal stops with `EBUSY` and touches nothing at the new place.
 pub fn remove_all<P: ?Sized + NixPath>(directory: impl AsFd, name: &P) -> nix::Result<u64> {
     match unlink(&directory, name) {
         Ok(removed) => return Ok(u64::from(removed)),
@@ -35,11 +35,11 @@ pub fn remove_all<P: ?Sized + NixPath>(directory: impl AsFd, name: &P) -> nix::R
 
 /// A directory that is being emptied from the bottom up.
 ///
-/// Depth costs neither stack nor descriptors: the way up is `..`. A process that moves a directory meanwhile decides where
-/// that leads, so it is compared with the directory on the way down, and nothing is removed anywhere else.
+/// Depth costs neither stack nor descriptors, because the way up is `..`. As another process may move a directory, `..`
+/// is compared with the directory on the way down.
 struct Removal<'a> {
     directory: BorrowedFd<'a>,
-    /// The way down to `here`, that included.
+    /// Directories from the top down to `here`, inclusive.
     levels: Vec<Level>,
     here: OwnedFd,
     removed: u64,
@@ -70,7 +70,7 @@ impl<'a> Removal<'a> {
         match unlinkat(&above, name.as_c_str(), UnlinkatFlags::RemoveDir) {
             Ok(()) => self.removed += 1,
             Err(Errno::ENOENT) => {}
-            // Another process put something in: it goes, too.
+            // Another process created an entry: remove it as well.
             Err(Errno::ENOTEMPTY | Errno::EEXIST) => {
                 let again = open_dir(&above, name.as_c_str())?;
                 return self.enter(again, name);
@@ -184,7 +184,7 @@ mod tests {
         let opened = fs::File::open(dir.path()).unwrap();
         let mut here = opened.try_clone().unwrap();
         for _ in 0..3000 {
-            here = crate::make_dir(&here, c"d", 0o700).unwrap().0.into();
+            here = crate::create_dir(&here, c"d", 0o700).unwrap().0.into();
         }
         assert_eq!(remove_all(&opened, c"d"), Ok(3000));
         assert_eq!(crate::names(&opened), Ok(vec![]));

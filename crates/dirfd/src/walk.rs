@@ -10,15 +10,15 @@ use nix::sys::stat::{FileStat, fstatat};
 
 use crate::{FileType, file_type, is_absent, names, open_dir};
 
-/// An entry as the walk met it.
+/// An entry of the walk.
 pub struct Entry<'a> {
-    /// Its path relative to the root of the walk.
+    /// Path relative to the root of the walk.
     pub name: &'a Path,
-    /// The directory it is in.
+    /// Its directory, open.
     pub directory: BorrowedFd<'a>,
-    /// Its name there.
+    /// Its name in that directory.
     pub base: &'a OsStr,
-    /// Its type, owner, mode and times.
+    /// Type, owner, mode and times.
     pub stat: FileStat,
 }
 
@@ -36,19 +36,19 @@ impl Entry<'_> {
     }
 }
 
-/// The walk's way after an entry.
+/// Decision of the visitor about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// Into it, if it is a directory.
+pub enum Descend {
+    /// Walk the directory, if it is one.
     Enter,
-    /// Past it.
+    /// Continue after the entry.
     Skip,
 }
 
-/// Visits everything below `root`. Entries that vanish are passed over, and mounts are not entered.
-pub fn each<E: From<Errno>>(
+/// Visits everything below `root`. Entries that vanish are skipped, and mounts are not entered.
+pub fn walk_tree<E: From<Errno>>(
     root: impl AsFd,
-    visit: &mut dyn FnMut(&Entry<'_>) -> Result<Next, E>,
+    visit: &mut dyn FnMut(&Entry<'_>) -> Result<Descend, E>,
 ) -> Result<(), E> {
     below(root.as_fd(), &mut PathBuf::new(), visit)
 }
@@ -56,7 +56,7 @@ pub fn each<E: From<Errno>>(
 fn below<E: From<Errno>>(
     directory: BorrowedFd<'_>,
     path: &mut PathBuf,
-    visit: &mut dyn FnMut(&Entry<'_>) -> Result<Next, E>,
+    visit: &mut dyn FnMut(&Entry<'_>) -> Result<Descend, E>,
 ) -> Result<(), E> {
     let names = match names(directory) {
         // Removed after it was opened; the root must be there.
@@ -70,7 +70,7 @@ fn below<E: From<Errno>>(
         };
         path.push(&base);
         let next = visit(&Entry { name: path, directory, base: &base, stat });
-        if next? == Next::Enter && file_type(&stat) == FileType::Directory {
+        if next? == Descend::Enter && file_type(&stat) == FileType::Directory {
             match open_dir(directory, base.as_os_str()) {
                 Ok(child) => below(child.as_fd(), path, visit)?,
                 // Gone, replaced or mounted over meanwhile: the next walk meets what is there then.
@@ -92,9 +92,9 @@ mod tests {
 
     fn walked(root: &Path, skip: &str) -> Vec<String> {
         let mut names = Vec::new();
-        each::<Errno>(File::open(root).unwrap(), &mut |entry| {
+        walk_tree::<Errno>(File::open(root).unwrap(), &mut |entry| {
             names.push(entry.name.display().to_string());
-            Ok(if entry.base == skip { Next::Skip } else { Next::Enter })
+            Ok(if entry.base == skip { Descend::Skip } else { Descend::Enter })
         })
         .unwrap();
         names
@@ -124,7 +124,7 @@ mod tests {
                     fs::remove_dir_all(dir.path().join("a")).unwrap();
                 }
             });
-            let walk = || each(File::open(dir.path()).unwrap(), &mut |_| Ok::<_, Errno>(Next::Enter));
+            let walk = || walk_tree(File::open(dir.path()).unwrap(), &mut |_| Ok::<_, Errno>(Descend::Enter));
             let failed = (0..2_000).find_map(|_| walk().err());
             ended.store(true, std::sync::atomic::Ordering::Relaxed);
             assert!(failed.is_none(), "{failed:?}");
@@ -137,7 +137,7 @@ mod tests {
         let name = "n".repeat(200);
         let mut inner = File::open(dir.path()).map(OwnedFd::from).unwrap();
         for _ in 0..30 {
-            inner = crate::make_dir(&inner, name.as_str(), 0o755).unwrap().0;
+            inner = crate::create_dir(&inner, name.as_str(), 0o755).unwrap().0;
         }
         assert_eq!(walked(dir.path(), "").len(), 30);
     }

@@ -1,7 +1,8 @@
 //! Extended attributes, also of entries that cannot be opened.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
 use rustix::fs::{
@@ -32,13 +33,14 @@ impl Node<'_> {
     /// An entry of a directory that stays open; a link is not followed.
     #[must_use]
     pub fn named(directory: BorrowedFd<'_>, name: &CStr) -> Node<'static> {
-        let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
+        let mut path = fd_path(directory).into_os_string().into_vec();
+        path.push(b'/');
         path.extend_from_slice(name.to_bytes());
         // Neither part has a zero byte.
         Node::Named(CString::new(path).unwrap_or_default())
     }
 
-    /// Returns the names, each with a zero byte behind it; none where the file system keeps no attributes.
+    /// Returns the names, each terminated by a zero byte; none if the file system has no attributes.
     pub fn list(&self) -> nix::Result<Vec<u8>> {
         let listed = fill(|space| match self {
             Self::Open(open) => flistxattr(open, space),
@@ -66,7 +68,7 @@ impl Node<'_> {
         }
     }
 
-    /// Sets a value, whether there is one or not.
+    /// Sets a value; replaces an existing one.
     pub fn set(&self, name: &CStr, value: &[u8]) -> nix::Result<()> {
         let any = XattrFlags::empty();
         match self {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use dirfd::FileType;
-use dirfd::parallel::{self, Dir, Entered, Visitor};
+use dirfd::parallel_walk::{self, Dir, Entered, Visitor};
 use kit::quote::quoted;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
@@ -70,7 +70,7 @@ pub fn walk<R: Rules>(
     if walk.correct_root(&root) {
         let threads = thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
         // Its only error is kept in `stopped`.
-        let _ = parallel::walk(&walk, root, rules.root(), threads);
+        let _ = parallel_walk::walk(&walk, root, rules.root(), threads);
     }
     if let Some(error) = walk.stopped.into_inner() {
         return Err(error);
@@ -109,14 +109,14 @@ impl<R: Rules> Visitor for Walk<'_, R> {
     type State = R::Zone;
     type Worker = Worker;
     type Error = Stopped;
-    const DESCRIPTORS: usize = 1;
-    const SPARE: usize = acl_batch::SIZE + 2;
+    const DESCRIPTORS_PER_DIRECTORY: usize = 1;
+    const SPARE_DESCRIPTORS: usize = acl_batch::SIZE + 2;
 
     fn source(open: &OwnedFd) -> BorrowedFd<'_> {
         open.as_fd()
     }
 
-    fn before(&self) -> Result<(), Stopped> {
+    fn before_step(&self) -> Result<(), Stopped> {
         if self.stopped.get().is_none() { Ok(()) } else { Err(Stopped) }
     }
 
@@ -126,7 +126,7 @@ impl<R: Rules> Visitor for Walk<'_, R> {
 
     fn enter(
         &self,
-        _: &parallel::Walk<'_, Self>,
+        _: &parallel_walk::Walk<'_, Self>,
         parent: &Arc<Dir<Self>>,
         open: &OwnedFd,
         name: &CStr,
@@ -154,10 +154,10 @@ impl<R: Rules> Visitor for Walk<'_, R> {
 
     fn entry(
         &self,
-        walk: &parallel::Walk<'_, Self>,
+        walk: &parallel_walk::Walk<'_, Self>,
         directory: &Arc<Dir<Self>>,
         open: &OwnedFd,
-        entry: parallel::Entry,
+        entry: parallel_walk::Entry,
         worker: &mut Worker,
     ) -> Result<(), Stopped> {
         if !matches!(entry.kind, FileType::RegularFile | FileType::Unknown) {
@@ -179,14 +179,14 @@ impl<R: Rules> Visitor for Walk<'_, R> {
     }
 
     // Entries may vanish during the walk.
-    fn gone(&self, _: &Dir<Self>) {}
+    fn on_vanished(&self, _: &Dir<Self>) {}
 
-    fn unlisted(&self, directory: &Dir<Self>, cause: Errno, worker: &mut Worker) -> Result<(), Stopped> {
+    fn on_list_error(&self, directory: &Dir<Self>, cause: Errno, worker: &mut Worker) -> Result<(), Stopped> {
         worker.error("read", || self.path(directory, None), &cause.into());
         Ok(())
     }
 
-    fn end(&self, mut worker: Worker) -> Result<(), Stopped> {
+    fn finish_worker(&self, mut worker: Worker) -> Result<(), Stopped> {
         self.flush_batch(&mut worker);
         self.summary().add(worker.summary);
         Ok(())
@@ -250,7 +250,7 @@ impl<R: Rules> Walk<'_, R> {
         worker: &mut Worker,
         directory: &Dir<Self>,
         parent: BorrowedFd<'_>,
-        listed: &parallel::Entry,
+        listed: &parallel_walk::Entry,
     ) -> Option<FileType> {
         let name = listed.name.as_c_str();
         let zone = self.rules.child(**directory, name.to_bytes())?;
@@ -305,7 +305,7 @@ impl<R: Rules> Walk<'_, R> {
     /// once instead of twice.
     fn stat_file(
         parent: BorrowedFd<'_>,
-        listed: &parallel::Entry,
+        listed: &parallel_walk::Entry,
         expects_wrong: bool,
     ) -> io::Result<(Entry, Option<EntryHandle>)> {
         let name = listed.name.as_c_str();

@@ -196,7 +196,7 @@ fn any_name_and_any_depth_is_supported() {
     let mut at = dirfd::open_root(&here).unwrap();
     for _ in 0..1_500 {
         for name in ["deep", "beside"] {
-            dirfd::make_dir(&at, name, 0o755).unwrap();
+            dirfd::create_dir(&at, name, 0o755).unwrap();
         }
         at = dirfd::open_dir(&at, "deep").unwrap();
     }

@@ -19,7 +19,7 @@ use nix::unistd::{Gid, Uid, fchown};
 /// An existing directory is kept, unless it is empty and owned by root, as an interrupted start leaves it. A file system
 /// that cannot change owners or modes is not an error; [`may_use`] shows the result.
 pub fn make(parent: impl AsFd, name: &OsStr, ids: Ids, mode: u32) -> io::Result<OwnedFd> {
-    let (directory, is_new) = dirfd::make_dir(parent, name, 0o700)?;
+    let (directory, is_new) = dirfd::create_dir(parent, name, 0o700)?;
     if is_new || (fstat(&directory)?.st_uid == 0 && dirfd::names(&directory)?.is_empty()) {
         give(&directory, ids, mode)?;
     }

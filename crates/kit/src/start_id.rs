@@ -16,6 +16,12 @@ pub fn id() -> &'static str {
     ID.get_or_init(|| from_kernel().unwrap_or_else(fallback_id))
 }
 
+/// Returns the kernel's boot id, which differs after each start of the machine; nothing if it cannot be read.
+#[must_use]
+pub fn boot_id() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+}
+
 fn from_kernel() -> Option<String> {
     let boot = boot_id()?;
     let number = |name: &str| Some(fs::metadata(format!("/proc/self/ns/{name}")).ok()?.ino());

@@ -311,7 +311,7 @@ fn some_of<'a>(links: &'a LinkSet, names: &'a Names) -> Box<dyn Iterator<Item = 
 
 /// Returns the source that a link leads into, if it leads to its own name in one.
 fn link_source(ledger: &Ledger, directory: Option<&OwnedFd>, name: &[u8]) -> Option<SourceId> {
-    let text = dirfd::link_text(directory?, name).ok()??;
+    let text = dirfd::read_link(directory?, name).ok()??;
     let source = text.as_bytes().strip_suffix(name)?.strip_suffix(b"/")?;
     let id = ledger.find_source(Path::new(OsStr::from_bytes(source)))?;
     // Paths are equal that are not spelt alike, and we spell each in one way.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dirfd::link_text;
+use dirfd::read_link;
 use kit::privileges::with_file_ids;
 use kit::quote::quoted;
 use nix::errno::Errno;
@@ -38,7 +38,7 @@ pub fn link(directory: impl AsFd, name: &[u8], source: &Path) -> io::Result<bool
 pub fn relink(directory: impl AsFd, name: &[u8], from: &Path, to: &Path) -> io::Result<bool> {
     let directory = directory.as_fd();
     let (old, new) = (link_target(from, name), link_target(to, name));
-    let is = |name: &[u8], text: &OsStr| Ok(link_text(directory, name)?.is_some_and(|found| found == text));
+    let is = |name: &[u8], text: &OsStr| Ok(read_link(directory, name)?.is_some_and(|found| found == text));
     let claimed = claim_temporary_name(|beside| symlinkat(new.as_os_str(), directory, beside))?;
     let beside = claimed.as_bytes();
     let remove_new = || if is(beside, &new)? { dirfd::unlink(directory, beside) } else { Ok(false) };
@@ -81,7 +81,7 @@ pub fn unlink(directory: impl AsFd, name: &[u8], source: &Path) -> io::Result<bo
 fn remove_link(directory: impl AsFd, name: &[u8], is_ours: impl Fn(&OsStr) -> bool) -> io::Result<bool> {
     let directory = directory.as_fd();
     let is_ours =
-        |name: &[u8]| link_text(directory, name).map(|text| text.is_some_and(|text| is_ours(&text)));
+        |name: &[u8]| read_link(directory, name).map(|text| text.is_some_and(|text| is_ours(&text)));
     if !is_ours(name)? {
         return Ok(false);
     }

@@ -72,7 +72,7 @@ fn has_file(directory: impl AsFd, image: &Path, depth: usize) -> nix::Result<boo
         }
         let Some(stat) = dirfd::stat(directory, name.as_os_str())? else { continue };
         let is_file = match dirfd::file_type(&stat) {
-            FileType::Symlink => !dirfd::link_text(directory, name.as_os_str())?
+            FileType::Symlink => !dirfd::read_link(directory, name.as_os_str())?
                 .is_some_and(|text| text.as_bytes().starts_with(image.as_os_str().as_bytes())),
             FileType::Directory if depth > 0 => match dirfd::open_beneath(directory, Path::new(&name)) {
                 Ok(child) => has_file(child, image, depth - 1)?,

@@ -11,7 +11,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use crate::capabilities::Capabilities;
-use crate::error::Fault;
+use crate::error::SideError;
 use crate::metadata::{Metadata, Time};
 
 const SET_ID: u32 = 0o6000;
@@ -21,8 +21,7 @@ pub(crate) fn is_access_list(name: &[u8]) -> bool {
     name.starts_with(b"system.posix_acl_")
 }
 
-/// Returns whether a copy keeps this attribute: those that users and programs set, not those of one mount or one
-/// machine's policy.
+/// True if a copy keeps this attribute: users and programs set it, not one mount or one machine's policy.
 pub(crate) fn is_kept(name: &[u8]) -> bool {
     name.starts_with(b"user.")
         || is_access_list(name)
@@ -30,7 +29,7 @@ pub(crate) fn is_kept(name: &[u8]) -> bool {
         || (name.starts_with(b"trusted.") && !name.starts_with(b"trusted.overlay."))
 }
 
-/// The kept attributes of a node, sorted by name.
+/// Returns the names of the kept attributes, sorted.
 pub(crate) fn names(node: &Node<'_>) -> Result<Vec<CString>, Errno> {
     let list = node.list()?;
     let mut names: Vec<_> = list
@@ -46,29 +45,29 @@ pub(crate) fn names(node: &Node<'_>) -> Result<Vec<CString>, Errno> {
 /// Result of copying attributes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct AttributesResult {
-    /// The target's were other ones.
+    /// True if the target's attributes differed.
     pub differed: bool,
-    /// Names that the target did not take.
+    /// Names that the target refused.
     pub dropped: Vec<String>,
 }
 
-/// Gives the target the attributes of the source, or only compares them.
+/// Copies the attributes of the source, or only compares them.
 ///
-/// `blank`: the target is known to have none. What the target cannot hold at all counts as equal.
+/// `blank`: the target is known to have none. Attributes that the target cannot hold count as equal.
 pub(crate) fn copy_attributes(
     source: &Node<'_>,
     target: &Node<'_>,
     blank: bool,
     write: bool,
     can: &Capabilities,
-) -> Result<AttributesResult, Fault> {
+) -> Result<AttributesResult, SideError> {
     let possible = |name: &CString| {
         let name = name.to_bytes();
         if is_access_list(name) { can.access_lists } else { can.attributes || !name.starts_with(b"user.") }
     };
-    let mut wanted = names(source).map_err(Fault::Source)?;
+    let mut wanted = names(source).map_err(SideError::Source)?;
     wanted.retain(possible);
-    let mut there = if blank { vec![] } else { names(target).map_err(Fault::Target)? };
+    let mut there = if blank { vec![] } else { names(target).map_err(SideError::Target)? };
     there.retain(possible);
     let mut result = AttributesResult::default();
     for name in there.iter().filter(|name| !wanted.contains(name)) {
@@ -76,7 +75,7 @@ pub(crate) fn copy_attributes(
         if write {
             match target.remove(name) {
                 Ok(()) | Err(Errno::ENODATA) => {}
-                Err(cause) => return Err(Fault::Target(cause)),
+                Err(cause) => return Err(SideError::Target(cause)),
             }
         }
     }
@@ -84,7 +83,7 @@ pub(crate) fn copy_attributes(
         let value = match source.get(name) {
             Ok(value) => value,
             Err(Errno::ENODATA) => continue,
-            Err(cause) => return Err(Fault::Source(cause)),
+            Err(cause) => return Err(SideError::Source(cause)),
         };
         if there.contains(name) && target.get(name).is_ok_and(|found| found == value) {
             continue;
@@ -99,7 +98,7 @@ pub(crate) fn copy_attributes(
             Err(Errno::EPERM | Errno::EACCES | Errno::ENOTSUP | Errno::EINVAL) => {
                 result.dropped.push(name.to_string_lossy().into_owned());
             }
-            Err(cause) => return Err(Fault::Target(cause)),
+            Err(cause) => return Err(SideError::Target(cause)),
         }
     }
     Ok(result)
@@ -112,19 +111,19 @@ pub(crate) fn wanted_mode(source: &Metadata, can: &Capabilities) -> u32 {
     if source.is_file() && !can.owner { source.mode & !SET_ID } else { source.mode }
 }
 
-/// Returns whether owner and mode are the source's, as far as the target can keep them.
+/// True if owner and mode equal the source's, as far as the target can keep them.
 pub(crate) fn same_access(source: &Metadata, target: &Metadata, can: &Capabilities) -> bool {
     (!can.owner || source.owner == target.owner)
         && (!can.mode || source.is_link() || wanted_mode(source, can) == target.mode)
 }
 
-/// Returns whether two times are equal, given the steps in which the target keeps them.
+/// True if two times are equal at the target's granularity.
 pub(crate) fn same_time(source: Time, target: Time, can: &Capabilities) -> bool {
     let nanoseconds = |time: Time| i128::from(time.0) * 1_000_000_000 + i128::from(time.1);
     nanoseconds(source).abs_diff(nanoseconds(target)) < u128::from(can.time_granularity.max(1))
 }
 
-/// A time that the source's file has not and, its clock going on, will not get: it marks a copy that is not whole.
+/// Returns a time that the source's file does not have and will not get; it marks an incomplete copy.
 pub(crate) fn impossible_time(source: Time, can: &Capabilities) -> Time {
     let steps = i64::try_from(can.time_granularity / 1_000_000_000).unwrap_or(1);
     (source.0.saturating_sub(2 * (steps + 1)), source.1)
@@ -139,7 +138,7 @@ pub(crate) fn set_times(open: BorrowedFd<'_>, accessed: Time, modified: Time) ->
     futimens(open, &stamp(accessed), &stamp(modified))
 }
 
-/// Sets the times of an entry that is not opened, and never those of what a link leads to.
+/// Sets the times of an entry that is not open; of a link itself.
 pub(crate) fn set_times_at(
     directory: BorrowedFd<'_>,
     name: &CStr,

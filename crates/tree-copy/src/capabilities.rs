@@ -30,20 +30,20 @@ pub struct Capabilities {
     pub case_sensitive: bool,
     /// Names may be any bytes.
     pub any_name: bool,
-    /// Bytes that a name may have.
+    /// Maximum length of a name, in bytes.
     pub longest_name: usize,
     /// Renaming replaces an existing file.
     pub rename_over: bool,
-    /// Files and directories can be forced to the disk.
+    /// Files and directories can be fsynced.
     pub sync: bool,
     /// Files can share blocks (`FICLONE`).
     pub reflink: bool,
-    /// Nanoseconds between two times that a file can have.
+    /// Granularity of times, in nanoseconds.
     pub time_granularity: u64,
 }
 
 impl Capabilities {
-    /// All there is, as ext4, xfs and btrfs have it for root; `reflink` aside, which only the latter two have.
+    /// All capabilities, as root has on ext4, xfs and btrfs, except `reflink`, which ext4 lacks.
     pub const FULL: Self = Self {
         owner: true,
         mode: true,
@@ -63,7 +63,7 @@ impl Capabilities {
         time_granularity: 1,
     };
 
-    /// The answers as rows: what, and whether.
+    /// Returns the capabilities as rows of a table.
     fn rows(&self) -> Vec<(&'static str, String)> {
         let yes = |answer: bool| if answer { "yes" } else { "no" }.to_owned();
         vec![

@@ -13,16 +13,15 @@ use crate::observer::Difference;
 /// Result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Looks the same.
+    /// Equal.
     Same,
-    /// The same thing with another owner, mode or time.
+    /// Equal content with another owner, mode or time.
     Access,
-    /// Something else.
+    /// Another entry.
     Other,
 }
 
-/// Judges by type, size, time, device number, mode and owner. The text of links and hidden attributes are not seen
-/// here.
+/// Compares type, size, time, device number, mode and owner; not the target of links and not hidden attributes.
 pub(crate) fn compare(source: &Metadata, target: &Metadata, can: &Capabilities) -> Verdict {
     let same_thing = source.kind == target.kind
         && is_alone(source, target)
@@ -45,7 +44,7 @@ pub(crate) fn compare(source: &Metadata, target: &Metadata, can: &Capabilities) 
     if same_times && same_access(source, target, can) { Verdict::Same } else { Verdict::Access }
 }
 
-/// In what two entries differ that were judged; `own` is false where what is there is taken for another entry's file.
+/// Returns the difference of two compared entries; `own` is false if the target's file stands for another entry.
 pub(crate) fn difference(
     source: &Metadata,
     target: &Metadata,
@@ -56,35 +55,35 @@ pub(crate) fn difference(
     let other = verdict == Some(Verdict::Other);
     match source.kind {
         kind if kind != target.kind => Difference::Kind,
-        FileType::RegularFile if !same_time(source.modified, target.modified, can) => Difference::Written,
+        FileType::RegularFile if !same_time(source.modified, target.modified, can) => Difference::Modified,
         FileType::RegularFile if source.size != target.size => Difference::Content,
-        FileType::RegularFile if other && !(own && is_alone(source, target)) => Difference::Names,
+        FileType::RegularFile if other && !(own && is_alone(source, target)) => Difference::HardLinks,
         FileType::RegularFile if other => Difference::Content,
-        FileType::Symlink if other && own => Difference::Written,
+        FileType::Symlink if other && own => Difference::Modified,
         FileType::CharacterDevice | FileType::BlockDevice if source.special != target.special => {
             Difference::Kind
         }
-        _ if other => Difference::Names,
-        _ => Difference::Access,
+        _ if other => Difference::HardLinks,
+        _ => Difference::Metadata,
     }
 }
 
-/// Two entries of the source must not be one in the target: a change of the one changed the other.
+/// False if two files of the source would be one file in the target, where a change of one changes the other.
 fn is_alone(source: &Metadata, target: &Metadata) -> bool {
     source.is_directory() || target.links == 1 || source.links > 1
 }
 
-/// Moments that decide how far the change time of an inode can be trusted, by the clock of this machine.
+/// Times that limit the trust in the change time of an inode, by the clock of this machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChangeTimes {
-    /// Whatever of the source changed after this is looked at more closely.
+    /// Entries of the source that changed after this are compared in detail.
     pub recently: Time,
-    /// Whatever of the target changed after this was changed by the pass itself.
+    /// Entries of the target that changed after this were changed by this pass.
     pub started: Time,
 }
 
 impl ChangeTimes {
-    /// Those of a pass that starts now.
+    /// Returns the times of a pass that starts now.
     pub fn now() -> Self {
         // Passes follow each other while programs change the source.
         const RECENTLY: Duration = Duration::from_mins(1);
@@ -98,26 +97,26 @@ impl ChangeTimes {
         }
     }
 
-    /// Returns whether the source's inode was changed after the target was made like it.
+    /// True if the source's inode changed after the target was made equal to it.
     ///
-    /// The target's inode was changed last when it was made, or when a further name of it came or went. If that was in
-    /// this pass, because names are linked otherwise now, it proves nothing about the copy.
+    /// The target's inode changed last when it was made, or when a hard link was added or removed. If this pass did
+    /// that, the change time proves nothing about the copy.
     fn source_is_newer(&self, source: &Metadata, target: &Metadata) -> bool {
         source.changed >= target.changed || target.changed >= self.started
     }
 
-    /// Returns whether a file with the size and time of the target's may have another content all the same: it was
-    /// renamed to this place after the copy was made, or written in the same tick of a coarse clock.
+    /// True if a file with the target's size and time may have other content: it was renamed to this name after the
+    /// copy, or written in the same tick of a coarse clock.
     pub fn may_be_another(&self, source: &Metadata, target: &Metadata) -> bool {
         self.source_is_newer(source, target)
     }
 
-    /// Returns whether extended attributes have to be compared: they leave no mark but the time of the inode's change.
+    /// True if extended attributes must be compared: only the inode's change time shows a change of them.
     pub fn attributes_may_differ(&self, source: &Metadata, target: &Metadata, can: &Capabilities) -> bool {
         let directory = source.is_directory();
         let has_names = !directory && (source.links > 1 || target.links > 1);
-        // A directory gets its time after its attributes, while what happens in it changes its inode: with another
-        // time it is another one, or a pass was killed before it came to the attributes.
+        // A directory gets its time after its attributes, and changes of its entries change its inode: with another
+        // time, it is another directory, or a pass was killed before it set the attributes.
         let unfinished = directory && !same_time(source.modified, target.modified, can);
         self.source_is_newer(source, target) || source.changed >= self.recently || has_names || unfinished
     }
@@ -237,15 +236,15 @@ mod tests {
         let other = Some(Verdict::Other);
         let cases = [
             (FILE, link, other, true, Difference::Kind),
-            (FILE, Metadata { modified: (1, 1), size: 1, ..FILE }, other, true, Difference::Written),
+            (FILE, Metadata { modified: (1, 1), size: 1, ..FILE }, other, true, Difference::Modified),
             (FILE, Metadata { size: 1, ..FILE }, other, true, Difference::Content),
             (FILE, FILE, other, true, Difference::Content),
-            (FILE, linked, other, true, Difference::Names),
-            (linked, FILE, other, false, Difference::Names),
-            (FILE, Metadata { mode: 0o777, ..FILE }, Some(Verdict::Access), true, Difference::Access),
-            (FILE, FILE, Some(Verdict::Same), true, Difference::Access),
-            (link, link, other, true, Difference::Written),
-            (link, link, other, false, Difference::Names),
+            (FILE, linked, other, true, Difference::HardLinks),
+            (linked, FILE, other, false, Difference::HardLinks),
+            (FILE, Metadata { mode: 0o777, ..FILE }, Some(Verdict::Access), true, Difference::Metadata),
+            (FILE, FILE, Some(Verdict::Same), true, Difference::Metadata),
+            (link, link, other, true, Difference::Modified),
+            (link, link, other, false, Difference::HardLinks),
         ];
         for (source, target, verdict, own, expected) in cases {
             assert_eq!(difference(&source, &target, verdict, own, &can), expected, "{source:?} {target:?}");

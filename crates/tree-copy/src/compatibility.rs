@@ -1,4 +1,4 @@
-//! Decides if a target can hold a tree, and lists what the copy loses there.
+//! Decides if a target can hold a tree, and lists the losses of the copy.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::capabilities::Capabilities;
 use crate::survey::Needs;
 
-/// Something of the source that the copy will not have. The copy works without it.
+/// A property of the source that the copy loses; the copy works without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Degradation {
@@ -17,11 +17,11 @@ pub enum Degradation {
     ModeNotKept,
     /// Each hard-linked name becomes a file of its own and takes space.
     HardLinksBecomeCopies,
-    /// Extended attributes are left out.
+    /// Extended attributes are not copied.
     AttributesDropped,
-    /// Access control lists are left out.
+    /// Access control lists are not copied.
     AccessListsDropped,
-    /// FIFOs are left out.
+    /// FIFOs are not copied.
     SpecialFilesDropped,
     /// Times are rounded, to this many nanoseconds.
     TimesRounded(u64),
@@ -39,9 +39,9 @@ pub enum Refusal {
     CaseCollisions(u64, String),
     /// Names are longer than the target allows: the longest one, the limit.
     LongNames(usize, usize),
-    /// Names that are no UTF-8, which the target does not take.
+    /// Names that are not UTF-8, which the target does not support.
     OddNames(u64),
-    /// Files cannot be replaced by renaming, so nothing there could be kept whole.
+    /// Files cannot be replaced by renaming, so no update would be atomic.
     Rename,
 }
 
@@ -51,9 +51,9 @@ impl fmt::Display for Degradation {
             Self::OwnerNotKept => formatter.write_str("owners are not kept"),
             Self::ModeNotKept => formatter.write_str("permission bits are not kept"),
             Self::HardLinksBecomeCopies => formatter.write_str("hard links become copies and use more space"),
-            Self::AttributesDropped => formatter.write_str("extended attributes are left out"),
-            Self::AccessListsDropped => formatter.write_str("access control lists are left out"),
-            Self::SpecialFilesDropped => formatter.write_str("special files are left out"),
+            Self::AttributesDropped => formatter.write_str("extended attributes are not copied"),
+            Self::AccessListsDropped => formatter.write_str("access control lists are not copied"),
+            Self::SpecialFilesDropped => formatter.write_str("special files are not copied"),
             Self::TimesRounded(nanoseconds) => write!(formatter, "times are rounded to {nanoseconds} ns"),
         }
     }
@@ -66,7 +66,7 @@ impl fmt::Display for Refusal {
                 write!(formatter, "the file system does not support symbolic links ({count} needed)")
             }
             Self::Executables(count) => {
-                write!(formatter, "{count} files must be executable and could not be there")
+                write!(formatter, "{count} executable files cannot be stored as executable")
             }
             Self::CaseCollisions(count, name) => {
                 write!(
@@ -78,7 +78,7 @@ impl fmt::Display for Refusal {
                 write!(formatter, "a name has {longest} bytes and that file system allows {limit}")
             }
             Self::OddNames(count) => {
-                write!(formatter, "{count} names are no UTF-8, which that file system refuses")
+                write!(formatter, "{count} names are not UTF-8, which the file system does not support")
             }
             Self::Rename => formatter.write_str("files there cannot be replaced by renaming"),
         }
@@ -87,9 +87,9 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Compares what a tree needs with what the target can, without looking at either.
+/// Compares the needs of a tree with the capabilities of the target.
 ///
-/// What is only lost is listed, in a fixed order; what would make the copy unusable is refused.
+/// Returns the losses in a fixed order; refuses a copy that would be unusable.
 pub fn check_compatibility(needs: &Needs, can: &Capabilities) -> Result<Vec<Degradation>, Refusal> {
     if let Some(refusal) = refuse(needs, can) {
         return Err(refusal);

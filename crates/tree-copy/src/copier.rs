@@ -11,13 +11,13 @@ use crate::entry_execute::{Executed, execute};
 use crate::entry_plan::{EntryPlan, plan};
 use crate::entry_state::{EntryPlace, EntryState, Pairing, SourceEntry};
 use crate::error::Result;
-use crate::hard_links::{FirstName, HardLinks, LinkDecision, Waiting};
+use crate::hard_links::{FirstName, HardLinks, LinkDecision, PendingName};
 use crate::metadata::Metadata;
-use crate::open_directories::{Folder, Pair, TargetSide};
+use crate::open_directories::{OpenPair, TargetSide, WalkDirectory};
 use crate::pass_context::{PassContext, increment};
 use crate::tree_walk::{Visitor, Walk, WorkerScratch};
 
-/// Attempts to handle an entry that becomes something else meanwhile.
+/// Attempts to handle an entry that changes its type meanwhile.
 const LOOKS: u32 = 5;
 
 /// The visitor of a pass.
@@ -30,55 +30,55 @@ impl Visitor for Copier<'_> {
     fn entry(
         &self,
         walk: &Walk,
-        folder: &Arc<Folder>,
-        pair: &Pair,
+        directory: &Arc<WalkDirectory>,
+        pair: &OpenPair,
         name: CString,
         scratch: &mut WorkerScratch,
     ) -> Result<()> {
-        let at = EntryPlace { walk, folder, pair, name: &name };
+        let at = EntryPlace { walk, directory, pair, name: &name };
         for _ in 0..LOOKS {
             let source = SourceEntry::read(pair.source.as_fd(), &name)
-                .map_err(|cause| walk.source_error("read", folder, Some(&name), cause))?;
+                .map_err(|cause| walk.source_error("read", directory, Some(&name), cause))?;
             match source {
                 SourceEntry::Nothing => break,
                 SourceEntry::Changed => {}
                 SourceEntry::Directory => {
-                    walk.enter(folder, name);
+                    walk.enter(directory, name);
                     return Ok(());
                 }
                 SourceEntry::Entry(source, text) => {
-                    if self.bring(&at, EntryState::read(&at, source, text)?, scratch)? {
+                    if self.process_entry(&at, EntryState::read(&at, source, text)?, scratch)? {
                         return Ok(());
                     }
                 }
             }
         }
-        walk.vanished(folder, &name);
+        walk.vanished(directory, &name);
         Ok(())
     }
 
     fn enter(
         &self,
         walk: &Walk,
-        parent: &Folder,
-        pair: &Pair,
+        parent: &WalkDirectory,
+        pair: &OpenPair,
         name: &CStr,
         source: &Metadata,
     ) -> Result<TargetSide> {
         copy_directory::enter_directory(&self.context, walk, parent, pair, name, source)
     }
 
-    fn leave(&self, walk: &Walk, folder: &Arc<Folder>) -> Result<()> {
-        copy_directory::finish_directory(&self.context, walk, folder)
+    fn leave(&self, walk: &Walk, directory: &Arc<WalkDirectory>) -> Result<()> {
+        copy_directory::finish_directory(&self.context, walk, directory)
     }
 
-    fn mount(&self, walk: &Walk, folder: &Folder, pair: &Pair, name: &CStr) -> Result<()> {
-        increment(&self.context.tally.skipped);
+    fn mount(&self, walk: &Walk, directory: &WalkDirectory, pair: &OpenPair, name: &CStr) -> Result<()> {
+        increment(&self.context.counters.skipped);
         let source = Metadata::at(pair.source.as_fd(), name)
-            .map_err(|cause| walk.source_error("read", folder, Some(name), cause))?;
+            .map_err(|cause| walk.source_error("read", directory, Some(name), cause))?;
         match source {
             Some(source) => {
-                copy_directory::enter_directory(&self.context, walk, folder, pair, name, &source).map(drop)
+                copy_directory::enter_directory(&self.context, walk, directory, pair, name, &source).map(drop)
             }
             None => Ok(()),
         }
@@ -86,37 +86,38 @@ impl Visitor for Copier<'_> {
 }
 
 impl Copier<'_> {
-    /// Handles an entry in the order of the names of its file; false if it has to be looked at again.
-    fn bring(
+    /// Handles an entry in the order of the names of its file; false if it must be read again.
+    fn process_entry(
         &self,
         at: &EntryPlace<'_, '_>,
         mut state: EntryState,
         scratch: &mut WorkerScratch,
     ) -> Result<bool> {
-        let EntryPlace { walk, folder, .. } = *at;
+        let EntryPlace { walk, directory, .. } = *at;
         let source = state.source;
         if source.links <= 1 || !self.context.options.capabilities.hard_links {
             let done = self.execute_plan(at, &mut state, None, scratch)?;
             return Ok(self.count(at, &state, &done, true, scratch));
         }
-        // A name that has to wait keeps its folder waiting. Counted first: it may be called back at once.
-        folder.hold();
-        let turn = self.links.arrive(&source, folder, at.name);
-        if matches!(turn, LinkDecision::Later) {
+        // A name that waits delays its directory. Counted first, because another worker may resume it at once.
+        directory.defer_leave();
+        let turn = self.links.visit_name(&source, directory, at.name);
+        if matches!(turn, LinkDecision::WaitForFirst) {
             return Ok(true);
         }
-        folder.release();
+        directory.undo_defer();
         if let LinkDecision::Link(first) = turn {
             state.pairing = Pairing::NameOf(first.inode);
             let mut done = self.execute_plan(at, &mut state, Some(&first), scratch)?;
             if matches!(done, Executed::LinkRefused) {
-                // No more links to that file: a copy of its own.
+                // Too many links to that file: copy it.
                 state.pairing = Pairing::Foreign;
                 done = self.execute_plan(at, &mut state, None, scratch)?;
             }
             return Ok(self.count(at, &state, &done, false, scratch));
         }
-        if state.target.is_some_and(|there| there.links > 1 && !self.links.claim(there.inode, &source)) {
+        if state.target.is_some_and(|there| there.links > 1 && !self.links.claim_target(there.inode, &source))
+        {
             state.pairing = Pairing::Foreign;
         }
         let done = self.execute_plan(at, &mut state, None, scratch)?;
@@ -124,12 +125,12 @@ impl Copier<'_> {
             Executed::Present(inode) => inode,
             Executed::Absent | Executed::LinkRefused => None,
             Executed::Changed => {
-                resume_waiting(walk, self.links.abandon(&source));
+                resume_waiting(walk, self.links.first_vanished(&source));
                 return Ok(false);
             }
         };
-        let first = FirstName { folder: Arc::clone(folder), name: at.name.clone(), inode };
-        resume_waiting(walk, self.links.resolve(&source, first));
+        let first = FirstName { directory: Arc::clone(directory), name: at.name.clone(), inode };
+        resume_waiting(walk, self.links.first_copied(&source, first));
         Ok(self.count(at, &state, &done, true, scratch))
     }
 
@@ -141,9 +142,9 @@ impl Copier<'_> {
         first: Option<&FirstName>,
         scratch: &mut WorkerScratch,
     ) -> Result<Executed> {
-        let rules = self.context.rules();
+        let options = self.context.plan_options();
         loop {
-            match plan(state, &rules) {
+            match plan(state, &options) {
                 EntryPlan::Inspect(inspection) => {
                     state.inspect(inspection, at, &self.context.making, scratch)?;
                 }
@@ -152,7 +153,7 @@ impl Copier<'_> {
         }
     }
 
-    /// Counts an entry unless it has to be looked at again; `first`: no other name of its file was counted.
+    /// Counts an entry unless it must be read again; `first`: no other name of its file was counted.
     fn count(
         &self,
         at: &EntryPlace<'_, '_>,
@@ -164,24 +165,24 @@ impl Copier<'_> {
         match done {
             Executed::Changed => return false,
             Executed::Present(_) => {
-                at.folder.shared.fetch_add(1, Ordering::Relaxed);
+                at.directory.shared.fetch_add(1, Ordering::Relaxed);
             }
             Executed::Absent | Executed::LinkRefused => {}
         }
         let source = &state.source;
-        scratch.sum.add_entry(&at.folder.place, at.name, source, state.link_text.as_bytes());
+        scratch.sum.add_entry(&at.directory.path_hash, at.name, source, state.link_text.as_bytes());
         let bytes = if source.is_file() && first { source.size } else { 0 };
         if source.is_file() {
-            increment(&self.context.tally.files);
+            increment(&self.context.counters.files);
         }
         at.walk.counters.add(1, bytes, 0);
         true
     }
 }
 
-/// Hands names that had to wait to the workers again.
-fn resume_waiting(walk: &Walk, waiting: Vec<Waiting>) {
+/// Schedules the names that waited.
+fn resume_waiting(walk: &Walk, waiting: Vec<PendingName>) {
     for one in waiting {
-        walk.resume(one.folder, one.name);
+        walk.resume(one.directory, one.name);
     }
 }

@@ -11,10 +11,10 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 
 use crate::attributes;
 use crate::compare::{Verdict, compare};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Result, SideError};
 use crate::metadata::Metadata;
 use crate::observer::{Difference, NoteKind};
-use crate::open_directories::{Folder, Pair, TargetSide};
+use crate::open_directories::{OpenPair, TargetSide, WalkDirectory};
 use crate::options::Check;
 use crate::pass_context::{PassContext, increment, note_dropped};
 use crate::prune;
@@ -26,8 +26,8 @@ const SET_GROUP_ID: u32 = 0o2000;
 pub(crate) fn enter_directory(
     context: &PassContext<'_>,
     walk: &Walk,
-    parent: &Folder,
-    pair: &Pair,
+    parent: &WalkDirectory,
+    pair: &OpenPair,
     name: &CStr,
     source: &Metadata,
 ) -> Result<TargetSide> {
@@ -37,20 +37,20 @@ pub(crate) fn enter_directory(
     };
     let target = target.as_fd();
     let refused = |action| move |cause| walk.target_error(action, parent, Some(name), cause);
-    let there = if parent.fresh { None } else { Metadata::at(target, name).map_err(refused("read"))? };
+    let there = if parent.is_new { None } else { Metadata::at(target, name).map_err(refused("read"))? };
     if let Some(before) = there.filter(Metadata::is_directory) {
         parent.shared.fetch_add(1, Ordering::Relaxed);
         let directory = match dirfd::open_dir(target, name) {
-            // What is mounted there hides what the copy has below.
+            // A mount hides the copy's content.
             Err(Errno::EXDEV) if !context.options.write => {
-                context.differs(walk, parent, name, Difference::Written);
+                context.differs(walk, parent, name, Difference::Modified);
                 return Ok(TargetSide::default());
             }
             opened => opened.map_err(refused("open"))?,
         };
         return Ok(TargetSide {
             directory: Some(directory),
-            fresh: false,
+            is_new: false,
             plain: false,
             before: Some(before),
         });
@@ -68,21 +68,21 @@ pub(crate) fn enter_directory(
     }
     let (directory, plain) = create(context, parent, target, name, source).map_err(refused("make"))?;
     parent.shared.fetch_add(1, Ordering::Relaxed);
-    increment(&context.tally.updated);
-    Ok(TargetSide { directory: Some(directory), fresh: true, plain, before: None })
+    increment(&context.counters.updated);
+    Ok(TargetSide { directory: Some(directory), is_new: true, plain, before: None })
 }
 
-/// Makes a directory without what it would inherit; whether its files will have the mode and owner they are made with.
+/// Makes a directory without inherited ACLs; returns true if new files in it keep their owner and mode.
 fn create(
     context: &PassContext<'_>,
-    parent: &Folder,
+    parent: &WalkDirectory,
     target: BorrowedFd<'_>,
     name: &CStr,
     source: &Metadata,
 ) -> std::result::Result<(OwnedFd, bool), Errno> {
     mkdirat(target, name, Mode::from_bits_truncate(source.mode & 0o777 | 0o700))?;
     let directory = dirfd::open_dir(target, name)?;
-    if parent.fresh && parent.plain {
+    if parent.is_new && parent.plain {
         return Ok((directory, true));
     }
     if context.options.capabilities.access_lists {
@@ -97,85 +97,91 @@ fn create(
     Ok((directory, made.mode & SET_GROUP_ID == 0 && made.owner == context.making.creator))
 }
 
-/// Everything below is done: removes what is too much, and gives the directory its own owner, mode and time.
-pub(crate) fn finish_directory(context: &PassContext<'_>, walk: &Walk, folder: &Arc<Folder>) -> Result<()> {
-    if !folder.has_target {
+/// Finishes a directory after its content: removes extra names, and sets its owner, mode and time.
+pub(crate) fn finish_directory(
+    context: &PassContext<'_>,
+    walk: &Walk,
+    directory: &Arc<WalkDirectory>,
+) -> Result<()> {
+    if !directory.has_target {
         return Ok(());
     }
-    let Some(pair) = walk.pair(folder)? else { return Ok(()) };
+    let Some(pair) = walk.open_pair(directory)? else { return Ok(()) };
     let Some(target) = &pair.target else { return Ok(()) };
-    if context.options.prune && !folder.fresh {
-        prune::prune(context, walk, folder, &pair, target.as_fd())?;
+    if context.options.prune && !directory.is_new {
+        prune::prune(context, walk, directory, &pair, target.as_fd())?;
     }
     let now = match fstat(&pair.source) {
-        Err(cause) if walk.has_gone(folder, cause) => return Ok(()),
-        now => Metadata::from(now.map_err(|cause| walk.source_error("read", folder, None, cause))?),
+        Err(cause) if walk.note_if_gone(directory, cause) => return Ok(()),
+        now => Metadata::from(now.map_err(|cause| walk.source_error("read", directory, None, cause))?),
     };
-    if !folder.meta.unchanged(&now) {
-        increment(&context.tally.restless);
-        note(walk, folder, NoteKind::Restless);
+    if !directory.meta.unchanged(&now) {
+        increment(&context.counters.unstable);
+        note(walk, directory, NoteKind::Unstable);
     }
-    finish(context, walk, folder, pair.source.as_fd(), target.as_fd())
+    finish(context, walk, directory, pair.source.as_fd(), target.as_fd())
 }
 
 fn finish(
     context: &PassContext<'_>,
     walk: &Walk,
-    folder: &Folder,
+    directory: &WalkDirectory,
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
 ) -> Result<()> {
     let can = context.options.capabilities;
     let write = context.options.write;
-    let wanted = &folder.meta;
-    let refused = |action| move |cause| walk.target_error(action, folder, None, cause);
-    // The state before this pass: what it did to the entries changed the directory's times.
-    let mut differed = match &folder.before {
+    let wanted = &directory.meta;
+    let refused = |action| move |cause| walk.target_error(action, directory, None, cause);
+    // Compared with the state before this pass, which changed the directory's times.
+    let mut differed = match &directory.before {
         Some(before) => {
             // Names that are kept out of the comparison change the root's time.
             let times =
-                folder.parent.is_none() || attributes::same_time(wanted.modified, before.modified, can);
+                directory.parent.is_none() || attributes::same_time(wanted.modified, before.modified, can);
             compare(wanted, before, can) != Verdict::Same || !times
         }
         None => false,
     };
     let look_closer = context.options.check == Check::Content
-        || folder.before.is_none_or(|before| context.moments.attributes_may_differ(wanted, &before, can));
+        || directory.before.is_none_or(|before| context.moments.attributes_may_differ(wanted, &before, can));
     let now = Metadata::from(fstat(target).map_err(refused("read"))?);
     if write {
         attributes::set_access(target, wanted, (now.owner, now.mode), can).map_err(refused("adjust"))?;
     }
     if look_closer {
-        let blank = folder.fresh && folder.plain;
+        let blank = directory.is_new && directory.plain;
         let attributes =
             match attributes::copy_attributes(&Node::Open(source), &Node::Open(target), blank, write, can) {
-                Err(Fault::Source(cause)) if walk.has_gone(folder, cause) => return Ok(()),
-                attributes => attributes.map_err(|fault| match fault {
-                    Fault::Source(cause) => walk.source_error("read the attributes of", folder, None, cause),
-                    Fault::Target(cause) => walk.target_error("adjust", folder, None, cause),
-                    Fault::Stopped => Error::Stopped,
+                Err(SideError::Source(cause)) if walk.note_if_gone(directory, cause) => return Ok(()),
+                attributes => attributes.map_err(|error| match error {
+                    SideError::Source(cause) => {
+                        walk.source_error("read the attributes of", directory, None, cause)
+                    }
+                    SideError::Target(cause) => walk.target_error("adjust", directory, None, cause),
+                    SideError::Stopped => Error::Stopped,
                 })?,
             };
-        differed |= attributes.differed && !folder.fresh;
-        if let Some(parent) = &folder.parent {
-            note_dropped(walk, parent, &folder.name, attributes.dropped);
+        differed |= attributes.differed && !directory.is_new;
+        if let Some(parent) = &directory.parent {
+            note_dropped(walk, parent, &directory.name, attributes.dropped);
         }
     }
     if write && !attributes::same_time(wanted.modified, now.modified, can) {
         attributes::set_times(target, wanted.accessed, wanted.modified).map_err(refused("adjust"))?;
     }
     if differed && write {
-        increment(&context.tally.updated);
+        increment(&context.counters.updated);
     } else if differed {
-        increment(&context.tally.differing);
-        note(walk, folder, NoteKind::Differs(Difference::Access));
+        increment(&context.counters.differing);
+        note(walk, directory, NoteKind::Differs(Difference::Metadata));
     }
     Ok(())
 }
 
-fn note(walk: &Walk, folder: &Folder, what: NoteKind) {
-    match &folder.parent {
-        Some(parent) => walk.note(parent, &folder.name, what),
-        None => walk.note(folder, c"", what),
+fn note(walk: &Walk, directory: &WalkDirectory, what: NoteKind) {
+    match &directory.parent {
+        Some(parent) => walk.note(parent, &directory.name, what),
+        None => walk.note(directory, c"", what),
     }
 }

@@ -12,7 +12,7 @@ use nix::unistd::{fsync, ftruncate};
 
 use crate::attributes;
 use crate::capabilities::Capabilities;
-use crate::error::Fault;
+use crate::error::SideError;
 use crate::file_content::{self, Buffer};
 use crate::kernel_copy::KernelCopy;
 use crate::metadata::Metadata;
@@ -20,39 +20,40 @@ use crate::metadata::Metadata;
 /// Attempts to copy a file that changes meanwhile.
 const ATTEMPTS: u32 = 3;
 
-/// The longest step of a kernel's clock (100 Hz), by which file times differ before Linux 6.13, and some more.
+/// Upper bound of a clock tick (100 Hz), the resolution of file times before Linux 6.13.
 pub(crate) const TICK: Duration = Duration::from_millis(12);
 
-/// Properties of the place where files are made.
+/// Properties of the target that files are made in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileContext<'a> {
     pub can: &'a Capabilities,
     pub means: &'a KernelCopy,
     /// Owner of new files.
     pub creator: (u32, u32),
-    /// Bits that new files do not get.
+    /// Mode bits that new files lack.
     pub umask: u32,
-    /// True if each file must be forced to the disk by itself, see [`TargetDisk::needs_each_file`](crate::disk_sync::TargetDisk).
+    /// True if each file must be fsynced, see
+    /// [`TargetDisk::needs_each_file`](crate::disk_sync::TargetDisk).
     pub sync: bool,
 }
 
 /// A file that was made.
 #[derive(Debug)]
 pub(crate) struct CopiedFile {
-    /// It changed each time.
-    pub restless: bool,
-    /// Attributes that the target did not take.
+    /// It changed during each attempt.
+    pub unstable: bool,
+    /// Attributes that the target refused.
     pub dropped: Vec<String>,
     pub inode: u64,
 }
 
-/// Opens a regular file of the source for reading; no link is followed, and nothing that is no file is waited for.
+/// Opens a regular file of the source for reading without following a link or blocking.
 ///
-/// Something else of that name is the error `NXIO`.
+/// Another kind of entry fails with `ENXIO`.
 pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Metadata), Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let opened = match openat(directory, name, flags | OFlag::O_NOATIME, Mode::empty()) {
-        // Only the owner may leave the time of access alone (open(2)).
+        // Only the owner may use `O_NOATIME` (open(2)).
         Err(Errno::EPERM) => openat(directory, name, flags, Mode::empty())?,
         answer => answer?,
     };
@@ -60,10 +61,10 @@ pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(Own
     if meta.is_file() { Ok((opened, meta)) } else { Err(Errno::ENXIO) }
 }
 
-/// Makes a file at a name that is free, with everything of the source's; its time comes last, so a file that is not
-/// whole never has its source's.
+/// Makes a file at a free name, with all attributes of the source's. Its time is set last, so an incomplete file never
+/// has its source's.
 ///
-/// `plain`: the new file has exactly the owner and mode it is made with.
+/// `plain`: the new file keeps the owner and mode that it is made with.
 #[allow(clippy::too_many_arguments, reason = "two sides, what is known about them, and what to use")]
 pub(crate) fn copy_file(
     source: BorrowedFd<'_>,
@@ -73,23 +74,23 @@ pub(crate) fn copy_file(
     plain: bool,
     making: &FileContext<'_>,
     buffer: &mut Buffer,
-    progress: &dyn Fn(u64) -> Result<(), Fault>,
-) -> Result<CopiedFile, Fault> {
+    progress: &dyn Fn(u64) -> Result<(), SideError>,
+) -> Result<CopiedFile, SideError> {
     let can = making.can;
-    // With the bits it will have, so that often nothing has to be changed; never with more.
+    // Created with its final bits, which often saves a call, and never with more.
     let bits = attributes::wanted_mode(&before, can) & 0o777;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let target = openat(directory, name, flags, Mode::from_bits_truncate(bits)).map_err(Fault::Target)?;
-    let mut restless = true;
+    let target = openat(directory, name, flags, Mode::from_bits_truncate(bits)).map_err(SideError::Target)?;
+    let mut unstable = true;
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
-            ftruncate(&target, 0).map_err(Fault::Target)?;
+            ftruncate(&target, 0).map_err(SideError::Target)?;
         }
         wait_for_clock_tick(&before);
         file_content::copy_content(source, target.as_fd(), &before, making.means, buffer, progress)?;
-        let after = Metadata::from(fstat(source).map_err(Fault::Source)?);
-        restless = !before.unchanged(&after);
-        if !restless {
+        let after = Metadata::from(fstat(source).map_err(SideError::Source)?);
+        unstable = !before.unchanged(&after);
+        if !unstable {
             break;
         }
         if attempt + 1 < ATTEMPTS {
@@ -99,29 +100,29 @@ pub(crate) fn copy_file(
     let (now, inode) = if plain && before.links == 1 {
         ((making.creator, bits & !making.umask), 0)
     } else {
-        let made = Metadata::from(fstat(&target).map_err(Fault::Target)?);
+        let made = Metadata::from(fstat(&target).map_err(SideError::Target)?);
         ((made.owner, made.mode), made.inode)
     };
-    attributes::set_access(target.as_fd(), &before, now, can).map_err(Fault::Target)?;
+    attributes::set_access(target.as_fd(), &before, now, can).map_err(SideError::Target)?;
     let attributes =
         attributes::copy_attributes(&Node::Open(source), &Node::Open(target.as_fd()), plain, true, can)?;
     if making.sync {
-        fsync(&target).map_err(Fault::Target)?;
+        fsync(&target).map_err(SideError::Target)?;
     }
-    let modified = if restless { attributes::impossible_time(before.modified, can) } else { before.modified };
-    attributes::set_times(target.as_fd(), before.accessed, modified).map_err(Fault::Target)?;
-    Ok(CopiedFile { restless, dropped: attributes.dropped, inode })
+    let modified = if unstable { attributes::impossible_time(before.modified, can) } else { before.modified };
+    attributes::set_times(target.as_fd(), before.accessed, modified).map_err(SideError::Target)?;
+    Ok(CopiedFile { unstable, dropped: attributes.dropped, inode })
 }
 
-/// Waits until the clock has gone on since the file was changed last.
+/// Waits until the clock has ticked since the file's last change.
 ///
-/// A write in the same tick after the copy would leave the same time as the write before it, and would not be noticed.
+/// A write in the same tick after the copy would leave the same time and go unnoticed.
 fn wait_for_clock_tick(meta: &Metadata) {
     let changed =
         u64::try_from(meta.changed.0).map(|seconds| UNIX_EPOCH + Duration::new(seconds, meta.changed.1));
     let Ok(changed) = changed else { return };
-    // A change in the future has another machine's clock, which does not matter here.
+    // A change in the future comes from another machine's clock and does not matter here.
     let ticked = || SystemTime::now().duration_since(changed).map_or(true, |age| age >= TICK);
-    // A clock that stands still is no reason not to copy.
+    // Copy even if the clock stands still.
     let _ = kit::wait::until(10 * TICK, "the clock", || ticked().then_some(()));
 }

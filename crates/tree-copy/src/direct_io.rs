@@ -1,4 +1,4 @@
-//! Reading past the page cache, unless the bytes are there already.
+//! Reads files past the page cache, unless they are cached.
 
 use std::io::IoSliceMut;
 use std::os::fd::BorrowedFd;
@@ -11,7 +11,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 /// Alignment of direct access, in memory and on the disk: the largest sector in use.
 pub(crate) const ALIGNMENT: usize = 4096;
 
-/// A position as the kernel takes it: sizes of files have the sign bit to spare.
+/// Converts a position to the kernel's signed type; file sizes do not need the sign bit.
 pub(crate) fn offset(position: u64) -> i64 {
     position.cast_signed()
 }
@@ -44,7 +44,7 @@ impl<'a> DirectReader<'a> {
     /// Reads up to `wanted` bytes into the beginning of an aligned space; 0 at the end of the file.
     pub fn read(&mut self, space: &mut [u8], wanted: usize, position: u64) -> Result<usize, Errno> {
         if self.may_be_direct {
-            // Asked once: a file is in memory, or it is not.
+            // Tested once: a file is cached or not.
             self.may_be_direct = false;
             let cached = preadv2(
                 self.file,
@@ -79,7 +79,7 @@ impl<'a> DirectReader<'a> {
 }
 
 impl Drop for DirectReader<'_> {
-    /// The file may be read again, in another way.
+    /// Restores the flag: the file may be read again in another way.
     fn drop(&mut self) {
         if self.direct {
             set_direct(self.file, false);

@@ -17,7 +17,8 @@ pub(crate) struct TargetDisk {
 }
 
 impl TargetDisk {
-    /// Must be opened before the first write: errors of earlier writes are not reported to who comes later.
+    /// Opens the file system; call it before the first write, because a descriptor opened later does not receive
+    /// earlier write errors (fsync(2)).
     pub fn open(directory: BorrowedFd<'_>) -> std::result::Result<Self, Errno> {
         /// `FUSE_SUPER_MAGIC` of statfs(2).
         const FUSE: i64 = 0x6573_5546;
@@ -25,27 +26,26 @@ impl TargetDisk {
         Ok(Self { root: dirfd::open_beneath(directory, Path::new(""))?, fuse })
     }
 
-    /// Returns whether each file must be synced by itself: the kernel does not hand `syncfs` on to a file system in
-    /// user space, only `fsync` of a file. There each file is forced to the disk before it gets its source's time,
-    /// because nothing later would: a pass takes it for whole then.
+    /// True if each file must be fsynced. On FUSE, `syncfs` does nothing, so each file is fsynced before its time is
+    /// set; a file with the source's time counts as complete.
     pub fn needs_each_file(&self) -> bool {
         self.fuse
     }
 
-    /// Returns when everything that was written to the file system is on the disk.
+    /// Writes everything on the file system to the disk.
     pub fn sync(&self) -> std::result::Result<(), Errno> {
         syncfs(&self.root)?;
         match fsync(&self.root) {
-            // Some file systems cannot sync a directory; there is nothing more to do for them.
+            // Some file systems cannot sync a directory.
             Err(Errno::EINVAL | Errno::ENOTSUP | Errno::ENOSYS) => Ok(()),
             answer => answer,
         }
     }
 }
 
-/// Returns when everything on the file system of `directory` is on the disk; fails with the path.
+/// Writes everything on the file system of `directory` to the disk; errors name the path.
 ///
-/// Where that does not reach files (FUSE), passes and [`replicate`](crate::replicate) have forced each to the disk.
+/// On FUSE, where that does not reach files, passes and [`replicate`](crate::replicate) have fsynced each.
 pub fn sync_to_disk(directory: &Path) -> Result<()> {
     let failed = |cause| Error::target("sync", directory, cause, || None);
     let opened = dirfd::open_root(directory).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Does what was planned for an entry, and counts it.
+//! Executes the plan of an entry, and counts it.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -9,9 +9,9 @@ use nix::errno::Errno;
 use crate::attributes::{self, AttributesResult};
 use crate::entry_plan::EntryAction;
 use crate::entry_state::{EntryPlace, EntryState};
-use crate::error::{Fault, Result};
+use crate::error::{Result, SideError};
 use crate::hard_links::FirstName;
-use crate::make_entry::{MadeEntry, Original, PlaceState, make_entry};
+use crate::make_entry::{EntrySource, MadeEntry, TargetState, make_entry};
 use crate::metadata::Metadata;
 use crate::observer::NoteKind;
 use crate::pass_context::{PassContext, increment, note_dropped};
@@ -24,13 +24,13 @@ pub(crate) enum Executed {
     Present(Option<u64>),
     /// The target lacks it: only comparing, or it cannot be made there.
     Absent,
-    /// The source's is not what it was a moment ago.
+    /// The source's entry changed its type meanwhile.
     Changed,
-    /// The file system wants no more names of that file.
+    /// The file system refuses another hard link to that file.
     LinkRefused,
 }
 
-/// Does one thing with an entry; `first` is the name that the target has of its file.
+/// Executes one action on an entry; `first` is the name of its file in the target.
 pub(crate) fn execute(
     action: EntryAction,
     state: &EntryState,
@@ -42,7 +42,7 @@ pub(crate) fn execute(
     let present = Executed::Present(state.target.map(|target| target.inode));
     match (action, at.target()) {
         (EntryAction::Report(how), _) => {
-            context.differs(at.walk, at.folder, at.name, how);
+            context.differs(at.walk, at.directory, at.name, how);
             Ok(if state.target.is_some() { present } else { Executed::Absent })
         }
         (EntryAction::Keep, _) => Ok(present),
@@ -52,11 +52,11 @@ pub(crate) fn execute(
             let adjusted =
                 replace_entry::set_metadata(&state.source, &from, target, at.name, false, &context.making);
             let attributes = match adjusted {
-                Err(Fault::Source(Errno::ENOENT)) => return Ok(Executed::Changed),
-                adjusted => adjusted.map_err(|fault| at.error("adjust", fault))?,
+                Err(SideError::Source(Errno::ENOENT)) => return Ok(Executed::Changed),
+                adjusted => adjusted.map_err(|error| at.error("adjust", error))?,
             };
-            note_dropped(at.walk, at.folder, at.name, attributes.dropped);
-            increment(&context.tally.updated);
+            note_dropped(at.walk, at.directory, at.name, attributes.dropped);
+            increment(&context.counters.updated);
             Ok(present)
         }
         (EntryAction::Make, Some(target)) => make(state, at, target, context, scratch),
@@ -68,8 +68,8 @@ pub(crate) fn execute(
 }
 
 fn skip(state: &EntryState, at: &EntryPlace<'_, '_>, context: &PassContext<'_>) -> Executed {
-    increment(&context.tally.skipped);
-    at.walk.note(at.folder, at.name, NoteKind::SkippedSpecial(special_kind(state.source.kind)));
+    increment(&context.counters.skipped);
+    at.walk.note(at.directory, at.name, NoteKind::SkippedSpecial(special_kind(state.source.kind)));
     Executed::Absent
 }
 
@@ -77,15 +77,15 @@ fn set_attributes(at: &EntryPlace<'_, '_>, target: BorrowedFd<'_>, context: &Pas
     let to = Node::named(target, at.name);
     let attributes =
         match attributes::copy_attributes(&at.source_node(), &to, false, true, context.making.can) {
-            // The next pass will see what became of it.
-            Err(Fault::Source(Errno::ENOENT)) => AttributesResult::default(),
-            attributes => attributes.map_err(|fault| at.error("read the attributes of", fault))?,
+            // It vanished: the next pass handles it.
+            Err(SideError::Source(Errno::ENOENT)) => AttributesResult::default(),
+            attributes => attributes.map_err(|error| at.error("read the attributes of", error))?,
         };
     // A target that refuses an attribute has not been changed.
     if attributes.differed {
-        increment(&context.tally.updated);
+        increment(&context.counters.updated);
     }
-    note_dropped(at.walk, at.folder, at.name, attributes.dropped);
+    note_dropped(at.walk, at.directory, at.name, attributes.dropped);
     Ok(())
 }
 
@@ -97,44 +97,46 @@ fn make(
     scratch: &mut WorkerScratch,
 ) -> Result<Executed> {
     let source = &state.source;
-    let original = Original {
+    let entry_source = EntrySource {
         directory: at.pair.source.as_fd(),
         name: at.name,
         meta: source,
         link_text: &state.link_text,
     };
-    let how = PlaceState { free: state.target.is_none(), plain: at.folder.plain };
+    let how = TargetState { free: state.target.is_none(), plain: at.directory.plain };
     let progress = |bytes| {
         at.walk.counters.add(0, 0, bytes);
         at.walk.observer.on_progress(&at.walk.counters);
-        at.walk.go_on().map_err(|_| Fault::Stopped)
+        at.walk.check_stopped().map_err(|_| SideError::Stopped)
     };
-    let made = make_entry(&original, target, at.name, how, &context.making, &mut scratch.buffer, &progress)
-        .map_err(|fault| {
-        let action = match fault {
-            _ if !source.is_file() => "make",
-            Fault::Source(_) => "read",
-            _ => "write",
-        };
-        at.error(action, fault)
-    })?;
-    let (inode, restless, dropped) = match made {
-        MadeEntry::Made { inode, restless, dropped } => (inode, restless, dropped),
+    let made =
+        make_entry(&entry_source, target, at.name, how, &context.making, &mut scratch.buffer, &progress)
+            .map_err(|error| {
+                let action = match error {
+                    _ if !source.is_file() => "make",
+                    SideError::Source(_) => "read",
+                    _ => "write",
+                };
+                at.error(action, error)
+            })?;
+    let (inode, unstable, dropped) = match made {
+        MadeEntry::Made { inode, unstable, dropped } => (inode, unstable, dropped),
         MadeEntry::Unmakeable => return Ok(skip(state, at, context)),
         MadeEntry::Changed => return Ok(Executed::Changed),
     };
-    increment(&context.tally.updated);
+    increment(&context.counters.updated);
     if source.is_file() {
-        increment(&context.tally.copied_files);
+        increment(&context.counters.copied_files);
     }
-    if restless {
-        increment(&context.tally.restless);
-        at.walk.note(at.folder, at.name, NoteKind::Restless);
+    if unstable {
+        increment(&context.counters.unstable);
+        at.walk.note(at.directory, at.name, NoteKind::Unstable);
     }
-    note_dropped(at.walk, at.folder, at.name, dropped);
+    note_dropped(at.walk, at.directory, at.name, dropped);
     // Further names are made only of what has several.
     let inode = if inode.is_none() && source.links > 1 {
-        let made = Metadata::at(target, at.name).map_err(|cause| at.error("read", Fault::Target(cause)))?;
+        let made =
+            Metadata::at(target, at.name).map_err(|cause| at.error("read", SideError::Target(cause)))?;
         made.map(|made| made.inode)
     } else {
         inode
@@ -150,16 +152,16 @@ fn link(
     context: &PassContext<'_>,
 ) -> Result<Executed> {
     let Some(first) = first else { return Ok(Executed::LinkRefused) };
-    let from = at.walk.visit(&first.folder)?;
+    let from = at.walk.visit(&first.directory)?;
     let Some(from) = from.as_ref().and_then(|from| from.target.as_ref()) else {
         return Ok(Executed::LinkRefused);
     };
     let made = replace_entry::hard_link(from.as_fd(), &first.name, target, at.name, state.target.is_none())
-        .map_err(|fault| at.error("link", fault))?;
+        .map_err(|error| at.error("link", error))?;
     if !made {
         return Ok(Executed::LinkRefused);
     }
-    increment(&context.tally.updated);
+    increment(&context.counters.updated);
     Ok(Executed::Present(first.inode))
 }
 

@@ -1,6 +1,6 @@
 //! Plans an action for an entry from its state: a pure decision.
 //!
-//! Reading more costs system calls, so the plan may ask for it; who asked reads that and plans again.
+//! Reading more facts costs system calls, so a plan may request one; the caller reads it and plans again.
 
 use crate::capabilities::Capabilities;
 use crate::compare::{ChangeTimes, Verdict, compare, difference};
@@ -9,9 +9,9 @@ use crate::metadata::Metadata;
 use crate::observer::Difference;
 use crate::options::Check;
 
-/// The part of a pass's options that decides.
+/// Options of a pass that affect a plan.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules<'a> {
+pub(crate) struct PlanOptions<'a> {
     pub write: bool,
     pub check: Check,
     pub can: &'a Capabilities,
@@ -30,37 +30,37 @@ pub(crate) enum EntryPlan {
 /// Action on an entry of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EntryAction {
-    /// Nothing: it is like the source's.
+    /// Nothing: it equals the source's.
     Keep,
     /// Give it the source's extended attributes.
     SetAttributes,
     /// Give it the source's owner, mode, time and attributes.
     Adjust,
-    /// Make it, in the place of what has its name.
+    /// Make it; replaces an existing entry.
     Make,
     /// Make it a further name of a file that the target has.
     Link,
-    /// Leave it out: it cannot be made there.
+    /// Skip it: it cannot be made there.
     Skip,
     /// Count the difference.
     Report(Difference),
 }
 
 /// Plans the next step with an entry.
-pub(crate) fn plan(state: &EntryState, rules: &Rules<'_>) -> EntryPlan {
-    let may_write = rules.write && state.has_target_directory;
+pub(crate) fn plan(state: &EntryState, options: &PlanOptions<'_>) -> EntryPlan {
+    let may_write = options.write && state.has_target_directory;
     let Some(target) = &state.target else { return EntryPlan::Do(without_target(state, may_write)) };
     let own = state.pairing == Pairing::Own;
     let mut verdict = Verdict::Other;
     match state.pairing {
         Pairing::NameOf(first) if first == Some(target.inode) => return EntryPlan::Do(EntryAction::Keep),
         Pairing::NameOf(first) if may_write => return EntryPlan::Do(linked(first)),
-        Pairing::Own => verdict = compare(&state.source, target, rules.can),
+        Pairing::Own => verdict = compare(&state.source, target, options.can),
         Pairing::NameOf(_) | Pairing::Foreign => {}
     }
     if verdict != Verdict::Other {
         let look_closer =
-            rules.check == Check::Content || rules.moments.may_be_another(&state.source, target);
+            options.check == Check::Content || options.moments.may_be_another(&state.source, target);
         let (equal, inspection) = match () {
             () if state.source.is_link() => (state.link_text_equal, Inspection::LinkText),
             () if state.source.is_file() && look_closer => (state.content_equal, Inspection::Content),
@@ -75,16 +75,16 @@ pub(crate) fn plan(state: &EntryState, rules: &Rules<'_>) -> EntryPlan {
     match verdict {
         Verdict::Other if may_write => EntryPlan::Do(EntryAction::Make),
         Verdict::Access if may_write => EntryPlan::Do(EntryAction::Adjust),
-        Verdict::Other | Verdict::Access => report(state, target, verdict, own, rules),
+        Verdict::Other | Verdict::Access => report(state, target, verdict, own, options),
         Verdict::Same => {
-            let look_closer = rules.check == Check::Content
-                || rules.moments.attributes_may_differ(&state.source, target, rules.can);
+            let look_closer = options.check == Check::Content
+                || options.moments.attributes_may_differ(&state.source, target, options.can);
             match state.attributes_equal {
                 _ if !look_closer => EntryPlan::Do(EntryAction::Keep),
                 None => EntryPlan::Inspect(Inspection::Attributes),
                 Some(true) => EntryPlan::Do(EntryAction::Keep),
                 Some(false) if may_write => EntryPlan::Do(EntryAction::SetAttributes),
-                Some(false) => report(state, target, verdict, own, rules),
+                Some(false) => report(state, target, verdict, own, options),
             }
         }
     }
@@ -112,10 +112,11 @@ fn report(
     target: &Metadata,
     verdict: Verdict,
     own: bool,
-    rules: &Rules<'_>,
+    options: &PlanOptions<'_>,
 ) -> EntryPlan {
-    let how = difference(&state.source, target, Some(verdict), own, rules.can);
-    let look_closer = how == Difference::Names && state.source.is_file() && rules.check == Check::Content;
+    let how = difference(&state.source, target, Some(verdict), own, options.can);
+    let look_closer =
+        how == Difference::HardLinks && state.source.is_file() && options.check == Check::Content;
     match state.content_equal {
         None if look_closer => EntryPlan::Inspect(Inspection::Content),
         Some(false) if look_closer => EntryPlan::Do(EntryAction::Report(Difference::Content)),
@@ -171,17 +172,17 @@ mod tests {
         }
     }
 
-    fn rules(write: bool, check: Check, moments: ChangeTimes) -> Rules<'static> {
-        Rules { write, check, can: &Capabilities::FULL, moments }
+    fn options(write: bool, check: Check, moments: ChangeTimes) -> PlanOptions<'static> {
+        PlanOptions { write, check, can: &Capabilities::FULL, moments }
     }
 
     #[test]
     fn each_state_has_one_next_step() {
-        let write = rules(true, Check::Metadata, LATER);
-        let closely = rules(true, Check::Content, LATER);
-        let at_once = rules(true, Check::Metadata, AT_ONCE);
-        let look = rules(false, Check::Metadata, LATER);
-        let look_closely = rules(false, Check::Content, LATER);
+        let write = options(true, Check::Metadata, LATER);
+        let closely = options(true, Check::Content, LATER);
+        let at_once = options(true, Check::Metadata, AT_ONCE);
+        let look = options(false, Check::Metadata, LATER);
+        let look_closely = options(false, Check::Content, LATER);
         let same = || state(FILE, Some(COPY));
         let link = || state(LINK, Some(Metadata { kind: FileType::Symlink, ..COPY }));
         let name_of = |first, target| EntryState { pairing: Pairing::NameOf(first), ..state(FILE, target) };
@@ -204,7 +205,7 @@ mod tests {
             (same(), &write, EntryPlan::Do(Keep)),
             (same(), &look, EntryPlan::Do(Keep)),
             (state(FILE, Some(TOUCHED)), &write, EntryPlan::Do(Adjust)),
-            (state(FILE, Some(TOUCHED)), &look, EntryPlan::Do(Report(Difference::Access))),
+            (state(FILE, Some(TOUCHED)), &look, EntryPlan::Do(Report(Difference::Metadata))),
             (state(FILE, Some(OTHER)), &write, EntryPlan::Do(Make)),
             (state(FILE, Some(OTHER)), &look, EntryPlan::Do(Report(Difference::Content))),
             (state(LINK, Some(COPY)), &look, EntryPlan::Do(Report(Difference::Kind))),
@@ -215,7 +216,7 @@ mod tests {
             (
                 EntryState { link_text_equal: Some(false), ..link() },
                 &look,
-                EntryPlan::Do(Report(Difference::Written)),
+                EntryPlan::Do(Report(Difference::Modified)),
             ),
             (same(), &closely, EntryPlan::Inspect(Content)),
             (same(), &at_once, EntryPlan::Inspect(Content)),
@@ -224,10 +225,10 @@ mod tests {
             (content(true), &closely, EntryPlan::Inspect(Attributes)),
             (attributes(true), &closely, EntryPlan::Do(Keep)),
             (attributes(false), &closely, EntryPlan::Do(SetAttributes)),
-            (attributes(false), &look_closely, EntryPlan::Do(Report(Difference::Access))),
+            (attributes(false), &look_closely, EntryPlan::Do(Report(Difference::Metadata))),
             // It stands for another file.
             (foreign(), &write, EntryPlan::Do(Make)),
-            (foreign(), &look, EntryPlan::Do(Report(Difference::Names))),
+            (foreign(), &look, EntryPlan::Do(Report(Difference::HardLinks))),
             (foreign(), &look_closely, EntryPlan::Inspect(Content)),
             (
                 EntryState { content_equal: Some(false), ..foreign() },
@@ -239,11 +240,11 @@ mod tests {
             (name_of(Some(8), Some(COPY)), &write, EntryPlan::Do(Link)),
             (name_of(Some(8), None), &write, EntryPlan::Do(Link)),
             (name_of(None, Some(COPY)), &write, EntryPlan::Do(Skip)),
-            (name_of(Some(8), Some(COPY)), &look, EntryPlan::Do(Report(Difference::Names))),
+            (name_of(Some(8), Some(COPY)), &look, EntryPlan::Do(Report(Difference::HardLinks))),
             (name_of(Some(8), None), &look, EntryPlan::Do(Report(Difference::Missing))),
         ];
-        for (state, rules, expected) in cases {
-            assert_eq!(plan(&state, rules), expected, "{state:?} {rules:?}");
+        for (state, options, expected) in cases {
+            assert_eq!(plan(&state, options), expected, "{state:?} {options:?}");
         }
     }
 
@@ -261,7 +262,7 @@ mod tests {
                             ..state(source, target)
                         };
                         for check in [Check::Metadata, Check::Content] {
-                            let next = plan(&state, &rules(false, check, AT_ONCE));
+                            let next = plan(&state, &options(false, check, AT_ONCE));
                             let acts = matches!(next, EntryPlan::Do(SetAttributes | Adjust | Make | Link));
                             assert!(!acts, "{state:?}: {next:?}");
                         }

@@ -10,36 +10,40 @@ use nix::fcntl::readlinkat;
 
 use crate::attributes;
 use crate::copy_file::{self, FileContext};
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Result, SideError};
 use crate::file_content;
 use crate::metadata::Metadata;
-use crate::open_directories::{Folder, Pair};
+use crate::open_directories::{OpenPair, WalkDirectory};
 use crate::tree_walk::{Walk, WorkerScratch};
 
-/// Place of an entry: one name in an open folder of both sides.
+/// Place of an entry: one name in an open directory of both sides.
 pub(crate) struct EntryPlace<'a, 't> {
     pub walk: &'a Walk<'a, 't>,
-    pub folder: &'a Arc<Folder>,
-    pub pair: &'a Pair,
+    pub directory: &'a Arc<WalkDirectory>,
+    pub pair: &'a OpenPair,
     pub name: &'a CString,
 }
 
 impl EntryPlace<'_, '_> {
-    /// Returns the fault as an error that names the entry.
-    pub fn error(&self, action: &'static str, fault: Fault) -> Error {
-        match fault {
-            Fault::Source(cause) => self.walk.source_error(action, self.folder, Some(self.name), cause),
-            Fault::Target(cause) => self.walk.target_error(action, self.folder, Some(self.name), cause),
-            Fault::Stopped => Error::Stopped,
+    /// Adds the entry's path to an error.
+    pub fn error(&self, action: &'static str, error: SideError) -> Error {
+        match error {
+            SideError::Source(cause) => {
+                self.walk.source_error(action, self.directory, Some(self.name), cause)
+            }
+            SideError::Target(cause) => {
+                self.walk.target_error(action, self.directory, Some(self.name), cause)
+            }
+            SideError::Stopped => Error::Stopped,
         }
     }
 
-    /// The target's folder, if it has one.
+    /// The target's directory, if it has one.
     pub fn target(&self) -> Option<BorrowedFd<'_>> {
         self.pair.target.as_ref().map(AsFd::as_fd)
     }
 
-    /// The source's entry, to ask for its attributes.
+    /// Returns the source's entry, to read its attributes.
     pub fn source_node(&self) -> Node<'static> {
         Node::named(self.pair.source.as_fd(), self.name)
     }
@@ -49,14 +53,14 @@ impl EntryPlace<'_, '_> {
 pub(crate) enum SourceEntry {
     Nothing,
     Directory,
-    /// Another thing than a moment ago.
+    /// It changed its type since it was listed.
     Changed,
-    /// Anything else, and where it leads if it is a symbolic link.
+    /// Anything else, and the target of a symbolic link.
     Entry(Metadata, OsString),
 }
 
 impl SourceEntry {
-    /// Looks at a name without following it.
+    /// Reads a name without following it.
     pub fn read(directory: BorrowedFd<'_>, name: &CStr) -> std::result::Result<Self, Errno> {
         let Some(meta) = Metadata::at(directory, name)? else { return Ok(Self::Nothing) };
         if meta.is_directory() {
@@ -95,7 +99,7 @@ pub(crate) enum Inspection {
     Attributes,
 }
 
-/// An entry that is no directory, and what has been read of it so far.
+/// An entry that is not a directory, and the facts read so far.
 #[derive(Debug)]
 pub(crate) struct EntryState {
     pub source: Metadata,
@@ -110,11 +114,11 @@ pub(crate) struct EntryState {
 }
 
 impl EntryState {
-    /// Looks at the target's side of an entry.
+    /// Reads the target's side of an entry.
     pub fn read(at: &EntryPlace<'_, '_>, source: Metadata, link_text: OsString) -> Result<Self> {
         let target = match at.target() {
-            Some(target) if !at.folder.fresh => {
-                Metadata::at(target, at.name).map_err(|cause| at.error("read", Fault::Target(cause)))?
+            Some(target) if !at.directory.is_new => {
+                Metadata::at(target, at.name).map_err(|cause| at.error("read", SideError::Target(cause)))?
             }
             _ => None,
         };
@@ -142,7 +146,7 @@ impl EntryState {
         match inspection {
             Inspection::LinkText => {
                 let text = readlinkat(target, at.name.as_c_str())
-                    .map_err(|cause| at.error("read", Fault::Target(cause)))?;
+                    .map_err(|cause| at.error("read", SideError::Target(cause)))?;
                 self.link_text_equal = Some(text == self.link_text);
             }
             Inspection::Content => {
@@ -152,10 +156,10 @@ impl EntryState {
                 let to = Node::named(target, at.name);
                 let differed =
                     match attributes::copy_attributes(&at.source_node(), &to, false, false, making.can) {
-                        // The next pass will see what became of it.
-                        Err(Fault::Source(Errno::ENOENT)) => false,
+                        // It vanished: the next pass handles it.
+                        Err(SideError::Source(Errno::ENOENT)) => false,
                         compared => {
-                            compared.map_err(|fault| at.error("read the attributes of", fault))?.differed
+                            compared.map_err(|error| at.error("read the attributes of", error))?.differed
                         }
                     };
                 self.attributes_equal = Some(!differed);
@@ -164,8 +168,8 @@ impl EntryState {
         Ok(())
     }
 
-    /// True if two files of the same size hold the same bytes; false where the source's is no file any more, which is
-    /// found out by opening it to copy it.
+    /// True if two files of the same size hold the same bytes; false if the source is no longer a file, which the copy
+    /// finds out again.
     fn has_content_of(
         &self,
         at: &EntryPlace<'_, '_>,
@@ -176,11 +180,11 @@ impl EntryState {
         let (source, _) = match copy_file::open_source(at.pair.source.as_fd(), at.name) {
             Ok(opened) => opened,
             Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(false),
-            Err(cause) => return Err(at.error("read", Fault::Source(cause))),
+            Err(cause) => return Err(at.error("read", SideError::Source(cause))),
         };
         let (target, _) = copy_file::open_source(target, at.name)
-            .map_err(|cause| at.error("read", Fault::Target(cause)))?;
-        let go_on = || at.walk.go_on().map_err(|_| Fault::Stopped);
+            .map_err(|cause| at.error("read", SideError::Target(cause)))?;
+        let check_stopped = || at.walk.check_stopped().map_err(|_| SideError::Stopped);
         let (source, target) = (source.as_fd(), target.as_fd());
         file_content::same_content(
             source,
@@ -188,8 +192,8 @@ impl EntryState {
             self.source.size,
             making.means,
             &mut scratch.buffer,
-            &go_on,
+            &check_stopped,
         )
-        .map_err(|fault| at.error("read", fault))
+        .map_err(|error| at.error("read", error))
     }
 }

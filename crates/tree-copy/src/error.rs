@@ -11,10 +11,10 @@ use crate::free_space::FreeSpace;
 /// Result of every operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Callers branch on it: a stop is no failure, a full disk has numbers, and it matters which side is at fault.
+/// Error of a pass. Callers branch on it: a stop is not a failure, a full disk has numbers, and the side matters.
 #[derive(Debug)]
 pub enum Error {
-    /// The observer asked for the end. What is there stays, and the next pass goes on from it.
+    /// The observer stopped the pass; the next pass resumes.
     Stopped,
     /// An entry of the source cannot be read.
     Source(CallError),
@@ -24,7 +24,7 @@ pub enum Error {
     Full(CallError, FreeSpace),
 }
 
-/// One system call that failed, and on what.
+/// A failed system call and its path.
 #[derive(Debug)]
 pub struct CallError {
     /// The attempt, as in "cannot read".
@@ -35,9 +35,9 @@ pub struct CallError {
     pub cause: io::Error,
 }
 
-/// A failed system call, and which side of an entry it belongs to.
+/// A failed system call and its side; the caller adds the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum SideError {
     Source(Errno),
     Target(Errno),
     Stopped,
@@ -48,7 +48,7 @@ impl Error {
         Self::Source(CallError { action, path: path.to_owned(), cause: reason(cause) })
     }
 
-    /// A refusal for want of space gets the numbers of `free_space`, which is asked only then.
+    /// Returns an error of the target; a full disk gets the numbers of `free_space`, which is called only then.
     pub(crate) fn target(
         action: &'static str,
         path: &Path,
@@ -66,7 +66,7 @@ impl Error {
     }
 }
 
-/// Returns the system's reason. `nix` loses the number of an error that it does not know, as NFS has some.
+/// Returns the system's error. `nix` loses the number of errors that it does not know, as NFS returns some.
 fn reason(cause: Errno) -> io::Error {
     if cause == Errno::UnknownErrno { io::Error::other("unknown error") } else { cause.into() }
 }

@@ -1,4 +1,4 @@
-//! The bytes of files.
+//! Copies and compares the content of files.
 
 use std::os::fd::BorrowedFd;
 
@@ -7,18 +7,18 @@ use nix::sys::uio::pwrite;
 use nix::unistd::{Whence, ftruncate, lseek};
 
 use crate::direct_io::{ALIGNMENT, DirectReader, offset, set_direct};
-use crate::error::Fault;
+use crate::error::SideError;
 use crate::kernel_copy::KernelCopy;
 use crate::metadata::Metadata;
 
-/// Bytes that are read and written at once.
+/// Size of one read and write, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// Files from this size on go past the page cache: freeing memory for bytes that are not read again soon costs
-/// more than the disk does, and pushes out what the services use.
+/// Minimum size of files that bypass the page cache: for content that is not read again soon, freeing memory costs more
+/// than the disk, and evicts pages of the services.
 const DIRECT_FROM: u64 = 256 * 1024;
 
-/// A worker's own space for bytes; it is made when it is first needed and then used again.
+/// Buffer of a worker, allocated at its first use.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer(Vec<u8>);
 
@@ -35,20 +35,20 @@ impl Buffer {
 
 /// Copies the content of a file into an empty one; returns the number of bytes written.
 ///
-/// Holes stay holes. Ends quietly where the source ends before the size in `meta`: the caller looks at the source
-/// again. `progress` gets the size of each chunk and may end the copy.
+/// Holes are kept. If the source ends before the size in `meta`, the copy ends without an error: the caller checks the
+/// source again. `progress` receives the size of each chunk and may stop the copy.
 pub(crate) fn copy_content(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
     meta: &Metadata,
     means: &KernelCopy,
     buffer: &mut Buffer,
-    progress: &dyn Fn(u64) -> Result<(), Fault>,
-) -> Result<u64, Fault> {
+    progress: &dyn Fn(u64) -> Result<(), SideError>,
+) -> Result<u64, SideError> {
     if meta.size == 0 {
         return Ok(0);
     }
-    if means.share(source, target).map_err(Fault::Target)? {
+    if means.share(source, target).map_err(SideError::Target)? {
         progress(meta.size)?;
         return Ok(meta.size);
     }
@@ -63,7 +63,7 @@ pub(crate) fn copy_content(
     let padded = copier.direct;
     let mut written = 0;
     let mut position = 0;
-    while let Some((from, to)) = next_data(source, meta, position).map_err(Fault::Source)? {
+    while let Some((from, to)) = next_data(source, meta, position).map_err(SideError::Source)? {
         let begun = means.copy_inside(source, target, (from, to), progress)?;
         let reached = copier.range(begun, to)?;
         written += reached - from;
@@ -76,13 +76,13 @@ pub(crate) fn copy_content(
         set_direct(target, false);
     }
     if padded || meta.is_sparse() {
-        // The last block was filled up, or the file ends with a hole.
-        ftruncate(target, offset(meta.size)).map_err(Fault::Target)?;
+        // The last block was padded, or the file ends with a hole.
+        ftruncate(target, offset(meta.size)).map_err(SideError::Target)?;
     }
     Ok(written)
 }
 
-/// The next stretch of bytes at or after `position`; a file without holes is one.
+/// Returns the next data segment at or after `position`; a file without holes is one segment.
 fn next_data(source: BorrowedFd<'_>, meta: &Metadata, position: u64) -> Result<Option<(u64, u64)>, Errno> {
     if position >= meta.size {
         return Ok(None);
@@ -96,9 +96,9 @@ fn next_data(source: BorrowedFd<'_>, meta: &Metadata, position: u64) -> Result<O
             let to = seek(from, Whence::SeekHole)?.min(meta.size);
             Ok((to > from).then_some((from, to)))
         }
-        // Nothing but a hole up to the end.
+        // A hole up to the end.
         Ok(_) | Err(Errno::ENXIO) => Ok(None),
-        // Without such calls every byte is data.
+        // Without `SEEK_DATA`, every byte is data.
         Err(Errno::EINVAL | Errno::ENOTSUP) => Ok(Some((position, meta.size))),
         Err(cause) => Err(cause),
     }
@@ -109,16 +109,16 @@ struct Copier<'a> {
     target: BorrowedFd<'a>,
     direct: bool,
     buffer: &'a mut Buffer,
-    progress: &'a dyn Fn(u64) -> Result<(), Fault>,
+    progress: &'a dyn Fn(u64) -> Result<(), SideError>,
 }
 
 impl Copier<'_> {
-    /// Copies from one position to another; returns where the source ended, if that is earlier.
-    fn range(&mut self, from: u64, to: u64) -> Result<u64, Fault> {
+    /// Copies from one position to another; returns the end of the source, if that is earlier.
+    fn range(&mut self, from: u64, to: u64) -> Result<u64, SideError> {
         let mut position = from;
         while position < to {
             let wanted = usize::try_from(to - position).unwrap_or(CHUNK).min(CHUNK);
-            let length = self.input.read(self.buffer.space(), wanted, position).map_err(Fault::Source)?;
+            let length = self.input.read(self.buffer.space(), wanted, position).map_err(SideError::Source)?;
             if length == 0 {
                 break;
             }
@@ -129,16 +129,16 @@ impl Copier<'_> {
         Ok(position)
     }
 
-    fn write(&mut self, length: usize, position: u64) -> Result<(), Fault> {
+    fn write(&mut self, length: usize, position: u64) -> Result<(), SideError> {
         let space = self.buffer.space();
         if self.direct && position.is_multiple_of(ALIGNMENT as u64) {
-            // Whole blocks; what is too much is cut off at the end, or was a hole.
+            // Whole blocks; the padding is truncated at the end, or was a hole.
             let padded = length.next_multiple_of(ALIGNMENT);
             space[length..padded].fill(0);
             match pwrite(self.target, &space[..padded], offset(position)) {
                 Ok(written) if written == padded => return Ok(()),
                 Err(Errno::EINVAL) | Ok(_) => {}
-                Err(cause) => return Err(Fault::Target(cause)),
+                Err(cause) => return Err(SideError::Target(cause)),
             }
         }
         if self.direct {
@@ -148,25 +148,25 @@ impl Copier<'_> {
         let mut done = 0;
         while done < length {
             match pwrite(self.target, &space[done..length], offset(position + done as u64)) {
-                Ok(0) => return Err(Fault::Target(Errno::EIO)),
+                Ok(0) => return Err(SideError::Target(Errno::EIO)),
                 Ok(written) => done += written,
                 Err(Errno::EINTR) => {}
-                Err(cause) => return Err(Fault::Target(cause)),
+                Err(cause) => return Err(SideError::Target(cause)),
             }
         }
         Ok(())
     }
 }
 
-/// Returns whether two files of `size` bytes are equal; both are read up to the first difference.
+/// True if two files of `size` bytes are equal; reads both up to the first difference.
 pub(crate) fn same_content(
     source: BorrowedFd<'_>,
     target: BorrowedFd<'_>,
     size: u64,
     means: &KernelCopy,
     buffer: &mut Buffer,
-    progress: &dyn Fn() -> Result<(), Fault>,
-) -> Result<bool, Fault> {
+    progress: &dyn Fn() -> Result<(), SideError>,
+) -> Result<bool, SideError> {
     let large = size >= DIRECT_FROM;
     let mut left = DirectReader::new(source, large && means.direct_in);
     let mut right = DirectReader::new(target, large && means.direct_out);
@@ -174,8 +174,8 @@ pub(crate) fn same_content(
     let mut position = 0;
     while position < size {
         let wanted = usize::try_from(size - position).unwrap_or(CHUNK).min(CHUNK / 2);
-        let length = left.read(mine, wanted, position).map_err(Fault::Source)?;
-        let found = right.read(theirs, wanted, position).map_err(Fault::Target)?;
+        let length = left.read(mine, wanted, position).map_err(SideError::Source)?;
+        let found = right.read(theirs, wanted, position).map_err(SideError::Target)?;
         if length == 0 || found == 0 || mine[..length.min(found)] != theirs[..length.min(found)] {
             return Ok(false);
         }
@@ -279,10 +279,10 @@ mod tests {
         let meta = Metadata::from(fstat(&source).unwrap());
         let mut means = KernelCopy::new(source.as_fd(), target.as_fd(), false);
         by_itself(&mut means);
-        let stop = |length| if length == PIECE as u64 { Err(Fault::Stopped) } else { Ok(()) };
+        let stop = |length| if length == PIECE as u64 { Err(SideError::Stopped) } else { Ok(()) };
         let copied =
             copy_content(source.as_fd(), target.as_fd(), &meta, &means, &mut Buffer::default(), &stop);
-        assert_eq!(copied, Err(Fault::Stopped));
+        assert_eq!(copied, Err(SideError::Stopped));
         assert_eq!(target.metadata().unwrap().len(), PIECE as u64);
     }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub struct FreeSpace {
     /// Bytes that may still be written; a quota can allow less.
     pub bytes: u64,
-    /// Entries that may still be made; `None` where the file system has no fixed number of inodes.
+    /// Entries that may still be made; `None` if the file system has no fixed number of inodes.
     pub inodes: Option<u64>,
 }
 

@@ -4,58 +4,57 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dirfd::Identity;
+
 use crate::metadata::Metadata;
-use crate::open_directories::Folder;
+use crate::open_directories::WalkDirectory;
 
-/// Device and inode.
-pub(crate) type Identity = (u64, u64);
-
-/// A name that waits until the first name of its file is there; its folder counts it as pending.
+/// A name that waits until the first name of its file is copied; its directory counts it as pending.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    pub folder: Arc<Folder>,
+pub(crate) struct PendingName {
+    pub directory: Arc<WalkDirectory>,
     pub name: CString,
 }
 
 /// Name of a file in the target that the source has under several names.
 #[derive(Debug, Clone)]
 pub(crate) struct FirstName {
-    pub folder: Arc<Folder>,
+    pub directory: Arc<WalkDirectory>,
     pub name: CString,
-    /// None where the target lacks it and may not be changed.
+    /// Nothing if the target lacks the file and must not be changed.
     pub inode: Option<u64>,
 }
 
 #[derive(Debug)]
 enum State {
     /// A worker copies it.
-    Begun(Vec<Waiting>),
-    There(FirstName),
+    Copying(Vec<PendingName>),
+    Copied(FirstName),
 }
 
 #[derive(Debug)]
 struct Entry {
     state: State,
-    /// Names that have not come yet; at none the entry is forgotten.
-    left: u64,
+    /// Number of names not visited yet; at 0 the entry is removed.
+    names_left: u64,
 }
 
 /// Decision about a name.
 #[derive(Debug)]
 pub(crate) enum LinkDecision {
-    /// The first one: copy the file, then call [`HardLinks::resolve`] or [`HardLinks::abandon`].
+    /// The first one: copy the file, then call [`HardLinks::first_copied`] or [`HardLinks::first_vanished`].
     First,
-    /// Link it to this one.
+    /// Link the name to this one.
     Link(FirstName),
-    /// A worker copies the file and will come back to this name.
-    Later,
+    /// A worker copies the file and resumes this name afterwards.
+    WaitForFirst,
 }
 
-/// Split by inode, so that workers seldom meet and no part has to grow much at once.
+/// Hard-linked files of the source, sharded by inode to reduce lock contention.
 #[derive(Debug)]
 pub(crate) struct HardLinks {
     parts: Vec<Mutex<HashMap<Identity, Entry>>>,
-    /// Files of the target, which it had before under several names, and the source's file that each now stands for.
+    /// Source file that each hard-linked file of the target stands for, by the target's inode.
     claimed: Vec<Mutex<HashMap<u64, Identity>>>,
 }
 
@@ -73,24 +72,29 @@ impl HardLinks {
         lock(&self.parts, identity.1)
     }
 
-    /// A name of a file with several has come.
-    pub fn arrive(&self, meta: &Metadata, folder: &Arc<Folder>, name: &CString) -> LinkDecision {
+    /// Registers a name of a hard-linked file and decides what to do with it.
+    pub fn visit_name(
+        &self,
+        meta: &Metadata,
+        directory: &Arc<WalkDirectory>,
+        name: &CString,
+    ) -> LinkDecision {
         let mut part = self.part(identity(meta));
         let Some(entry) = part.get_mut(&identity(meta)) else {
-            let left = meta.links.saturating_sub(1);
-            part.insert(identity(meta), Entry { state: State::Begun(vec![]), left });
+            let names_left = meta.links.saturating_sub(1);
+            part.insert(identity(meta), Entry { state: State::Copying(vec![]), names_left });
             return LinkDecision::First;
         };
         match &mut entry.state {
-            // Not counted yet: it will come again.
-            State::Begun(waiting) => {
-                waiting.push(Waiting { folder: Arc::clone(folder), name: name.clone() });
-                LinkDecision::Later
+            // Not counted yet: the name is visited again.
+            State::Copying(waiting) => {
+                waiting.push(PendingName { directory: Arc::clone(directory), name: name.clone() });
+                LinkDecision::WaitForFirst
             }
-            State::There(first) => {
+            State::Copied(first) => {
                 let first = first.clone();
-                entry.left = entry.left.saturating_sub(1);
-                if entry.left == 0 {
+                entry.names_left = entry.names_left.saturating_sub(1);
+                if entry.names_left == 0 {
                     part.remove(&identity(meta));
                 }
                 LinkDecision::Link(first)
@@ -98,27 +102,26 @@ impl HardLinks {
         }
     }
 
-    /// The target has the file at `first`; returns who waited for it.
-    pub fn resolve(&self, meta: &Metadata, first: FirstName) -> Vec<Waiting> {
+    /// Records that the target has the file at `first`; returns the names that wait for it.
+    pub fn first_copied(&self, meta: &Metadata, first: FirstName) -> Vec<PendingName> {
         let mut part = self.part(identity(meta));
         let Some(entry) = part.get_mut(&identity(meta)) else { return vec![] };
-        match std::mem::replace(&mut entry.state, State::There(first)) {
-            State::Begun(waiting) => waiting,
-            State::There(_) => vec![],
+        match std::mem::replace(&mut entry.state, State::Copied(first)) {
+            State::Copying(waiting) => waiting,
+            State::Copied(_) => vec![],
         }
     }
 
-    /// The name that came first has gone; who waited is to come again.
-    pub fn abandon(&self, meta: &Metadata) -> Vec<Waiting> {
+    /// Forgets a file whose first name vanished; returns the names that wait for it.
+    pub fn first_vanished(&self, meta: &Metadata) -> Vec<PendingName> {
         match self.part(identity(meta)).remove(&identity(meta)) {
-            Some(Entry { state: State::Begun(waiting), .. }) => waiting,
+            Some(Entry { state: State::Copying(waiting), .. }) => waiting,
             _ => vec![],
         }
     }
 
-    /// Returns whether the target's file may stand for this file of the source: it must not stand for another one
-    /// already.
-    pub fn claim(&self, target_inode: u64, meta: &Metadata) -> bool {
+    /// True if the target's file may stand for this file of the source, because it stands for no other one.
+    pub fn claim_target(&self, target_inode: u64, meta: &Metadata) -> bool {
         *lock(&self.claimed, target_inode).entry(target_inode).or_insert(identity(meta)) == identity(meta)
     }
 }

@@ -1,4 +1,4 @@
-//! The shortest way for bytes between two file systems.
+//! Copies bytes in the kernel: shared blocks (`FICLONE`) or `copy_file_range`.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +9,12 @@ use nix::sys::stat::fstat;
 use nix::sys::statfs::fstatfs;
 
 use crate::direct_io::offset;
-use crate::error::Fault;
+use crate::error::SideError;
 
-/// Bytes that the file system copies at once by itself: between two of these a copy reports its progress and may be
-/// ended.
+/// Size of one `copy_file_range` call; progress is reported and a stop is possible between calls.
 pub(crate) const PIECE: usize = 8 << 20;
 
-/// Copy methods that work between these two file systems; one that failed is not tried again.
+/// Copy methods that work between two file systems; a method that failed is not tried again.
 #[derive(Debug)]
 pub(crate) struct KernelCopy {
     reflink: AtomicBool,
@@ -23,8 +22,8 @@ pub(crate) struct KernelCopy {
     pub direct_in: bool,
     /// True if the target may be written past it.
     pub direct_out: bool,
-    /// True if the file system may copy by itself: a server between its own disks, memory without a second copy in
-    /// ours.
+    /// True if `copy_file_range` may be used: a file server copies between its own disks, tmpfs without a second
+    /// buffer.
     pub inside: AtomicBool,
 }
 
@@ -49,7 +48,7 @@ impl KernelCopy {
         }
     }
 
-    /// Lets two files share their blocks, if that works.
+    /// Shares the blocks of two files; false if that is impossible.
     pub fn share(&self, source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<bool, Errno> {
         if !self.reflink.load(Ordering::Relaxed) {
             return Ok(false);
@@ -64,15 +63,15 @@ impl KernelCopy {
         }
     }
 
-    /// Lets the file system copy from one position to another by itself; returns the position reached. The rest is to
-    /// be read and written, which shows the error and the side it is on.
+    /// Copies from one position to another with `copy_file_range`; returns the position reached. The caller reads and
+    /// writes the rest, which shows an error and its side.
     pub fn copy_inside(
         &self,
         source: BorrowedFd<'_>,
         target: BorrowedFd<'_>,
         (from, to): (u64, u64),
-        progress: &dyn Fn(u64) -> Result<(), Fault>,
-    ) -> Result<u64, Fault> {
+        progress: &dyn Fn(u64) -> Result<(), SideError>,
+    ) -> Result<u64, SideError> {
         let mut position = from;
         while position < to && self.inside.load(Ordering::Relaxed) {
             let wanted = usize::try_from(to - position).unwrap_or(PIECE).min(PIECE);

@@ -1,20 +1,19 @@
 //! Brings a directory tree into the state of another, in parallel, and may be killed at any instant.
 //!
-//! There is one operation, the [`pass`]: it looks at every entry of both trees and makes the target's like the
-//! source's where they differ. A first copy is a pass over an empty target; going on after a kill, catching up with
-//! changes and verifying (`write: false`) are passes too. [`replicate`] carries a single entry over, atomically, into a
-//! tree that is in use.
+//! There is one operation, the [`pass`]: it compares every entry of both trees and corrects the target where they
+//! differ. A first copy is a pass over an empty target; resuming after a kill, following changes and verifying (`write:
+//! false`) are passes too. [`replicate`] copies a single entry atomically into a tree that is in use.
 //!
-//! Before the first pass, [`survey`] counts what the source needs, [`probe`] tries what the target can, [`check_compatibility`]
-//! finds what would be lost or why it cannot be, and [`fits`] compares with the [`free_space`] there is.
+//! Before the first pass, [`survey`] counts the needs of the source, [`probe`] tests the target,
+//! [`check_compatibility`] lists what would be lost, and [`fits`] compares the needs with the [`free_space`].
 //!
 //! # What is kept
 //!
 //! Content with its holes; mode, owner and time (in nanoseconds) of files, directories and links; the text of symbolic
 //! links; hard links; extended attributes `user.*`, `trusted.*` and `security.capability`; POSIX access control lists;
-//! FIFOs, and sockets and devices where they may be made. A name that is a hard link to a file outside the tree becomes
-//! an ordinary file. What is mounted below the source, by bind mounts too, is left out and noted; what is mounted below
-//! the target is never emptied. Labels of security modules and marks of overlay mounts stay where they are.
+//! FIFOs, and sockets and devices if they can be created. A hard link to a file outside the tree becomes an ordinary
+//! file. Mounts below the source, bind mounts included, are skipped and noted; mounts below the target are never
+//! emptied. Labels of security modules and attributes of overlay mounts are not copied.
 //!
 //! # What counts as equal
 //!
@@ -23,43 +22,42 @@
 //! | `Metadata` | size, time | type, mode, owner, text of links; hidden attributes where they may differ |
 //! | `Content` | every byte as well | hidden attributes always |
 //!
-//! `Metadata` reads the bytes, too, of a file whose inode was changed no earlier than its copy's (it may have been
-//! renamed over another of the same size and time), and of one whose copy the pass itself has just changed, because its
-//! names are linked otherwise now. It looks at the hidden attributes of these and of whatever has several names or
-//! changed in the last minute. A file that came with a renamed directory, and has the size and time of the one that was
-//! there, shows in `Content` alone.
+//! `Metadata` also reads the content of a file whose inode changed no earlier than its copy's (it may have been renamed
+//! over another of the same size and time), and of a file whose copy this pass has just changed, because its hard links
+//! changed. It reads the hidden attributes of these, of hard-linked files, and of entries that changed in the last
+//! minute. A file in a renamed directory that has the size and time of the old file is found by `Content` only.
 //!
-//! Attributes that the target cannot keep (see [`Capabilities`]) are no difference. The root's own time is set, not
+//! Attributes that the target cannot keep (see [`Capabilities`]) are not a difference. The root's own time is set, not
 //! compared, because kept names change it.
 //!
 //! # After a kill
 //!
-//! A file gets its time last, so half a file never looks like its source, and the next pass copies it again. What was
-//! there is never written into: the new file is made beside it and renamed over. Only a directory that makes way for
-//! something else is gone for a moment. Temporary names (`.tree-copy.START-PROCESS-NUMBER-CONTAINER.tmp`) that a kill
-//! left are surplus to the next pass that prunes; a probe and [`sweep`] remove those of this start of the container, of
-//! earlier ones after a quarter of an hour, and of other containers after a day.
+//! A file gets its time last, so an incomplete file never looks like its source, and the next pass copies it again.
+//! Existing files are never written: the new file is created beside the old one and renamed over it. Only a directory
+//! that is replaced by another kind of entry is missing for a moment. A pass that prunes removes the temporary names
+//! (`.tree-copy.START-PROCESS-NUMBER-CONTAINER.tmp`) of killed processes; a probe and [`sweep`] remove those of this
+//! start of the container at once, of earlier starts after 15 minutes, and of other containers after a day.
 //!
 //! # While the source changes
 //!
-//! A file whose size, time or inode changed while it was copied is copied again, three times at most; after that it is
-//! counted as restless and gets a time that the next pass will not take for its source's. What vanishes is noted. The
-//! digest of a tree that changes meanwhile means nothing.
+//! A file whose size, time or inode changed while it was copied is copied again, three times at most. Then it is
+//! counted as unstable; its time is set to an impossible value so that the next pass copies it again. Vanished entries
+//! are noted. The digest of a changing tree is meaningless.
 //!
 //! # Links
 //!
-//! Below the two roots nothing is reached by a path: directories are opened one in another without following links and
-//! without crossing mount points, and every name is used in an open directory. A link that is put into either tree, at
-//! any moment, is copied or replaced.
+//! Below the two roots no path is used: directories are opened one in another without following links and without
+//! crossing mount points, and every name is used in an open directory. A link that appears in either tree at any moment
+//! is copied or replaced.
 //!
 //! # Speed and memory
 //!
-//! Several threads for each processor, because a cold disk answers many questions at once. New small files take as few
-//! calls as possible. Large ones go past the page cache unless they are in it: fresh pages are what a copy spends most
-//! time on. Blocks are shared where the file system can; where it is neither that nor a local disk, it copies by
-//! itself. Directories are walked depth first and listed in parts, so memory does not grow with the tree, but for the
-//! hard-linked files whose other names have not come yet; the number of open directories is bounded by the limit of the
-//! process. Who copies in the background calls [`lower_priority`] first.
+//! There are several threads for each processor, because a cold disk serves many requests at once. Small new files take
+//! as few system calls as possible. Large files bypass the page cache unless they are in it, because new pages take
+//! most of the time. Blocks are shared if the file system supports that; network and memory file systems copy by
+//! `copy_file_range`. Directories are walked depth first and listed in parts, so memory does not grow with the tree,
+//! except for hard-linked files with names not visited yet; the number of open directories is bounded by the limit of
+//! the process. For copies in the background, call [`lower_priority`] first.
 
 mod attributes;
 mod capabilities;
@@ -111,4 +109,4 @@ pub use replicate::{Replicated, is_temporary, replicate, sweep};
 pub use space_check::{Shortage, fits, free_space, shares_blocks};
 pub use survey::{Needs, Survey};
 pub use surveyor::survey;
-pub use temporary_names::{set_container_id, stamp};
+pub use temporary_names::{file_system_time, set_container_id};

@@ -1,4 +1,4 @@
-//! Makes one entry that is no directory under a name, in the place of what is there: for a pass and for a single entry.
+//! Makes one entry that is not a directory; replaces an existing one. For a pass and for a single entry.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,13 +7,13 @@ use dirfd::xattr::Node;
 use nix::errno::Errno;
 
 use crate::copy_file::{self, FileContext};
-use crate::error::Fault;
+use crate::error::SideError;
 use crate::file_content::Buffer;
 use crate::metadata::Metadata;
 use crate::replace_entry;
 
 /// The entry of the source.
-pub(crate) struct Original<'a> {
+pub(crate) struct EntrySource<'a> {
     pub directory: BorrowedFd<'a>,
     pub name: &'a CStr,
     pub meta: &'a Metadata,
@@ -21,12 +21,12 @@ pub(crate) struct Original<'a> {
     pub link_text: &'a OsStr,
 }
 
-/// Properties of the place.
+/// State of the name in the target.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PlaceState {
-    /// Nothing has the name.
+pub(crate) struct TargetState {
+    /// The name is free.
     pub free: bool,
-    /// New entries have exactly the owner and mode they are made with.
+    /// New entries keep the owner and mode that they are made with.
     pub plain: bool,
 }
 
@@ -35,28 +35,28 @@ pub(crate) enum MadeEntry {
     Made {
         /// Known for files alone.
         inode: Option<u64>,
-        /// It changed each time that it was copied.
-        restless: bool,
-        /// Attributes that the target did not take.
+        /// It changed during each attempt to copy it.
+        unstable: bool,
+        /// Attributes that the target refused.
         dropped: Vec<String>,
     },
     /// A special file that cannot be made there.
     Unmakeable,
-    /// The source's is not what it was a moment ago.
+    /// The source's entry changed its type meanwhile.
     Changed,
 }
 
-/// Makes the entry; `progress` gets the number of copied bytes and may end it.
+/// Makes the entry; `progress` receives the number of copied bytes and may stop it.
 pub(crate) fn make_entry(
-    original: &Original<'_>,
+    entry_source: &EntrySource<'_>,
     target: BorrowedFd<'_>,
     target_name: &CString,
-    how: PlaceState,
+    how: TargetState,
     making: &FileContext<'_>,
     buffer: &mut Buffer,
-    progress: &dyn Fn(u64) -> Result<(), Fault>,
-) -> Result<MadeEntry, Fault> {
-    let Original { directory, name, meta, link_text } = *original;
+    progress: &dyn Fn(u64) -> Result<(), SideError>,
+) -> Result<MadeEntry, SideError> {
+    let EntrySource { directory, name, meta, link_text } = *entry_source;
     if !meta.is_file() {
         let from = Node::named(directory, name);
         let made = replace_entry::make_node(
@@ -70,27 +70,27 @@ pub(crate) fn make_entry(
             making,
         );
         return match made {
-            Err(Fault::Source(Errno::ENOENT)) => Ok(MadeEntry::Changed),
-            Err(fault) => Err(fault),
+            Err(SideError::Source(Errno::ENOENT)) => Ok(MadeEntry::Changed),
+            Err(error) => Err(error),
             Ok(None) => Ok(MadeEntry::Unmakeable),
             Ok(Some(attributes)) => {
-                Ok(MadeEntry::Made { inode: None, restless: false, dropped: attributes.dropped })
+                Ok(MadeEntry::Made { inode: None, unstable: false, dropped: attributes.dropped })
             }
         };
     }
     let (source, meta) = match copy_file::open_source(directory, name) {
         Ok(opened) => opened,
         Err(Errno::ENOENT | Errno::ELOOP | Errno::ENXIO) => return Ok(MadeEntry::Changed),
-        Err(cause) => return Err(Fault::Source(cause)),
+        Err(cause) => return Err(SideError::Source(cause)),
     };
     let made = replace_entry::replace(target, target_name, how.free, |name| {
         copy_file::copy_file(source.as_fd(), meta, target, name, how.plain, making, buffer, progress)
     });
     match made {
-        Err(Fault::Source(cause)) if dirfd::is_absent(cause) => Ok(MadeEntry::Changed),
-        Err(fault) => Err(fault),
+        Err(SideError::Source(cause)) if dirfd::is_absent(cause) => Ok(MadeEntry::Changed),
+        Err(error) => Err(error),
         Ok(made) => {
-            Ok(MadeEntry::Made { inode: Some(made.inode), restless: made.restless, dropped: made.dropped })
+            Ok(MadeEntry::Made { inode: Some(made.inode), unstable: made.unstable, dropped: made.dropped })
         }
     }
 }

@@ -31,12 +31,12 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// Looks at a name without following it; nothing if nothing has it.
+    /// Reads a name without following it; nothing if it does not exist.
     pub fn at(directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<Self>, Errno> {
         Ok(dirfd::stat(directory, name)?.map(Self::from))
     }
 
-    /// Returns whether this is the same state of the same content: any write, and any change of an attribute, shows.
+    /// True if neither content nor attributes changed.
     pub fn unchanged(&self, later: &Self) -> bool {
         (self.size, self.modified, self.changed) == (later.size, later.modified, later.changed)
     }

@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Receives progress and notes of a pass. Its worker threads call it, several at a time.
 pub trait Observer: Sync {
-    /// The counters went up. Called for every few entries and every few megabytes; must be quick.
+    /// Called for every few entries and every few megabytes; must be quick.
     fn on_progress(&self, counters: &Counters);
-    /// Takes a note that is no error.
+    /// Receives a note that is not an error.
     fn on_note(&self, note: Note);
     /// Returns true to end the pass, which then returns [`Error::Stopped`](crate::Error::Stopped). Called often.
     fn stop(&self) -> bool;
-    /// Returns whether an entry that the source lacks may be removed from the target; called before each. False ends
+    /// True if an entry that the source lacks may be removed from the target; called before each removal. False ends
     /// the pass like a stop.
     fn may_remove(&self) -> bool {
         true
     }
 }
 
-/// Looks at nothing and never stops a pass.
+/// Ignores everything and never stops a pass.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoObserver;
 
@@ -79,13 +79,13 @@ pub struct Note {
 /// Facts worth a line in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoteKind {
-    /// It was listed and then gone.
+    /// It vanished after it was listed.
     Vanished,
-    /// It changed each time it was copied; the next pass will copy it again.
-    Restless,
-    /// A socket or device that may not be made here.
+    /// It changed each time that it was copied; the next pass copies it again.
+    Unstable,
+    /// A socket, device or FIFO that cannot be created there.
     SkippedSpecial(&'static str),
-    /// Another file system is mounted there; the directory was made, its content is not part of this tree.
+    /// A mount point; the directory was created, its content is not part of the tree.
     SkippedMount,
     /// This extended attribute was not accepted.
     AttributeDropped(String),
@@ -93,23 +93,24 @@ pub enum NoteKind {
     Differs(Difference),
 }
 
-/// In what an entry differs; the first that is true.
+/// Difference of an entry; the first that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Difference {
     /// The target does not have it.
     Missing,
     /// The source does not have it.
-    Surplus,
-    /// It is a file here, a link or a directory there.
+    Extra,
+    /// The types differ.
     Kind,
-    /// A file with another time, or a link with another text: it was written since.
-    Written,
-    /// A file with the time of the source's and another size or, as far as was looked, other bytes.
+    /// A file with another time, or a link with another target.
+    Modified,
+    /// A file with the same time and another size or, as far as compared, other content.
     Content,
-    /// The same as far as was looked, with other names of the same file.
-    Names,
-    /// The same with another owner, mode, access list, attribute, or time of something that is no file.
-    Access,
+    /// Equal as far as compared, with other hard links.
+    HardLinks,
+    /// Equal content with another owner, mode, access list or attribute, or another time of an entry that is not a
+    /// file.
+    Metadata,
 }
 
 impl fmt::Display for Note {
@@ -117,13 +118,13 @@ impl fmt::Display for Note {
         let root = std::path::Path::new("the tree's own directory");
         let path = if self.path.as_os_str().is_empty() { root } else { &self.path }.display();
         match &self.what {
-            NoteKind::Vanished => write!(formatter, "{path} vanished while it was copied"),
-            NoteKind::Restless => write!(formatter, "{path} changed repeatedly while it was copied"),
+            NoteKind::Vanished => write!(formatter, "{path} vanished during the copy"),
+            NoteKind::Unstable => write!(formatter, "{path} changed repeatedly during the copy"),
             NoteKind::SkippedSpecial(kind) => {
-                write!(formatter, "{path} was left out: a {kind} cannot be made here")
+                write!(formatter, "skipped {path}: cannot create a {kind} here")
             }
             NoteKind::SkippedMount => {
-                write!(formatter, "the content of {path} was left out: another file system is mounted there")
+                write!(formatter, "skipped the content of {path}: it is a mount point")
             }
             NoteKind::AttributeDropped(name) => {
                 write!(formatter, "{path}: the attribute {name} was not copied")

@@ -1,73 +1,73 @@
-//! A directory on both sides while it is worked on.
+//! A directory of both trees during a walk.
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use dirfd::parallel::Directory;
+use dirfd::parallel_walk::Directory;
 
 use crate::metadata::Metadata;
 use crate::tree_digest::{self, PathHash};
 
-/// A directory of the source and the same of the target.
-pub(crate) type Folder = Directory<Pair, FolderState>;
+/// A directory of the walk: the source's and the target's.
+pub(crate) type WalkDirectory = Directory<OpenPair, DirectoryState>;
 
-/// The open descriptors of a folder.
+/// The open descriptors of a directory.
 #[derive(Debug)]
-pub(crate) struct Pair {
+pub(crate) struct OpenPair {
     pub source: OwnedFd,
-    /// None while only one tree is read, or where the target lacks this directory and may not be changed.
+    /// Nothing if only one tree is read, or if the target lacks this directory and must not be changed.
     pub target: Option<OwnedFd>,
 }
 
-/// The facts about one folder.
+/// State of one directory.
 #[derive(Debug)]
-pub(crate) struct FolderState {
-    pub place: PathHash,
+pub(crate) struct DirectoryState {
+    pub path_hash: PathHash,
     /// The source's directory when it was entered.
     pub meta: Metadata,
     pub has_target: bool,
     /// True if this pass made the target's directory: it is empty.
-    pub fresh: bool,
-    /// New files there have the owner and mode they are made with: no inherited list or group.
+    pub is_new: bool,
+    /// True if new files keep the owner and mode that they are made with: no inherited ACL or group.
     pub plain: bool,
     /// The target's directory before anything in it was touched.
     pub before: Option<Metadata>,
-    /// Entries of the source that the target has, too.
+    /// Number of the source's entries that the target has as well.
     pub shared: AtomicU64,
-    /// An entry went away or something else made `shared` meaningless.
-    pub unsure: AtomicBool,
+    /// True if `shared` may be wrong, because an entry vanished.
+    pub may_be_stale: AtomicBool,
 }
 
 /// The target's side of a directory when it is entered.
 #[derive(Debug, Default)]
 pub(crate) struct TargetSide {
     pub directory: Option<OwnedFd>,
-    pub fresh: bool,
+    pub is_new: bool,
     pub plain: bool,
     pub before: Option<Metadata>,
 }
 
-impl FolderState {
+impl DirectoryState {
     /// The root of both trees.
     pub fn root(meta: Metadata, has_target: bool, before: Option<Metadata>) -> Self {
         Self {
-            place: tree_digest::ROOT,
+            path_hash: tree_digest::ROOT,
             meta,
             has_target,
-            fresh: false,
+            is_new: false,
             plain: false,
             before,
             shared: AtomicU64::new(0),
-            unsure: AtomicBool::new(false),
+            may_be_stale: AtomicBool::new(false),
         }
     }
 
-    /// The directory `name` of a folder.
-    pub fn below(parent: &Folder, name: &CStr, meta: Metadata, side: &TargetSide) -> Self {
+    /// The directory `name` of a directory.
+    pub fn below(parent: &WalkDirectory, name: &CStr, meta: Metadata, side: &TargetSide) -> Self {
         Self {
-            place: tree_digest::path_hash(&parent.place, name),
-            fresh: side.fresh,
+            path_hash: tree_digest::path_hash(&parent.path_hash, name),
+            is_new: side.is_new,
             plain: side.plain,
             ..Self::root(meta, side.directory.is_some(), side.before)
         }

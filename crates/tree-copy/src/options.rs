@@ -80,9 +80,10 @@ pub struct PassStats {
     pub differing: u64,
     /// Entries that went away while the pass ran.
     pub vanished: u64,
-    /// Entries that still differ, because the source kept changing.
-    pub restless: u64,
-    /// Special files and mounted file systems that were left out.
+    /// Entries that changed during each attempt to copy them.
+    #[serde(rename = "restless")]
+    pub unstable: u64,
+    /// Special files and mounts that were skipped.
     pub skipped: u64,
     /// Identifies the source's tree: names, types, modes, sizes and texts of links, in any order. An equal tree has
     /// the same; see [`Survey::digest`](crate::Survey::digest).

@@ -1,4 +1,4 @@
-//! One pass over two trees: what differs is made the same, or only counted.
+//! One pass over two trees: corrects or counts the differences.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -17,9 +17,9 @@ use crate::hard_links::HardLinks;
 use crate::kernel_copy::KernelCopy;
 use crate::metadata::Metadata;
 use crate::observer::Observer;
-use crate::open_directories::{FolderState, Pair};
+use crate::open_directories::{DirectoryState, OpenPair};
 use crate::options::{Options, PassStats};
-use crate::pass_context::{PassContext, Tally};
+use crate::pass_context::{PassContext, PassCounters};
 use crate::tree_walk::{Roots, walk};
 
 /// Brings the directory `target` into the state of the directory `source`, or compares them.
@@ -48,7 +48,7 @@ pub(crate) fn pass_between(
     let disk = TargetDisk::open(target_root.as_fd()).map_err(failed)?;
     let context = PassContext {
         options,
-        tally: Tally::default(),
+        counters: PassCounters::default(),
         making: FileContext {
             can: options.capabilities,
             means: &KernelCopy::new(source_root.as_fd(), target_root.as_fd(), options.capabilities.reflink),
@@ -60,27 +60,27 @@ pub(crate) fn pass_between(
         moments: ChangeTimes::now(),
     };
     let copier = Copier { context, links: HardLinks::new() };
-    let root = Pair { source: source_root, target: Some(target_root) };
-    let state = FolderState::root(meta, true, Some(before));
+    let root = OpenPair { source: source_root, target: Some(target_root) };
+    let state = DirectoryState::root(meta, true, Some(before));
     let roots = Roots { source, target: Some(target), keep: options.keep };
     let (sum, counters) = walk(&roots, root, state, options.threads, &copier, observer)?;
     if options.durable && options.write {
         disk.sync().map_err(failed)?;
     }
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let tally = &copier.context.tally;
+    let counts = &copier.context.counters;
     Ok(PassStats {
         entries: counters.entries(),
-        files: count(&tally.files),
+        files: count(&counts.files),
         bytes: counters.bytes(),
-        copied_files: count(&tally.copied_files),
+        copied_files: count(&counts.copied_files),
         copied_bytes: counters.copied_bytes(),
-        updated: count(&tally.updated),
-        removed: count(&tally.removed),
-        differing: count(&tally.differing),
+        updated: count(&counts.updated),
+        removed: count(&counts.removed),
+        differing: count(&counts.differing),
         vanished: count(&counters.vanished),
-        restless: count(&tally.restless),
-        skipped: count(&tally.skipped),
+        unstable: count(&counts.unstable),
+        skipped: count(&counts.skipped),
         digest: sum.bytes(),
     })
 }

@@ -5,21 +5,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::compare::ChangeTimes;
 use crate::copy_file::FileContext;
-use crate::entry_plan::Rules;
+use crate::entry_plan::PlanOptions;
 use crate::observer::{Difference, NoteKind};
-use crate::open_directories::Folder;
+use crate::open_directories::WalkDirectory;
 use crate::options::Options;
 use crate::tree_walk::Walk;
 
 /// The counters of a pass.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct PassCounters {
     pub files: AtomicU64,
     pub copied_files: AtomicU64,
     pub updated: AtomicU64,
     pub removed: AtomicU64,
     pub differing: AtomicU64,
-    pub restless: AtomicU64,
+    pub unstable: AtomicU64,
     pub skipped: AtomicU64,
 }
 
@@ -30,28 +30,28 @@ pub(crate) fn increment(counter: &AtomicU64) {
 /// Options, counters and properties that all entries of a pass share.
 pub(crate) struct PassContext<'a> {
     pub options: &'a Options<'a>,
-    pub tally: Tally,
+    pub counters: PassCounters,
     pub making: FileContext<'a>,
     pub moments: ChangeTimes,
 }
 
 impl PassContext<'_> {
-    /// Returns the rules by which entries are planned.
-    pub fn rules(&self) -> Rules<'_> {
+    /// Returns the options that affect plans.
+    pub fn plan_options(&self) -> PlanOptions<'_> {
         let Options { write, check, capabilities, .. } = *self.options;
-        Rules { write, check, can: capabilities, moments: self.moments }
+        PlanOptions { write, check, can: capabilities, moments: self.moments }
     }
 
     /// Counts an entry that differs, and notes how.
-    pub fn differs(&self, walk: &Walk, folder: &Folder, name: &CStr, how: Difference) {
-        increment(&self.tally.differing);
-        walk.note(folder, name, NoteKind::Differs(how));
+    pub fn differs(&self, walk: &Walk, directory: &WalkDirectory, name: &CStr, how: Difference) {
+        increment(&self.counters.differing);
+        walk.note(directory, name, NoteKind::Differs(how));
     }
 }
 
-/// Notes the attributes that the target did not take.
-pub(crate) fn note_dropped(walk: &Walk, folder: &Folder, name: &CStr, attributes: Vec<String>) {
+/// Notes the attributes that the target refused.
+pub(crate) fn note_dropped(walk: &Walk, directory: &WalkDirectory, name: &CStr, attributes: Vec<String>) {
     for attribute in attributes {
-        walk.note(folder, name, NoteKind::AttributeDropped(attribute));
+        walk.note(directory, name, NoteKind::AttributeDropped(attribute));
     }
 }

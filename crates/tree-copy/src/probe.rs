@@ -1,4 +1,4 @@
-//! Finds out by trying what a file system can keep: its own claims are often not true.
+//! Tests the capabilities of a file system by use, because its own claims are often wrong.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,9 +21,9 @@ use crate::kernel_copy::clone_file;
 use crate::metadata::{Metadata, Time};
 use crate::temporary_names;
 
-/// Tries everything once in a temporary directory below `directory` and removes that.
+/// Tests each capability in a temporary directory below `directory`, and removes that.
 ///
-/// Fails with the path where nothing can be made there at all.
+/// Fails if nothing can be created there; the error names the path.
 pub fn probe(directory: &Path) -> Result<Capabilities> {
     let failed =
         |cause| Error::target("try out", directory, cause, || crate::space_check::free_space(directory).ok());
@@ -59,7 +59,7 @@ fn try_all(place: &OwnedFd) -> std::result::Result<Capabilities, Errno> {
         sync: fsync(&file).is_ok() && fsync(here).is_ok(),
         reflink: reflink(here)?,
         time_granularity: granularity(&file)?,
-        // Last: a file that was given away may not be ours to change any more.
+        // Last: a file that belongs to another user may no longer be changeable.
         owner: keeps_owner(&file),
     })
 }
@@ -77,14 +77,14 @@ fn keeps_mode(file: &OwnedFd, mode: u32) -> bool {
     fchmod(file, Mode::from_bits_truncate(mode)).is_ok() && meta(file).is_some_and(|meta| meta.mode == mode)
 }
 
-/// By its bits, and because programs may be started from there at all.
+/// True if a file keeps its execute bit and the mount is not `noexec`.
 fn executable(file: &OwnedFd, space: &Statvfs) -> bool {
     let _ = fchmod(file, Mode::from_bits_truncate(0o755));
     meta(file).is_some_and(|meta| meta.mode & 0o100 != 0) && !space.flags().contains(FsFlags::ST_NOEXEC)
 }
 
 fn keeps_owner(file: &OwnedFd) -> bool {
-    // Numbers that are in use nowhere here, so that "no change" cannot look like success.
+    // Unused ids, so that "no change" cannot look like success.
     const SOMEBODY: u32 = 54_321;
     fchown(file, Some(Uid::from_raw(SOMEBODY)), Some(Gid::from_raw(SOMEBODY))).is_ok()
         && meta(file).is_some_and(|meta| meta.owner == (SOMEBODY, SOMEBODY))
@@ -93,7 +93,7 @@ fn keeps_owner(file: &OwnedFd) -> bool {
 fn symbolic_link(here: BorrowedFd<'_>) -> bool {
     let text = "../no such/place";
     symlinkat(text, here, c"link").is_ok()
-        && dirfd::link_text(here, c"link").is_ok_and(|found| found.is_some_and(|found| found == text))
+        && dirfd::read_link(here, c"link").is_ok_and(|found| found.is_some_and(|found| found == text))
 }
 
 fn link_times(here: BorrowedFd<'_>) -> bool {
@@ -114,8 +114,8 @@ fn attribute(file: &OwnedFd, name: &CStr, value: &[u8]) -> bool {
     node.set(name, value).is_ok() && node.get(name).is_ok_and(|found| found == value)
 }
 
-/// A list that mode bits cannot stand for: one more user may read. The kernel's form is little-endian: version 2, then
-/// tag, permissions and number of each entry (`linux/posix_acl_xattr.h`).
+/// An ACL that mode bits cannot express: one named user may read. The kernel's format is little-endian: version 2, then
+/// tag, permissions and id of each entry (`linux/posix_acl_xattr.h`).
 fn access_list() -> Vec<u8> {
     const NOBODY: u32 = u32::MAX;
     let entries: [(u16, u16, u32); 5] =
@@ -167,12 +167,12 @@ fn granularity(file: &OwnedFd) -> std::result::Result<u64, Errno> {
     Ok(step(wanted, Metadata::from(fstat(file)?).modified))
 }
 
-/// The smallest usual step that explains what became of a time.
+/// Returns the smallest usual step that explains the stored time.
 fn step(wanted: Time, found: Time) -> u64 {
     let nanoseconds = |time: Time| i128::from(time.0) * 1_000_000_000 + i128::from(time.1);
     let off = nanoseconds(wanted).abs_diff(nanoseconds(found));
     let usual = [1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000];
-    // Times that cannot be set at all have no step: a day is as good as any.
+    // If times cannot be set at all, any large step will do: a day.
     usual.into_iter().find(|&step| off < u128::from(step)).unwrap_or(86_400_000_000_000)
 }
 

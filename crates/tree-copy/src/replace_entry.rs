@@ -1,4 +1,4 @@
-//! Puts an entry at a name of the target, in the place of what may be there.
+//! Puts an entry at a name of the target; replaces an existing entry.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::BorrowedFd;
@@ -12,38 +12,38 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use crate::attributes::{self, AttributesResult};
 use crate::copy_file::FileContext;
-use crate::error::Fault;
+use crate::error::SideError;
 use crate::metadata::Metadata;
 use crate::temporary_names::with_free_name;
 
 /// Calls `make` with a name in `directory`, so that in the end `name` is what it made.
 ///
-/// `free`: nothing is there. Otherwise it is made under a temporary name and renamed over, so that `name` always is
-/// the old or the new; only a directory has to go first, because nothing can be renamed over it.
+/// `free`: the name is free. Otherwise the entry is made under a temporary name and renamed, so that `name` always is
+/// the old or the new entry; only a directory is removed first, because nothing can be renamed over it.
 pub(crate) fn replace<T>(
     directory: BorrowedFd<'_>,
     name: &CString,
     free: bool,
-    mut make: impl FnMut(&CStr) -> Result<T, Fault>,
-) -> Result<T, Fault> {
+    mut make: impl FnMut(&CStr) -> Result<T, SideError>,
+) -> Result<T, SideError> {
     if free {
         match make(name) {
             // Another process was quicker.
-            Err(Fault::Target(Errno::EEXIST)) => {}
+            Err(SideError::Target(Errno::EEXIST)) => {}
             answer => return answer,
         }
     }
     let mut broken = None;
     let (temporary, result) = with_free_name(|temporary| match make(temporary) {
         Ok(result) => Ok(result),
-        Err(Fault::Target(Errno::EEXIST)) => Err(Errno::EEXIST),
-        Err(fault) => {
+        Err(SideError::Target(Errno::EEXIST)) => Err(Errno::EEXIST),
+        Err(error) => {
             let _ = unlinkat(directory, temporary, UnlinkatFlags::NoRemoveDir);
-            broken = Some(fault);
+            broken = Some(error);
             Err(Errno::ECANCELED)
         }
     })
-    .map_err(|cause| broken.unwrap_or(Fault::Target(cause)))?;
+    .map_err(|cause| broken.unwrap_or(SideError::Target(cause)))?;
     let (temporary, name) = (temporary.as_c_str(), name.as_c_str());
     let renamed = match renameat(directory, temporary, directory, name) {
         Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
@@ -53,7 +53,7 @@ pub(crate) fn replace<T>(
     };
     renamed.map_err(|cause| {
         let _ = unlinkat(directory, temporary, UnlinkatFlags::NoRemoveDir);
-        Fault::Target(cause)
+        SideError::Target(cause)
     })?;
     Ok(result)
 }
@@ -65,14 +65,14 @@ pub(crate) fn hard_link(
     directory: BorrowedFd<'_>,
     name: &CString,
     free: bool,
-) -> Result<bool, Fault> {
+) -> Result<bool, SideError> {
     let linked = replace(directory, name, free, |name| {
-        linkat(from, old, directory, name, AtFlags::empty()).map_err(Fault::Target)
+        linkat(from, old, directory, name, AtFlags::empty()).map_err(SideError::Target)
     });
     match linked {
         Ok(()) => Ok(true),
-        Err(Fault::Target(Errno::EMLINK | Errno::EPERM | Errno::EXDEV | Errno::ENOTSUP)) => Ok(false),
-        Err(fault) => Err(fault),
+        Err(SideError::Target(Errno::EMLINK | Errno::EPERM | Errno::EXDEV | Errno::ENOTSUP)) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn make_node(
     free: bool,
     plain: bool,
     making: &FileContext<'_>,
-) -> Result<Option<AttributesResult>, Fault> {
+) -> Result<Option<AttributesResult>, SideError> {
     let special = !source.is_link();
     let can = making.can;
     if special && source.kind == FileType::Fifo && !can.special_files {
@@ -96,19 +96,20 @@ pub(crate) fn make_node(
     let made = replace(directory, name, free, |name| {
         if special {
             let mode = Mode::from_bits_truncate(source.mode);
-            mknodat(directory, name, node_kind(source.kind), mode, source.special).map_err(Fault::Target)?;
+            mknodat(directory, name, node_kind(source.kind), mode, source.special)
+                .map_err(SideError::Target)?;
         } else {
-            symlinkat(text, directory, name).map_err(Fault::Target)?;
+            symlinkat(text, directory, name).map_err(SideError::Target)?;
         }
-        // Links get a time of their own last, like files: a link that is not whole is one with another time.
+        // As with files, the time is set last: an incomplete link has another time.
         set_metadata(source, from, directory, name, plain, making)
     });
     match made {
         Ok(attributes) => Ok(Some(attributes)),
-        Err(Fault::Target(Errno::EPERM | Errno::ENOTSUP | Errno::ENOSYS | Errno::EACCES)) if special => {
+        Err(SideError::Target(Errno::EPERM | Errno::ENOTSUP | Errno::ENOSYS | Errno::EACCES)) if special => {
             Ok(None)
         }
-        Err(fault) => Err(fault),
+        Err(error) => Err(error),
     }
 }
 
@@ -117,9 +118,9 @@ fn node_kind(kind: FileType) -> SFlag {
     SFlag::from_bits_truncate(kind.as_raw_mode())
 }
 
-/// Gives an entry that is there, and no directory, the owner, attributes, mode and time of the source's.
+/// Sets owner, attributes, mode and time of an existing entry that is not a directory.
 ///
-/// `plain`: it is new and has the owner it was made with and no attributes.
+/// `plain`: it is new, has the owner that it was made with, and no attributes.
 pub(crate) fn set_metadata(
     source: &Metadata,
     from: &Node<'_>,
@@ -127,26 +128,26 @@ pub(crate) fn set_metadata(
     name: &CStr,
     plain: bool,
     making: &FileContext<'_>,
-) -> Result<AttributesResult, Fault> {
+) -> Result<AttributesResult, SideError> {
     let can = making.can;
     if can.owner && !(plain && source.owner == making.creator) {
-        attributes::set_owner_at(directory, name, source.owner).map_err(Fault::Target)?;
+        attributes::set_owner_at(directory, name, source.owner).map_err(SideError::Target)?;
     }
     let to = Node::named(directory, name);
-    // Before the mode: an access control list brings group bits, and after the owner, who takes capabilities away.
+    // Before the mode, because an ACL sets group bits; after the owner, because chown removes capabilities.
     let attributes = attributes::copy_attributes(from, &to, plain, true, can)?;
     if can.mode && !source.is_link() {
         set_mode(directory, name, source.kind, attributes::wanted_mode(source, can))
-            .map_err(Fault::Target)?;
+            .map_err(SideError::Target)?;
     }
     match attributes::set_times_at(directory, name, source.accessed, source.modified) {
         Err(_) if source.is_link() && !can.link_times => {}
-        answer => answer.map_err(Fault::Target)?,
+        answer => answer.map_err(SideError::Target)?,
     }
     Ok(attributes)
 }
 
-/// Changes the mode of exactly the entry that is looked at, and never of what a link leads to.
+/// Changes the mode of an entry, never of a link's target.
 fn set_mode(directory: BorrowedFd<'_>, name: &CStr, kind: FileType, mode: u32) -> Result<(), Errno> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let entry = openat(directory, name, flags, Mode::empty())?;

@@ -1,4 +1,4 @@
-//! One entry, all at once: for a tree that is in use.
+//! Copies one entry atomically, into a tree that is in use.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::BorrowedFd;
@@ -14,10 +14,10 @@ use crate::capabilities::Capabilities;
 use crate::copy_file::FileContext;
 use crate::disk_sync::TargetDisk;
 use crate::entry_state::SourceEntry;
-use crate::error::{Error, Fault, Result};
+use crate::error::{Error, Result, SideError};
 use crate::file_content::Buffer;
 use crate::kernel_copy::KernelCopy;
-use crate::make_entry::{MadeEntry, Original, PlaceState, make_entry};
+use crate::make_entry::{EntrySource, MadeEntry, TargetState, make_entry};
 use crate::metadata::Metadata;
 use crate::observer::{Note, NoteKind, Observer};
 use crate::options::Options;
@@ -27,12 +27,12 @@ use crate::temporary_names;
 /// Result for one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replicated {
-    /// The target has it as the source had it.
+    /// The target equals the source.
     Done,
     /// The source does not have it (any more); the target was not changed.
     Vanished,
-    /// It kept changing; the target has a state that was current while it was copied.
-    Restless,
+    /// It changed during each attempt; the target has a state from the time of the copy.
+    Unstable,
     /// It is a socket, device or FIFO that cannot be made there; the target was not changed.
     Skipped,
 }
@@ -82,7 +82,7 @@ pub fn replicate(
         SourceEntry::Entry(meta, link_text) => one.entry(&source_name, &meta, &link_text),
     };
     match done {
-        // It became something else, or went.
+        // It changed its type or vanished.
         Err(Error::Source(trouble))
             if trouble.cause.raw_os_error().is_some_and(|code| dirfd::is_absent(Errno::from_raw(code))) =>
         {
@@ -92,13 +92,13 @@ pub fn replicate(
     }
 }
 
-/// Removes what a killed [`replicate`] left in a directory; returns whether something of an earlier start of this
+/// Removes the temporary entries of killed processes from a directory; returns true if one of an earlier start of this
 /// container, see [`set_container_id`](crate::set_container_id), is too young to be removed.
 pub fn sweep(target_directory: BorrowedFd<'_>) -> std::io::Result<bool> {
     Ok(temporary_names::remove_leftovers(target_directory)?)
 }
 
-/// Returns whether this is a name that [`replicate`] gives to what it is making.
+/// True for the temporary names of this crate.
 #[must_use]
 pub fn is_temporary(name: &OsStr) -> bool {
     let name = name.as_bytes();
@@ -116,14 +116,14 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    fn error(&self, fault: Fault) -> Error {
-        match fault {
-            Fault::Source(cause) => Error::source("read", self.from, cause),
-            Fault::Target(cause) => {
+    fn error(&self, error: SideError) -> Error {
+        match error {
+            SideError::Source(cause) => Error::source("read", self.from, cause),
+            SideError::Target(cause) => {
                 let above = self.to.parent().unwrap_or(self.to);
                 Error::target("write", self.to, cause, || crate::space_check::free_space(above).ok())
             }
-            Fault::Stopped => Error::Stopped,
+            SideError::Stopped => Error::Stopped,
         }
     }
 
@@ -135,16 +135,17 @@ impl One<'_> {
     }
 
     fn entry(&self, name: &CStr, meta: &Metadata, link_text: &OsStr) -> Result<Replicated> {
-        let original = Original { directory: self.source, name, meta, link_text };
-        let how = PlaceState { free: false, plain: false };
+        let entry_source = EntrySource { directory: self.source, name, meta, link_text };
+        let how = TargetState { free: false, plain: false };
         let mut buffer = Buffer::default();
-        let progress = |_| if self.observer.stop() { Err(Fault::Stopped) } else { Ok(()) };
-        let made = make_entry(&original, self.target, self.name, how, &self.making, &mut buffer, &progress)
-            .map_err(|fault| self.error(fault))?;
+        let progress = |_| if self.observer.stop() { Err(SideError::Stopped) } else { Ok(()) };
+        let made =
+            make_entry(&entry_source, self.target, self.name, how, &self.making, &mut buffer, &progress)
+                .map_err(|error| self.error(error))?;
         match made {
-            MadeEntry::Made { restless, dropped, .. } => {
+            MadeEntry::Made { unstable, dropped, .. } => {
                 self.dropped(dropped);
-                Ok(if restless { Replicated::Restless } else { Replicated::Done })
+                Ok(if unstable { Replicated::Unstable } else { Replicated::Done })
             }
             MadeEntry::Unmakeable => Ok(Replicated::Skipped),
             MadeEntry::Changed => Ok(Replicated::Vanished),
@@ -152,9 +153,9 @@ impl One<'_> {
     }
 
     fn directory(&self, source_name: &CStr) -> Result<Replicated> {
-        let refused = |cause| self.error(Fault::Target(cause));
-        let source =
-            dirfd::open_dir(self.source, source_name).map_err(|cause| self.error(Fault::Source(cause)))?;
+        let refused = |cause| self.error(SideError::Target(cause));
+        let source = dirfd::open_dir(self.source, source_name)
+            .map_err(|cause| self.error(SideError::Source(cause)))?;
         let (temporary, ()) =
             temporary_names::with_free_name(|name| mkdirat(self.target, name, Mode::S_IRWXU))
                 .map_err(refused)?;
@@ -164,14 +165,14 @@ impl One<'_> {
         });
         let placed = filled.and_then(|done| {
             self.swap(&temporary).map_err(refused)?;
-            Ok(if done.restless > 0 { Replicated::Restless } else { Replicated::Done })
+            Ok(if done.unstable > 0 { Replicated::Unstable } else { Replicated::Done })
         });
         placed.inspect_err(|_| {
             let _ = dirfd::remove_all(self.target, temporary.as_c_str());
         })
     }
 
-    /// Gives a finished directory its name and removes what had it.
+    /// Renames a finished directory into place and removes the old entry.
     fn swap(&self, temporary: &CStr) -> std::result::Result<(), Errno> {
         let name = self.name.as_c_str();
         if Metadata::at(self.target, name)?.is_none() {
@@ -193,7 +194,7 @@ fn path_of(directory: BorrowedFd<'_>) -> PathBuf {
     std::fs::read_link(dirfd::fd_path(directory)).unwrap_or_default()
 }
 
-/// A name, and not a path: what is in a directory, never what is elsewhere.
+/// Returns the name of an entry; fails for a path, `.` and `..`.
 fn c_name(name: &OsStr) -> std::result::Result<CString, Errno> {
     let bytes = name.as_bytes();
     if bytes.contains(&b'/') || matches!(bytes, b"" | b"." | b"..") {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::free_space::FreeSpace;
 use crate::survey::Survey;
 
-/// A tree does not fit: what it needs and what there is.
+/// Needs of a tree that does not fit, and the free space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Shortage {
     /// Needed, in whole blocks and without the reserve.
@@ -49,22 +49,21 @@ impl fmt::Display for Shortage {
 
 impl std::error::Error for Shortage {}
 
-/// Asks the file system of `directory` what is free; fails with the path.
+/// Returns the free space of the file system of `directory`; errors name the path.
 pub fn free_space(directory: &Path) -> Result<FreeSpace> {
     statvfs(directory)
         .map(|found| from_statvfs(&found))
-        .map_err(|cause| Error::target("look at", directory, cause, || None))
+        .map_err(|cause| Error::target("read", directory, cause, || None))
 }
 
-/// Returns whether files of `source` will share their blocks with copies in `target`, which can do that within itself;
-/// fails with the path.
+/// True if copies in `target` will share their blocks with the files of `source`; errors name the path.
 ///
-/// Not in an overlay: there one device is two, and what is in a lower layer is copied if that lies elsewhere.
+/// False in an overlay, where one device number stands for two file systems.
 pub fn shares_blocks(source: &Path, target: &Path, capabilities: &Capabilities) -> Result<bool> {
     /// `OVERLAYFS_SUPER_MAGIC` of statfs(2).
     const OVERLAY: i64 = 0x794c_7630;
-    let device = stat(source).map_err(|cause| Error::source("look at", source, cause))?.st_dev;
-    let failed = |cause| Error::target("look at", target, cause, || None);
+    let device = stat(source).map_err(|cause| Error::source("read", source, cause))?.st_dev;
+    let failed = |cause| Error::target("read", target, cause, || None);
     let kind = statfs(target).map_err(failed)?.filesystem_type().0;
     Ok(capabilities.reflink && device == stat(target).map_err(failed)?.st_dev && kind != OVERLAY)
 }
@@ -77,9 +76,9 @@ fn from_statvfs(found: &Statvfs) -> FreeSpace {
     }
 }
 
-/// Checks that a copy of what was surveyed fits into `free_space` and leaves `reserve` bytes.
+/// Checks that a copy of the surveyed tree fits into `free_space` and leaves `reserve` bytes.
 ///
-/// Where hard links become copies (`hard_links` false) every name counts in full.
+/// If hard links become copies (`hard_links` false), every name counts in full.
 pub fn fits(
     survey: &Survey,
     free_space: &FreeSpace,

@@ -45,7 +45,7 @@ pub struct Needs {
     pub case_collisions: u64,
     /// One such name, for messages.
     pub case_collision: Option<String>,
-    /// Names that are no UTF-8.
+    /// Names that are not UTF-8.
     pub odd_names: u64,
     /// Bytes of the longest name.
     pub longest_name: usize,

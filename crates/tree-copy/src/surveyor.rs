@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dirfd::xattr::Node;
-use dirfd::{FileType, open_root};
+use dirfd::{FileType, Identity, open_root};
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use nix::unistd::{getegid, geteuid};
@@ -16,14 +16,13 @@ use nix::unistd::{getegid, geteuid};
 use crate::attributes;
 use crate::entry_state::SourceEntry;
 use crate::error::{Error, Result};
-use crate::hard_links::Identity;
 use crate::metadata::Metadata;
 use crate::observer::Observer;
-use crate::open_directories::{Folder, FolderState, Pair, TargetSide};
+use crate::open_directories::{DirectoryState, OpenPair, TargetSide, WalkDirectory};
 use crate::survey::Survey;
 use crate::tree_walk::{Roots, Visitor, Walk, WorkerScratch, walk};
 
-/// Counts everything below `root` but the names in `keep` directly in it; fails with the path that cannot be read.
+/// Counts everything below `root` except the names in `keep` directly in it; errors name the path.
 pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Observer) -> Result<Survey> {
     let failed = |cause| Error::source("read", root, cause);
     let opened = open_root(root).map_err(failed)?;
@@ -34,7 +33,7 @@ pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Obser
         owner: (geteuid().as_raw(), getegid().as_raw()),
     };
     let roots = Roots { source: root, target: None, keep };
-    let (root, state) = (Pair { source: opened, target: None }, FolderState::root(meta, false, None));
+    let (root, state) = (OpenPair { source: opened, target: None }, DirectoryState::root(meta, false, None));
     let (sum, _) = walk(&roots, root, state, threads, &surveyor, observer)?;
     let found = surveyor.found.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Survey { digest: sum.bytes(), ..found })
@@ -42,7 +41,7 @@ pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Obser
 
 struct Surveyor {
     found: Mutex<Survey>,
-    /// Names of each hard-linked file that have not come yet.
+    /// Number of names of each hard-linked file that are not visited yet.
     links: Mutex<HashMap<Identity, u64>>,
     owner: (u32, u32),
 }
@@ -98,12 +97,17 @@ impl Surveyor {
     }
 }
 
-/// Attributes can go with their file at any moment; then there are none.
-fn attribute_names(walk: &Walk, folder: &Folder, pair: &Pair, name: &CStr) -> Result<Vec<CString>> {
+/// Returns the names of the kept attributes; none if the file vanished.
+fn attribute_names(
+    walk: &Walk,
+    directory: &WalkDirectory,
+    pair: &OpenPair,
+    name: &CStr,
+) -> Result<Vec<CString>> {
     match attributes::names(&Node::named(pair.source.as_fd(), name)) {
         Err(Errno::ENOENT | Errno::EACCES | Errno::EPERM) => Ok(vec![]),
         answer => {
-            answer.map_err(|cause| walk.source_error("read the attributes of", folder, Some(name), cause))
+            answer.map_err(|cause| walk.source_error("read the attributes of", directory, Some(name), cause))
         }
     }
 }
@@ -112,27 +116,27 @@ impl Visitor for Surveyor {
     fn entry(
         &self,
         walk: &Walk,
-        folder: &Arc<Folder>,
-        pair: &Pair,
+        directory: &Arc<WalkDirectory>,
+        pair: &OpenPair,
         name: CString,
         scratch: &mut WorkerScratch,
     ) -> Result<()> {
         let source = SourceEntry::read(pair.source.as_fd(), &name)
-            .map_err(|cause| walk.source_error("read", folder, Some(&name), cause))?;
+            .map_err(|cause| walk.source_error("read", directory, Some(&name), cause))?;
         let (meta, text) = match source {
             SourceEntry::Entry(meta, text) => (meta, text),
             SourceEntry::Directory => {
-                walk.enter(folder, name);
+                walk.enter(directory, name);
                 return Ok(());
             }
             SourceEntry::Nothing | SourceEntry::Changed => {
-                walk.vanished(folder, &name);
+                walk.vanished(directory, &name);
                 return Ok(());
             }
         };
-        let attributes = attribute_names(walk, folder, pair, &name)?;
+        let attributes = attribute_names(walk, directory, pair, &name)?;
         self.add(&meta, &name, &attributes);
-        scratch.sum.add_entry(&folder.place, &name, &meta, text.as_bytes());
+        scratch.sum.add_entry(&directory.path_hash, &name, &meta, text.as_bytes());
         walk.counters.add(1, if meta.is_file() { meta.size } else { 0 }, 0);
         Ok(())
     }
@@ -140,8 +144,8 @@ impl Visitor for Surveyor {
     fn enter(
         &self,
         walk: &Walk,
-        parent: &Folder,
-        pair: &Pair,
+        parent: &WalkDirectory,
+        pair: &OpenPair,
         name: &CStr,
         source: &Metadata,
     ) -> Result<TargetSide> {
@@ -150,9 +154,9 @@ impl Visitor for Surveyor {
         Ok(TargetSide::default())
     }
 
-    /// Looks for names that would be one where case does not matter.
-    fn leave(&self, walk: &Walk, folder: &Arc<Folder>) -> Result<()> {
-        let Some(pair) = walk.pair(folder)? else { return Ok(()) };
+    /// Looks for names that differ only by case.
+    fn leave(&self, walk: &Walk, directory: &Arc<WalkDirectory>) -> Result<()> {
+        let Some(pair) = walk.open_pair(directory)? else { return Ok(()) };
         let mut seen = HashSet::new();
         let mut double = vec![];
         let listed = dirfd::for_each(&pair.source, |entry| {
@@ -163,18 +167,21 @@ impl Visitor for Surveyor {
             Ok::<_, Errno>(())
         });
         match listed {
-            Err(cause) if walk.has_gone(folder, cause) => return Ok(()),
-            listed => listed.map_err(|cause| walk.source_error("list", folder, None, cause))?,
+            Err(cause) if walk.note_if_gone(directory, cause) => return Ok(()),
+            listed => listed.map_err(|cause| walk.source_error("list", directory, None, cause))?,
         }
         if let Some(name) = double.first() {
             let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
             found.needs.case_collisions += double.len() as u64;
-            found.needs.case_collision.get_or_insert_with(|| folder.path().join(name).display().to_string());
+            found
+                .needs
+                .case_collision
+                .get_or_insert_with(|| directory.path().join(name).display().to_string());
         }
         Ok(())
     }
 
-    fn mount(&self, _walk: &Walk, _folder: &Folder, _pair: &Pair, _name: &CStr) -> Result<()> {
+    fn mount(&self, _walk: &Walk, _directory: &WalkDirectory, _pair: &OpenPair, _name: &CStr) -> Result<()> {
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Names for entries that are being made, before they take the place of others.
+//! Temporary names of entries that are being made, before they are renamed into place.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
@@ -11,17 +11,18 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 
-/// Age after which what another container's process made is abandoned: making takes moments.
+/// Age after which a temporary entry of another container is abandoned: making one takes moments.
 const FORGOTTEN_AFTER_SECONDS: i64 = 24 * 60 * 60;
 
-/// The same for an earlier start of this container. Not at once, because a container that was saved as an image has its
-/// name from there, and a volume's clock may be off.
+/// The same for an earlier start of this container. Not at once, because a container made from a saved image has the
+/// same id, and a volume's clock may be off.
 const OWN_FORGOTTEN_AFTER_SECONDS: i64 = 15 * 60;
 
 static CONTAINER: OnceLock<String> = OnceLock::new();
 
-/// Gives this container's own name, hexadecimal digits that outlive restarts, to what this process makes: then
-/// [`sweep`] after a restart need not wait for a day. The first name holds; another text than digits is none.
+/// Sets this container's id, hexadecimal digits that outlive restarts, for the temporary names of this process: then
+/// [`sweep`](crate::sweep) after a restart need not wait for a day. Only the first call has an effect; other text is
+/// ignored.
 pub fn set_container_id(name: &str) {
     if !name.is_empty() && name.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         CONTAINER.get_or_init(|| name.to_owned());
@@ -34,7 +35,7 @@ fn container() -> Option<&'static str> {
 
 /// Calls `make` with unused names until one is free, and returns that name.
 ///
-/// A name left behind by a killed process is an entry that the source lacks: a pass that prunes removes it.
+/// A pass that prunes removes names left by killed processes, because the source lacks them.
 pub(crate) fn with_free_name<T>(
     mut make: impl FnMut(&CStr) -> Result<T, Errno>,
 ) -> Result<(CString, T), Errno> {
@@ -54,9 +55,9 @@ pub(crate) fn with_free_name<T>(
     }
 }
 
-/// Returns the present moment by the clock of the file system that `directory` is on, in seconds and nanoseconds: the
-/// change time of a file that is made there for it, and removed.
-pub fn stamp(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
+/// Returns the current time of the file system of `directory` (seconds, nanoseconds): the change time of a temporary
+/// file.
+pub fn file_system_time(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
     let (name, file) = with_free_name(|name| openat(directory, name, flags, mode))?;
@@ -66,8 +67,8 @@ pub fn stamp(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
     Ok((stat.st_ctime, stat.st_ctime_nsec))
 }
 
-/// Removes what processes left in a directory that were killed; returns whether something of an earlier start of this
-/// container is too young for that.
+/// Removes the entries that killed processes left in a directory; returns true if an entry of an earlier start of this
+/// container is too young to be removed.
 pub(crate) fn remove_leftovers(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     let now = i64::try_from(kit::unix_time::now()).unwrap_or(i64::MAX);
     let here = NameOwner { instance: start_id::id(), process: 0, container: container() };
@@ -94,7 +95,7 @@ fn runs(process: u32) -> bool {
     Process::new(process).exists()
 }
 
-/// Process that made a name of [`with_free_name`]'s form.
+/// Process that made a temporary name.
 #[derive(Debug, PartialEq, Eq)]
 struct NameOwner<'a> {
     /// See [`start_id::id`].
@@ -105,8 +106,8 @@ struct NameOwner<'a> {
 }
 
 impl NameOwner<'_> {
-    /// Returns whether the maker has ended. Process numbers mean something in their own container alone: what comes
-    /// from another, or from an earlier start of this one, is judged by its age.
+    /// True if the maker has exited. A PID is meaningful only in its own container, so entries of another container, or
+    /// of an earlier start of this one, are judged by their age.
     fn has_left(&self, here: &Self, runs: impl Fn(u32) -> bool, age: i64) -> bool {
         if self.instance == here.instance {
             !runs(self.process)
@@ -117,7 +118,7 @@ impl NameOwner<'_> {
         }
     }
 
-    /// Or a container that was saved along with this one's name.
+    /// True for an earlier start of this container, or a container made from an image with the same id.
     fn is_earlier_start_of(&self, here: &Self) -> bool {
         self.instance != here.instance && self.container.is_some() && self.container == here.container
     }
@@ -183,7 +184,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("before"), "").unwrap();
         let before = dir.path().join("before").metadata().unwrap();
-        let now = stamp(std::fs::File::open(dir.path()).unwrap().as_fd()).unwrap();
+        let now = file_system_time(std::fs::File::open(dir.path()).unwrap().as_fd()).unwrap();
         assert!((before.ctime(), before.ctime_nsec()) <= now);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }

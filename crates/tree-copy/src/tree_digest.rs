@@ -1,4 +1,4 @@
-//! One number for a whole tree, whatever the order in which its entries come.
+//! Digest of a tree, independent of the order of its entries.
 
 use std::ffi::CStr;
 
@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 
 use crate::metadata::Metadata;
 
-/// The place of a directory: a hash over its names from the root down, so that no path has to be kept.
+/// Hash over the names from the root down to a directory, so that no path must be stored.
 pub(crate) type PathHash = [u8; 32];
 
-/// The root's place.
+/// Hash of the root.
 pub(crate) const ROOT: PathHash = [0; 32];
 
-/// The place of the directory `name` in the directory at `parent`.
+/// Hash of the directory `name` in `parent`.
 pub(crate) fn path_hash(parent: &PathHash, name: &CStr) -> PathHash {
     Sha256::new().chain_update(parent).chain_update(name.to_bytes()).finalize().into()
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dirfd::FileType;
-use dirfd::parallel::{self, Entered, Entry};
+use dirfd::parallel_walk::{self, Entered, Entry};
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::file_content::Buffer;
 use crate::metadata::Metadata;
 use crate::observer::{Counters, Note, NoteKind, Observer};
-use crate::open_directories::{Folder, FolderState, Pair, TargetSide};
+use crate::open_directories::{DirectoryState, OpenPair, TargetSide, WalkDirectory};
 use crate::space_check;
 use crate::tree_digest::TreeDigest;
 
@@ -30,12 +30,12 @@ pub(crate) struct WorkerScratch {
 
 /// Handles the entries of a tree.
 pub(crate) trait Visitor: Sync {
-    /// An entry; one that turns out to be a directory is handed back with [`Walk::enter`].
+    /// Handles an entry; pass one that is a directory to [`Walk::enter`].
     fn entry(
         &self,
         walk: &Walk,
-        folder: &Arc<Folder>,
-        pair: &Pair,
+        directory: &Arc<WalkDirectory>,
+        pair: &OpenPair,
         name: CString,
         scratch: &mut WorkerScratch,
     ) -> Result<()>;
@@ -43,15 +43,15 @@ pub(crate) trait Visitor: Sync {
     fn enter(
         &self,
         walk: &Walk,
-        parent: &Folder,
-        pair: &Pair,
+        parent: &WalkDirectory,
+        pair: &OpenPair,
         name: &CStr,
         source: &Metadata,
     ) -> Result<TargetSide>;
-    /// A directory, after everything below it.
-    fn leave(&self, walk: &Walk, folder: &Arc<Folder>) -> Result<()>;
-    /// A directory of another file system, whose content is left out.
-    fn mount(&self, walk: &Walk, folder: &Folder, pair: &Pair, name: &CStr) -> Result<()>;
+    /// Leaves a directory, after everything below it.
+    fn leave(&self, walk: &Walk, directory: &Arc<WalkDirectory>) -> Result<()>;
+    /// Handles a mount point, whose content is skipped.
+    fn mount(&self, walk: &Walk, directory: &WalkDirectory, pair: &OpenPair, name: &CStr) -> Result<()>;
 }
 
 /// The roots of a walk.
@@ -61,7 +61,7 @@ pub(crate) struct Roots<'a> {
     pub keep: &'a [&'a OsStr],
 }
 
-/// The tree that is walked, with what a walk reports.
+/// The tree of a walk, its observer and its counters.
 pub(crate) struct Tree<'a> {
     visitor: &'a dyn Visitor,
     roots: &'a Roots<'a>,
@@ -74,53 +74,53 @@ pub(crate) struct Tree<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Walk<'w, 'a> {
     tree: &'w Tree<'a>,
-    steps: &'w parallel::Walk<'w, Tree<'a>>,
+    steps: &'w parallel_walk::Walk<'w, Tree<'a>>,
 }
 
 /// Walks everything below `root` and returns the digest; ends early with the first error.
 pub(crate) fn walk(
     roots: &Roots<'_>,
-    root: Pair,
-    state: FolderState,
+    root: OpenPair,
+    state: DirectoryState,
     threads: usize,
     visitor: &dyn Visitor,
     observer: &dyn Observer,
 ) -> Result<(TreeDigest, Counters)> {
     let tree = Tree { visitor, roots, observer, counters: Counters::default(), sum: Mutex::default() };
-    parallel::walk(&tree, Arc::new(root), state, threads)?;
+    parallel_walk::walk(&tree, Arc::new(root), state, threads)?;
     observer.on_progress(&tree.counters);
     Ok((tree.sum.into_inner().unwrap_or_else(PoisonError::into_inner), tree.counters))
 }
 
-impl parallel::Visitor for Tree<'_> {
-    type Open = Pair;
-    type State = FolderState;
+impl parallel_walk::Visitor for Tree<'_> {
+    type Open = OpenPair;
+    type State = DirectoryState;
     type Worker = WorkerScratch;
     type Error = Error;
-    const DESCRIPTORS: usize = 2;
-    const SPARE: usize = 4;
+    const DESCRIPTORS_PER_DIRECTORY: usize = 2;
+    const SPARE_DESCRIPTORS: usize = 4;
 
-    fn source(open: &Pair) -> BorrowedFd<'_> {
+    fn source(open: &OpenPair) -> BorrowedFd<'_> {
         open.source.as_fd()
     }
 
-    fn before(&self) -> Result<()> {
-        self.go_on()
+    fn before_step(&self) -> Result<()> {
+        self.check_stopped()
     }
 
     fn after_task(&self) {
         self.observer.on_progress(&self.counters);
     }
 
-    fn wants(&self, folder: &Folder, name: &CStr) -> bool {
-        !self.keeps(folder, name.to_bytes())
+    fn wants(&self, directory: &WalkDirectory, name: &CStr) -> bool {
+        !self.keeps(directory, name.to_bytes())
     }
 
     fn enter(
         &self,
-        steps: &parallel::Walk<'_, Self>,
-        parent: &Arc<Folder>,
-        pair: &Pair,
+        steps: &parallel_walk::Walk<'_, Self>,
+        parent: &Arc<WalkDirectory>,
+        pair: &OpenPair,
         name: &CStr,
         scratch: &mut WorkerScratch,
     ) -> Result<Entered<Self>> {
@@ -130,10 +130,10 @@ impl parallel::Visitor for Tree<'_> {
         match opened {
             Ok((meta, source)) => {
                 let side = self.visitor.enter(&walk, parent, pair, name, &meta)?;
-                scratch.sum.add_entry(&parent.place, name, &meta, b"");
+                scratch.sum.add_entry(&parent.path_hash, name, &meta, b"");
                 self.counters.add(1, 0, 0);
-                let state = FolderState::below(parent, name, meta, &side);
-                return Ok(Some((Arc::new(Pair { source, target: side.directory }), state)));
+                let state = DirectoryState::below(parent, name, meta, &side);
+                return Ok(Some((Arc::new(OpenPair { source, target: side.directory }), state)));
             }
             // It was a directory when it was listed.
             Err(Errno::ENOENT) => self.vanished(parent, name),
@@ -151,47 +151,47 @@ impl parallel::Visitor for Tree<'_> {
 
     fn entry(
         &self,
-        steps: &parallel::Walk<'_, Self>,
-        folder: &Arc<Folder>,
-        pair: &Pair,
+        steps: &parallel_walk::Walk<'_, Self>,
+        directory: &Arc<WalkDirectory>,
+        pair: &OpenPair,
         entry: Entry,
         scratch: &mut WorkerScratch,
     ) -> Result<()> {
-        self.visitor.entry(&Walk { tree: self, steps }, folder, pair, entry.name, scratch)
+        self.visitor.entry(&Walk { tree: self, steps }, directory, pair, entry.name, scratch)
     }
 
-    fn reopen(&self, parent: &Pair, folder: &Folder) -> Result<Option<Pair>> {
-        let name = folder.name.as_c_str();
+    fn reopen(&self, parent: &OpenPair, directory: &WalkDirectory) -> Result<Option<OpenPair>> {
+        let name = directory.name.as_c_str();
         let source = match dirfd::open_dir(&parent.source, name) {
             Err(cause) if cause == Errno::EXDEV || dirfd::is_absent(cause) => return Ok(None),
-            opened => opened.map_err(|cause| self.source_error("open", folder, None, cause))?,
+            opened => opened.map_err(|cause| self.source_error("open", directory, None, cause))?,
         };
-        let target = parent.target.as_ref().filter(|_| folder.has_target);
+        let target = parent.target.as_ref().filter(|_| directory.has_target);
         let target = target.map(|parent| dirfd::open_dir(parent, name)).transpose();
-        let target = target.map_err(|cause| self.target_error("open", folder, None, cause))?;
-        Ok(Some(Pair { source, target }))
+        let target = target.map_err(|cause| self.target_error("open", directory, None, cause))?;
+        Ok(Some(OpenPair { source, target }))
     }
 
-    fn gone(&self, folder: &Folder) {
-        if let Some(parent) = &folder.parent {
-            self.vanished(parent, &folder.name);
+    fn on_vanished(&self, directory: &WalkDirectory) {
+        if let Some(parent) = &directory.parent {
+            self.vanished(parent, &directory.name);
         }
-        folder.unsure.store(true, Ordering::Relaxed);
+        directory.may_be_stale.store(true, Ordering::Relaxed);
     }
 
-    fn unlisted(&self, folder: &Folder, cause: Errno, _: &mut WorkerScratch) -> Result<()> {
-        // It was removed after it was opened; the names that were read are looked for all the same.
-        if self.has_gone(folder, cause) {
+    fn on_list_error(&self, directory: &WalkDirectory, cause: Errno, _: &mut WorkerScratch) -> Result<()> {
+        // It was removed after it was opened; the names read so far are visited all the same.
+        if self.note_if_gone(directory, cause) {
             return Ok(());
         }
-        Err(self.source_error("list", folder, None, cause))
+        Err(self.source_error("list", directory, None, cause))
     }
 
-    fn leave(&self, steps: &parallel::Walk<'_, Self>, folder: &Arc<Folder>) -> Result<()> {
-        self.visitor.leave(&Walk { tree: self, steps }, folder)
+    fn leave(&self, steps: &parallel_walk::Walk<'_, Self>, directory: &Arc<WalkDirectory>) -> Result<()> {
+        self.visitor.leave(&Walk { tree: self, steps }, directory)
     }
 
-    fn end(&self, scratch: WorkerScratch) -> Result<()> {
+    fn finish_worker(&self, scratch: WorkerScratch) -> Result<()> {
         self.sum.lock().unwrap_or_else(PoisonError::into_inner).add(&scratch.sum);
         Ok(())
     }
@@ -206,83 +206,83 @@ impl<'a> Deref for Walk<'_, 'a> {
 }
 
 impl Walk<'_, '_> {
-    /// Has a name come again whose folder was held for it.
-    pub fn resume(&self, folder: Arc<Folder>, name: CString) {
-        self.steps.resume(folder, Entry { name, kind: FileType::Unknown });
+    /// Schedules a deferred name again.
+    pub fn resume(&self, directory: Arc<WalkDirectory>, name: CString) {
+        self.steps.resume(directory, Entry { name, kind: FileType::Unknown });
     }
 
-    /// Has an entry entered that is a directory after all.
-    pub fn enter(&self, folder: &Arc<Folder>, name: CString) {
-        self.steps.enter(folder, name);
+    /// Schedules a directory that was not listed as one.
+    pub fn enter(&self, directory: &Arc<WalkDirectory>, name: CString) {
+        self.steps.enter(directory, name);
     }
 
-    /// Returns the folder's descriptors; nothing if the source's directory is gone.
-    pub fn pair(&self, folder: &Arc<Folder>) -> Result<Option<Arc<Pair>>> {
-        self.steps.open(folder)
+    /// Returns the directory's descriptors; nothing if the source's directory is gone.
+    pub fn open_pair(&self, directory: &Arc<WalkDirectory>) -> Result<Option<Arc<OpenPair>>> {
+        self.steps.open(directory)
     }
 
-    /// Returns the descriptors of a folder that may be done already, and keeps none open.
-    pub fn visit(&self, folder: &Arc<Folder>) -> Result<Option<Arc<Pair>>> {
-        self.steps.visit(folder)
+    /// Returns the descriptors of a directory that may have been left already; keeps none open.
+    pub fn visit(&self, directory: &Arc<WalkDirectory>) -> Result<Option<Arc<OpenPair>>> {
+        self.steps.visit(directory)
     }
 }
 
 impl Tree<'_> {
-    pub fn keeps(&self, folder: &Folder, name: &[u8]) -> bool {
-        folder.parent.is_none() && self.roots.keep.iter().any(|kept| kept.as_bytes() == name)
+    pub fn keeps(&self, directory: &WalkDirectory, name: &[u8]) -> bool {
+        directory.parent.is_none() && self.roots.keep.iter().any(|kept| kept.as_bytes() == name)
     }
 
-    /// Fails if the observer wants an end.
-    pub fn go_on(&self) -> Result<()> {
+    /// Fails if the observer stops the pass.
+    pub fn check_stopped(&self) -> Result<()> {
         if self.observer.stop() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    /// True if this error means that an open directory of the source was removed; of the root, it stays an error.
-    pub fn has_gone(&self, folder: &Folder, cause: Errno) -> bool {
-        let has_gone = dirfd::is_absent(cause) && folder.parent.is_some();
-        if has_gone {
-            parallel::Visitor::gone(self, folder);
+    /// True if this error means that an open directory of the source was removed, which is noted; false for the root.
+    pub fn note_if_gone(&self, directory: &WalkDirectory, cause: Errno) -> bool {
+        let is_gone = dirfd::is_absent(cause) && directory.parent.is_some();
+        if is_gone {
+            parallel_walk::Visitor::on_vanished(self, directory);
         }
-        has_gone
+        is_gone
     }
 
-    pub fn vanished(&self, folder: &Folder, name: &CStr) {
-        folder.unsure.store(true, Ordering::Relaxed);
+    pub fn vanished(&self, directory: &WalkDirectory, name: &CStr) {
+        directory.may_be_stale.store(true, Ordering::Relaxed);
         self.counters.vanished.fetch_add(1, Ordering::Relaxed);
-        self.note(folder, name, NoteKind::Vanished);
+        self.note(directory, name, NoteKind::Vanished);
     }
 
-    pub fn note(&self, folder: &Folder, name: &CStr, what: NoteKind) {
-        self.observer.on_note(Note { path: entry_path(&folder.path(), Some(name)), what });
+    pub fn note(&self, directory: &WalkDirectory, name: &CStr, what: NoteKind) {
+        self.observer.on_note(Note { path: entry_path(&directory.path(), Some(name)), what });
     }
 
     pub fn source_error(
         &self,
         action: &'static str,
-        folder: &Folder,
+        directory: &WalkDirectory,
         name: Option<&CStr>,
         cause: Errno,
     ) -> Error {
-        Error::source(action, &entry_path(&self.roots.source.join(folder.path()), name), cause)
+        Error::source(action, &entry_path(&self.roots.source.join(directory.path()), name), cause)
     }
 
     pub fn target_error(
         &self,
         action: &'static str,
-        folder: &Folder,
+        directory: &WalkDirectory,
         name: Option<&CStr>,
         cause: Errno,
     ) -> Error {
         let root = self.roots.target.unwrap_or(self.roots.source);
-        Error::target(action, &entry_path(&root.join(folder.path()), name), cause, || {
+        Error::target(action, &entry_path(&root.join(directory.path()), name), cause, || {
             space_check::free_space(root).ok()
         })
     }
 }
 
-fn entry_path(folder: &Path, name: Option<&CStr>) -> PathBuf {
+fn entry_path(directory: &Path, name: Option<&CStr>) -> PathBuf {
     match name {
-        Some(name) => folder.join(OsStr::from_bytes(name.to_bytes())),
-        None => folder.to_owned(),
+        Some(name) => directory.join(OsStr::from_bytes(name.to_bytes())),
+        None => directory.to_owned(),
     }
 }

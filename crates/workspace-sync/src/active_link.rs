@@ -1,4 +1,4 @@
-//! `/opt/NAME`: what is there, and the switch.
+//! `/opt/NAME`: its state, and the switch to another tree.
 
 use std::fs;
 use std::io;
@@ -18,9 +18,9 @@ use crate::tree_paths::TreePaths;
 pub enum ActiveLink {
     /// A link to the image's own copy.
     Image,
-    /// A link to the workspace's copy, whether that exists or not.
+    /// A link to the workspace's copy, which may be missing.
     Workspace,
-    /// A link to another place, which the user made.
+    /// A link to another path, made by the user.
     Elsewhere(PathBuf),
     /// A directory, as an extended image may ship it.
     Directory,
@@ -31,9 +31,9 @@ pub enum ActiveLink {
 }
 
 impl ActiveLink {
-    /// Looks at the active link of `tree`.
+    /// Reads the active link of `tree`.
     pub fn of(tree: &TreePaths) -> Result<Self> {
-        let cannot = || format!("cannot look at {}", tree.active_link.display());
+        let cannot = || format!("cannot access {}", tree.active_link.display());
         let looked = missing_ok(fs::symlink_metadata(&tree.active_link)).with_context(cannot);
         let Some(meta) = looked? else { return Ok(Self::Missing) };
         if meta.is_dir() {
@@ -53,11 +53,11 @@ impl ActiveLink {
     }
 }
 
-/// Makes `/opt/NAME` a link to `to`, in one rename: a program that opens it finds the old tree or the new one.
+/// Points `/opt/NAME` to `to` in one rename, so that programs find the old tree or the new one.
 pub fn switch_to(tree: &TreePaths, to: &Path) -> Result<()> {
     let temporary = temporary(tree);
     let cannot = || format!("cannot point {} to {}", tree.active_link.display(), to.display());
-    // Left by a killed process that had our number.
+    // Left by a killed process that had our process id.
     let _ = fs::remove_file(&temporary);
     symlink(to, &temporary).with_context(cannot)?;
     fs::rename(&temporary, &tree.active_link)
@@ -66,8 +66,8 @@ pub fn switch_to(tree: &TreePaths, to: &Path) -> Result<()> {
     sync(tree).with_context(cannot)
 }
 
-/// Removes links that killed processes made and did not get to rename. A directory of such a name was at the active link
-/// and has changed places with a link already: it becomes the image's copy, which it was on the way to.
+/// Removes temporary links of killed processes. A directory of such a name was exchanged with the link already, and
+/// becomes the image's copy.
 pub fn remove_leftovers(tree: &TreePaths) {
     let prefix = format!(".{}.link-", tree.name);
     let Some(entries) = tree.active_link.parent().and_then(|opt| fs::read_dir(opt).ok()) else { return };
@@ -95,7 +95,7 @@ fn sync(tree: &TreePaths) -> io::Result<()> {
     tree.active_link.parent().map_or(Ok(()), |opt| fs::File::open(opt)?.sync_all())
 }
 
-/// Returns which copy programs use.
+/// Returns the copy that programs use.
 pub fn active_copy(tree: &TreePaths) -> ActiveCopy {
     match ActiveLink::of(tree) {
         Ok(ActiveLink::Image) => ActiveCopy::Image,

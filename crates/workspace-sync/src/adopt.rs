@@ -1,4 +1,4 @@
-//! Adopts whole copies before any program runs: they are used from the first moment on.
+//! Switches to complete copies before any program runs.
 
 use std::path::Path;
 
@@ -15,11 +15,11 @@ use crate::tree_paths::TreePaths;
 use crate::tree_state;
 use crate::volume_clock::Timestamp;
 
-/// Points each tree's active link to its whole copy on the workspace, or back to the image's where the copy is gone.
+/// Points each tree's active link to its complete copy on the workspace, or back to the image if the copy is gone.
 ///
-/// Local and quick: a few looks and a rename for each tree. What fails here is tried again, and reported, by
-/// `workspace-sync run`; problems of `OPT_SYNC` are reported here. Changes that earlier starts of this container made
-/// in the image's tree are carried over by `run`, for which they are noted in `state_dir`.
+/// This takes a few system calls and one rename for each tree. `workspace-sync run` retries and reports failures;
+/// problems of `OPT_SYNC` are reported here. `run` also copies the changes that earlier starts of this container made
+/// in the image's tree; they are recorded in `state_dir`.
 #[must_use]
 pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, state_dir: &Path) -> Vec<Problem> {
     let (names, mut problems) = opt_sync::parse(SettingsReader::new(env).text("OPT_SYNC").as_deref());
@@ -31,14 +31,14 @@ pub fn adopt(opt: &Path, workspace: &Workspace, env: &Env, state_dir: &Path) -> 
     }
     for name in std::iter::once(opt_sync::ENVIRONMENTS).chain(names.iter().map(String::as_str)) {
         let tree = TreePaths::new(name, opt, &workspace.path, &workspace.slug);
-        if let Err(error) = one(&tree, workspace, state_dir, first_start) {
+        if let Err(error) = adopt_tree(&tree, workspace, state_dir, first_start) {
             problems.push(Problem::new("WORKSPACE_SYNC", format!("{error:#}")));
         }
     }
     problems
 }
 
-fn one(
+fn adopt_tree(
     tree: &TreePaths,
     workspace: &Workspace,
     state_dir: &Path,
@@ -47,8 +47,8 @@ fn one(
     if tree_state::is_inaccessible(tree, &workspace.path) {
         return Ok(());
     }
-    let seen = tree_state::inspect(tree, &workspace.path, workspace.mounted, false)?;
-    match decision::decide(&seen) {
+    let state = tree_state::inspect(tree, &workspace.path, workspace.mounted, false)?;
+    match decision::decide(&state) {
         Action::Switch(copy) => {
             let mut remembered = Ok(());
             if first_start.is_some() {
@@ -62,7 +62,7 @@ fn one(
                 format!("changes in {} were not copied to the workspace", tree.image.display())
             })
         }
-        Action::Return { .. } => active_link::switch_to(tree, &tree.image),
+        Action::UseImage { .. } => active_link::switch_to(tree, &tree.image),
         _ => Ok(()),
     }
 }
@@ -133,7 +133,7 @@ mod tests {
         let refused = || {
             // The kernel takes from this thread what root may do with files of others.
             nix::unistd::setfsuid(nix::unistd::Uid::from_raw(1234));
-            one(&tree, &workspace, dir.path(), None).map_err(|error| format!("{error:#}"))
+            adopt_tree(&tree, &workspace, dir.path(), None).map_err(|error| format!("{error:#}"))
         };
         let adopt = || std::thread::scope(|scope| scope.spawn(refused).join().unwrap());
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();

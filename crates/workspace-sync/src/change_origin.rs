@@ -1,8 +1,8 @@
-//! Decides whether an entry of the image's tree is this container's work, where the copy is one from another time.
+//! Decides if this container changed an entry of the image's tree, for a copy that another container made.
 //!
-//! The former state of the copy's entries is unknown then. A changed inode proves little: `fix-perms` gives the image's
-//! entries another group and mode, and carrying that over would bring back what the user removed from the copy. So an
-//! entry is work if the image's listing does not have it as it is.
+//! The former state of the copy's entries is unknown then. A changed inode proves little: `fix-perms` changes group and
+//! mode of the image's entries, and copying these would bring back entries that the user removed from the copy. So an
+//! entry counts as changed if it differs from the image's listing.
 
 use std::io;
 
@@ -13,19 +13,19 @@ use crate::image_listing::{Listing, Provenance};
 use crate::sync_state::{self, PendingDelta};
 use crate::volume_clock::Timestamp;
 
-/// Knows what the image brought.
+/// The listing of the image, if there is one.
 #[derive(Debug)]
 pub struct ChangeOrigin(Option<Listing>);
 
 impl ChangeOrigin {
-    /// With the image's listing, where there is one.
+    /// Uses the image's listing, if there is one.
     pub fn new(listing: Option<Listing>) -> Self {
         Self(listing)
     }
 
-    /// Returns whether the entry, whose inode changed, is to be carried over. A directory that the image may have
-    /// brought is work only if it is empty; what came into it is asked for by itself.
-    pub fn is_work(&self, entry: &Entry<'_>, leftover: &PendingDelta) -> Result<bool> {
+    /// True if an entry with a changed inode must be copied. A directory that may come from the image is copied only if
+    /// it is empty; its entries are checked one by one.
+    pub fn is_container_change(&self, entry: &Entry<'_>, leftover: &PendingDelta) -> Result<bool> {
         if !leftover.is_from_other_container() || leftover.written.contains_key(&sync_state::key(entry.name))
         {
             return Ok(true);

@@ -1,30 +1,30 @@
-//! Looks for a change in a tree.
+//! Finds a changed entry of a tree.
 
 use std::io;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use dirfd::walk::{self, Next};
+use dirfd::walk::{self, Descend};
 use nix::sys::stat::fstat;
 
 use crate::ensure_beneath::open_root;
 use crate::volume_clock::Timestamp;
 
-/// Returns an entry of the tree at `root`, or `root` itself, that changed in this period: a file rather than a
+/// Returns an entry of the tree at `root`, or `root` itself, that changed in this period; prefers a file to a
 /// directory.
 pub fn find_changed(root: &Path, period: impl RangeBounds<Timestamp>) -> anyhow::Result<Option<PathBuf>> {
     let opened = open_root(root)?;
     let stat = fstat(&opened).map_err(io::Error::from)?;
     let mut found = period.contains(&Timestamp::change_time(&stat)).then(|| root.to_owned());
     let mut is_file = false;
-    walk::each::<io::Error>(opened, &mut |entry| {
+    walk::walk_tree::<io::Error>(opened, &mut |entry| {
         let is_better = !is_file && (found.is_none() || !entry.is_directory());
         if is_better && period.contains(&Timestamp::change_time(&entry.stat)) {
             found = Some(root.join(entry.name));
             is_file = !entry.is_directory();
         }
-        Ok(if is_file { Next::Skip } else { Next::Enter })
+        Ok(if is_file { Descend::Skip } else { Descend::Enter })
     })
     .with_context(|| format!("cannot read {}", root.display()))?;
     Ok(found)

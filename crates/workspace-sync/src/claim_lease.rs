@@ -1,8 +1,8 @@
-//! A claim in use: kept alive by a thread of its own, which notices when another container takes it over.
+//! A claim in use: a thread renews it and notices if another container takes it over.
 //!
-//! A process that was stopped for longer than others wait (a suspended machine, a volume that hung) must not go on in a
-//! directory that has become another container's live copy. A claim is a file, and no file can forbid a write; so it is
-//! checked before each pass, before each removal, before the rename, and every few seconds.
+//! A process that was paused for longer than others wait (a suspended machine, a hung volume) must not continue in a
+//! directory that another container now uses as its copy. A claim is a file and cannot forbid writes, so it is checked
+//! before each pass, each removal and the rename, and every few seconds.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -20,7 +20,7 @@ use nix::sys::time::TimeSpec;
 use crate::partial_claim::{self, Claim, TOUCH_EVERY};
 use crate::reserved_names;
 
-/// The claim on a partial copy, for as long as this lives.
+/// The claim on a partial copy, until this is dropped.
 #[derive(Debug)]
 pub struct ClaimLease {
     place: Arc<Place>,
@@ -39,9 +39,10 @@ struct Place {
 }
 
 impl ClaimLease {
-    /// Keeps `claim` alive, which is on `directory`, which is in `parent` by the last name of `path`.
+    /// Renews `claim` on `directory`, which has the last name of `path` in `parent`.
     pub fn new(claim: &Claim, parent: &OwnedFd, path: &Path, directory: &OwnedFd) -> Result<Self> {
-        let another = |descriptor: &OwnedFd| descriptor.try_clone().context("cannot use another descriptor");
+        let another =
+            |descriptor: &OwnedFd| descriptor.try_clone().context("cannot duplicate a file descriptor");
         let place = Arc::new(Place {
             claim: claim.clone(),
             parent: another(parent)?,
@@ -61,12 +62,12 @@ impl ClaimLease {
         &self.place.directory
     }
 
-    /// Returns whether the last check found it lost.
+    /// True if the last check found the claim lost.
     pub fn is_lost(&self) -> bool {
         self.place.lost.load(Ordering::Relaxed)
     }
 
-    /// Fails unless the directory still has its name and our claim, at this moment.
+    /// Fails unless the directory still has its name and our claim.
     pub fn check(&self) -> Result<()> {
         if self.place.is_ours()? {
             return Ok(());
@@ -76,7 +77,7 @@ impl ClaimLease {
             .hint(|| partial_claim::USED_ONCE_COMPLETE.to_owned())
     }
 
-    /// Records that everything in the directory has been compared, or written under this kernel's control.
+    /// Records that all content was compared, or written since this boot.
     pub fn confirm(&self) -> Result<()> {
         self.check()?;
         self.place.claim.write(&self.place.directory)
@@ -88,7 +89,6 @@ impl Drop for ClaimLease {
         self.place.ended.store(true, Ordering::Relaxed);
         if let Some(keeper) = self.keeper.take() {
             keeper.thread().unpark();
-            // It returns nothing.
             let _ = keeper.join();
         }
     }
@@ -98,9 +98,9 @@ impl Place {
     fn keep(&self) {
         while !self.ended.load(Ordering::Relaxed) {
             match self.is_ours() {
-                // To touch it would be to keep another's alive.
+                // Do not renew the claim of another container.
                 Ok(false) => return self.lost.store(true, Ordering::Relaxed),
-                // A failing volume shows in the copy itself.
+                // The copy itself reports a failing volume.
                 Err(_) => {}
                 Ok(true) => drop(utimensat(
                     &self.directory,
@@ -114,7 +114,7 @@ impl Place {
         }
     }
 
-    /// Returns whether a directory with our claim has the name: behind another name it is in use.
+    /// True if the directory of this name has our claim; a renamed one is in use.
     fn is_ours(&self) -> Result<bool> {
         let name: &OsStr = &self.name;
         let there = match dirfd::open_dir(&self.parent, name) {

@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of `workspace-sync`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -24,7 +24,7 @@ copy with one rename. Any of this can be interrupted and repeated.";
 pub struct Cli {
     /// The subcommand
     #[command(subcommand)]
-    pub action: Action,
+    pub task: Task,
     /// Use all disk and CPU capacity instead of running at low priority
     #[arg(long, global = true)]
     pub full_speed: bool,
@@ -34,7 +34,7 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "DIRECTORY", hide = true, default_value = "/opt")]
     pub opt: PathBuf,
     /// State directory of this container, for tests
-    #[arg(long = "memory", global = true, value_name = "DIRECTORY", hide = true, default_value = crate::sync_context::STATE_DIR)]
+    #[arg(long, global = true, value_name = "DIRECTORY", hide = true, default_value = crate::sync_context::STATE_DIR)]
     pub state_dir: PathBuf,
     /// Marker that exists until provisioning has ended, for tests
     #[arg(long, global = true, value_name = "FILE", hide = true, default_value = "/run/container_config")]
@@ -50,9 +50,9 @@ pub struct Cli {
     pub journal: PathBuf,
 }
 
-/// The subcommands.
+/// Subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Action {
+pub enum Task {
     /// Copy and switch all trees as configured (started by late boot)
     Run {
         /// Print one JSON object per tree
@@ -132,14 +132,14 @@ pub struct CopyOptions {
     /// Compare file contents
     #[arg(long)]
     pub verify: Option<Verify>,
-    /// Print the result as a JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
     pub dry: DryRun,
 }
 
-impl Action {
+impl Task {
     /// True if it may change trees, which only one process of a container does at a time.
     pub fn is_exclusive(&self) -> bool {
         match self {
@@ -150,15 +150,15 @@ impl Action {
 }
 
 impl Cli {
-    /// Returns a `run` with these options, as another process, which ends with this one.
+    /// Returns a `run` with these options as a child process that ends with this one.
     pub fn another_run(&self) -> Result<Command> {
         let mut command = kit::cmd::killed_with_parent(
-            std::env::current_exe().context("cannot find workspace-sync itself")?,
+            std::env::current_exe().context("cannot find the running executable")?,
         );
         command.args(["run", "--json"]);
         for (option, path) in [
             ("--opt", &self.opt),
-            ("--memory", &self.state_dir),
+            ("--state-dir", &self.state_dir),
             ("--provisioning", &self.provisioning),
             ("--journal", &self.journal),
         ] {

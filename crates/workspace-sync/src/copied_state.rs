@@ -1,6 +1,5 @@
-//! State of a copy's entries before it was first used. It separates files that were written since from files that only
-//! got another access list, as `fix-perms` gives to a fresh copy, and changes of the old tree alone from changes of
-//! both.
+//! State of a copy's entries before its first use. It separates files written since from files that only got another
+//! access list, as `fix-perms` sets in a new copy, and changes of the old tree from changes of both trees.
 //!
 //! `NAME.copied`, in the container's state directory: the identity of the copy, and two digests of eight bytes for each
 //! entry (one of its content as sizes and times show it, one of its permissions), in ascending order.
@@ -14,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dirfd::FileType;
-use dirfd::walk::{self, Next};
+use dirfd::walk::{self, Descend};
 use kit::atomic::{self, WriteOptions};
 use nix::sys::stat::{FileStat, SFlag};
 use serde::{Deserialize, Serialize};
@@ -36,7 +35,7 @@ pub struct EntryState {
 }
 
 impl EntryState {
-    /// Of what was looked at.
+    /// Returns the state of an entry.
     pub fn of(stat: &FileStat) -> Self {
         let kind = stat.st_mode & SFlag::S_IFMT.bits();
         let is_directory = dirfd::file_type(stat) == FileType::Directory;
@@ -48,7 +47,7 @@ impl EntryState {
         }
     }
 
-    /// Returns whether the content is the same at both moments.
+    /// True if size, time and type are equal.
     #[must_use]
     pub fn has_content_of(&self, other: &Self) -> bool {
         Self { permissions: other.permissions, ..*self } == *other
@@ -65,23 +64,23 @@ impl EntryState {
 pub struct CopiedState(Vec<u64>);
 
 impl CopiedState {
-    /// Looks at the copy at `root`; names in `keep`, at the top, are not the tree's.
+    /// Reads the copy at `root`; names in `keep`, at the top, are not part of the tree.
     pub fn of(root: impl AsFd, keep: &[&OsStr]) -> Result<Self> {
         let mut digests = Vec::new();
-        walk::each::<io::Error>(root, &mut |entry| {
+        walk::walk_tree::<io::Error>(root, &mut |entry| {
             if entry.name.as_os_str() == entry.base && keep.contains(&entry.base) {
-                return Ok(Next::Skip);
+                return Ok(Descend::Skip);
             }
             let state = EntryState::of(&entry.stat);
             digests.extend([state.content(entry.name), permissions(entry.name, state.permissions)]);
-            Ok(Next::Enter)
+            Ok(Descend::Enter)
         })
-        .context("cannot look at the copy")?;
+        .context("cannot read the copy")?;
         digests.sort_unstable();
         Ok(Self(digests))
     }
 
-    /// Remembers it as that of the copy with this identity.
+    /// Stores the state of the copy with this identity.
     pub fn store(&self, state_dir: &Path, tree: &str, copy: &str) -> Result<()> {
         let digests = self.0.iter().flat_map(|digest| digest.to_be_bytes());
         let content: Vec<u8> = copy.bytes().chain([b'\n']).chain(digests).collect();
@@ -97,19 +96,19 @@ impl CopiedState {
         Self(digests.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect())
     }
 
-    /// Forgets it.
+    /// Removes the stored state.
     pub fn forget(state_dir: &Path, tree: &str) {
-        // It costs nothing but its room, and the next copy's takes its place.
+        // A file that stays is harmless: the next copy's replaces it.
         let _ = fs::remove_file(file(state_dir, tree));
     }
 
-    /// Returns whether the entry was copied with this content.
+    /// True if the entry was copied with this content.
     #[must_use]
     pub fn has_content(&self, name: &Path, state: &EntryState) -> bool {
         self.0.binary_search(&state.content(name)).is_ok()
     }
 
-    /// Returns whether the entry was copied with these permissions.
+    /// True if the entry was copied with these permissions.
     #[must_use]
     pub fn has_permissions(&self, name: &Path, bits: u32) -> bool {
         self.0.binary_search(&permissions(name, bits)).is_ok()

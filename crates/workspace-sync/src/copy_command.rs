@@ -1,4 +1,4 @@
-//! `copy`: the copy engine by hand, for any two directories.
+//! `copy`: runs the copy engine on any two directories.
 
 use std::fs;
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use crate::cli::{CopyOptions, DryRun};
 use crate::progress::{Phase, Progress, Total};
 use kit::units;
 
-/// Brings `target` into the state of `source` and compares.
+/// Copies `source` to `target` and compares.
 pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome {
     let CopyOptions { prune, verify, json, dry: DryRun { dry_run } } = copy_options;
     refuse_nesting(source, target)?;
@@ -62,7 +62,7 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
     let survey = counted(survey);
     tree_copy::fits(&survey, &free_space, capabilities.hard_links, 0)?;
     let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    // No stage waits for it, so its progress is only for the terminal.
+    // Not part of a stage, so its progress goes to the terminal only.
     let nowhere = Journal::new(Path::new("/dev/null"));
     let progress =
         Progress::new(&name, Total { entries: survey.entries, bytes: survey.bytes }, &nowhere, None);
@@ -98,18 +98,18 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
     )
 }
 
-/// Prints the result with `--json`; the log has it in words.
+/// Prints the result with `--json`; the log has it as text.
 fn print(json: bool, result: &PassStats) -> Outcome {
     if json {
         let mut result = serde_json::to_value(result)?;
-        // Of use to this program alone.
+        // Internal.
         result.as_object_mut().map(|keys| keys.remove("digest"));
         writeln!(io::stdout(), "{result}")?;
     }
     Ok(Exit::Done)
 }
 
-/// Compares both trees once, which is all that a repeated copy costs; nothing if they differ.
+/// Compares both trees once, the whole cost of a repeated copy; nothing if they differ.
 fn equal(source: &Path, target: &Path, prune: bool, check: Check) -> Result<Option<PassStats>> {
     let capabilities = tree_copy::probe(target)?;
     let look = Options { check, prune, write: false, durable: false, ..Options::new(&capabilities) };
@@ -120,7 +120,7 @@ fn equal(source: &Path, target: &Path, prune: bool, check: Check) -> Result<Opti
     }
 }
 
-/// Ends a comparison at the first difference: then everything is looked at again anyway.
+/// Stops a comparison at the first difference, because the pass that follows compares again.
 #[derive(Default)]
 struct FirstDifference(AtomicBool);
 
@@ -138,7 +138,7 @@ impl Observer for FirstDifference {
     }
 }
 
-/// A directory copied into itself would never end, and one that is copied over itself is lost.
+/// Refuses a directory and its own subdirectory: the copy would never end, or destroy the source.
 fn refuse_nesting(source: &Path, target: &Path) -> Result<()> {
     let source = fs::canonicalize(source).with_context(|| format!("cannot open {}", source.display()))?;
     let above = target.ancestors().find_map(|above| {

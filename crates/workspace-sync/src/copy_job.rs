@@ -1,9 +1,9 @@
-//! The copy of a tree: into `NAME.partial`, compared, and then renamed, with its marker inside.
+//! Copies a tree to `NAME.partial`, compares it, writes its marker, and renames it.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -33,22 +33,15 @@ use crate::tree_paths::TreePaths;
 use crate::volume_clock::Timestamp;
 use kit::hex;
 
-/// Attempts to follow changes made during the copy, and to correct differences; what is left then is carried over after
-/// the switch.
+/// Maximum number of passes for changes made during the copy, and of corrections; later changes are copied after the
+/// switch.
 const MAX_ATTEMPTS: usize = 6;
-/// A look at a tree is over after this time, in seconds: a later stamp is none of a change that was made meanwhile.
-const LOOK_SECONDS: i64 = 60;
+/// Upper bound of one scan, in seconds. Later timestamps cannot come from changes during the scan.
+const SCAN_MARGIN_SECONDS: i64 = 60;
 /// Bytes that stay free on the volume for the user.
 const RESERVED_BYTES: u64 = 64 << 20;
 
-/// Options of a copy.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct CopyOptions {
-    /// True to compare every byte at the end.
-    pub compare_content: bool,
-}
-
-/// Everything that a copy needs to know.
+/// Input of a copy.
 #[derive(Debug, Clone, Copy)]
 pub struct CopyJob<'a> {
     /// The tree.
@@ -57,23 +50,24 @@ pub struct CopyJob<'a> {
     pub source: &'a Path,
     /// Listing of the image.
     pub listing: &'a Listing,
-    /// The root of the workspace; nothing below it is reached through a link.
+    /// Root of the workspace; links below it are not followed.
     pub workspace: &'a Path,
-    /// The claim under which it is made.
+    /// Claim of the copy.
     pub claim: &'a Claim,
     /// State directory of the container.
     pub state_dir: &'a Path,
     /// Journal that gets the progress.
     pub journal: &'a Journal,
-    pub copy_options: CopyOptions,
+    /// True to compare every byte at the end.
+    pub compare_content: bool,
 }
 
-/// A path that leads to an open directory, whatever happens to its name.
+/// Returns a path of an open directory that stays valid if the directory is renamed.
 pub fn path_of(directory: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}/.", directory.as_raw_fd()))
+    dirfd::fd_path(directory).join(".")
 }
 
-/// Opens the directory that the copy of `tree` lies in, and makes it where it is missing.
+/// Opens the parent directory of the copy of `tree`; creates it if it is missing.
 pub fn open_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd> {
     Ok(make_parent(tree, workspace)?)
 }
@@ -82,9 +76,9 @@ fn make_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd, Failure> {
     let relative = tree.parent.strip_prefix(workspace).unwrap_or(Path::new(""));
     let cannot = || format!("cannot use {} as a directory", tree.parent.display());
     match ensure_beneath(open_root(workspace)?, relative) {
-        Err(error) if dirfd::is_not_directory(error) => Err(Failure::Lasting(kit::exit::with_hint(
+        Err(error) if dirfd::is_not_directory(error) => Err(Failure::Permanent(kit::exit::with_hint(
             anyhow::Error::new(io::Error::from(error)).context(cannot()),
-            "a link or a file in that place is not followed: move it away".to_owned(),
+            "move the link or file at this path away".to_owned(),
         ))),
         opened => Ok(opened.map_err(io::Error::from).with_context(cannot)?),
     }
@@ -94,19 +88,19 @@ fn make_parent(tree: &TreePaths, workspace: &Path) -> Result<OwnedFd, Failure> {
 #[derive(Debug)]
 pub enum StartedCopy {
     /// Everything was copied once.
-    Copied(PartialCopy),
-    /// A whole copy that was in use lies under the partial name.
-    Whole(ReadyCopy),
+    Partial(PartialCopy),
+    /// A complete copy that was in use has the partial name.
+    Complete(ReadyCopy),
 }
 
 /// A partial copy that lacks what changed since its last pass.
 #[derive(Debug)]
 pub struct PartialCopy {
     parent: OwnedFd,
-    held: ClaimLease,
+    lease: ClaimLease,
     capabilities: Capabilities,
     total: Total,
-    /// Surely before the last pass, by the source's clock.
+    /// A time before the last pass, by the source's clock.
     since: Timestamp,
 }
 
@@ -116,55 +110,54 @@ impl PartialCopy {
     }
 }
 
-/// A whole copy that is not in its place yet.
+/// A complete copy before its rename.
 #[derive(Debug)]
 pub struct ReadyCopy {
-    /// The directory that it lies in.
+    /// Its parent directory.
     pub parent: OwnedFd,
     /// Its root.
     pub directory: OwnedFd,
     /// Its marker.
     pub marker: Marker,
-    /// Our claim on it, unless it is one that was in use.
-    pub held: Option<ClaimLease>,
+    /// Our claim, unless it is a copy that was in use.
+    pub lease: Option<ClaimLease>,
 }
 
 impl ReadyCopy {
     /// Fails if another container has taken it over: the last check before its rename.
     pub fn check(&self) -> Result<()> {
-        self.held.as_ref().map_or(Ok(()), ClaimLease::check)
+        self.lease.as_ref().map_or(Ok(()), ClaimLease::check)
     }
 }
 
 impl CopyJob<'_> {
-    /// Brings the copy to the source's present state and renames it to its place; the active link still leads to the
-    /// source afterwards.
+    /// Completes the copy and renames it into place; the active link still leads to the source afterwards.
     ///
-    /// Whatever fails leaves the source in use, and a partial copy that the next attempt goes on with.
-    pub fn commit(&self, begun: StartedCopy) -> Result<Marker, Failure> {
-        let prepared = self.complete(begun)?;
+    /// After a failure the source stays in use, and the next attempt resumes the partial copy.
+    pub fn commit(&self, started: StartedCopy) -> Result<Marker, Failure> {
+        let prepared = self.complete(started)?;
         prepared.check()?;
-        commit(&prepared.parent, &self.tree.partial, &self.tree.copy)?;
+        rename_into_place(&prepared.parent, &self.tree.partial, &self.tree.copy)?;
         partial_claim::release(&prepared.directory)?;
         Ok(prepared.marker)
     }
 
-    /// Makes the copy, whole and with its marker, under its temporary name, and still claimed: a whole one of that name
-    /// without a claim is a copy that was in use.
+    /// Makes a complete copy with its marker under its temporary name. It keeps its claim: a complete copy of that name
+    /// without a claim is one that was in use.
     pub fn prepare(&self) -> Result<ReadyCopy, Failure> {
-        self.complete(self.begin()?)
+        self.complete(self.start()?)
     }
 
     /// Copies everything once.
-    pub fn begin(&self) -> Result<StartedCopy, Failure> {
+    pub fn start(&self) -> Result<StartedCopy, Failure> {
         self.refuse_nesting()?;
         mount_check::refuse(self.tree, &[self.source, &self.tree.partial])?;
         let parent = make_parent(self.tree, self.workspace)?;
         let name = self.tree.partial.file_name().unwrap_or_default();
         let (directory, trusted) = match self.claim.take(&parent, name)? {
             ClaimResult::Ours { directory, trusted } => (directory, trusted),
-            ClaimResult::Whole { directory, marker } => {
-                return Ok(StartedCopy::Whole(ReadyCopy { parent, directory, marker, held: None }));
+            ClaimResult::Complete { directory, marker } => {
+                return Ok(StartedCopy::Complete(ReadyCopy { parent, directory, marker, lease: None }));
             }
             ClaimResult::Busy { host } => {
                 let busy = anyhow!("container {host:?} is currently creating {}", self.tree.copy.display());
@@ -173,92 +166,92 @@ impl CopyJob<'_> {
             ClaimResult::Foreign => {
                 let foreign = anyhow!("{} was not created by workspace-sync", self.tree.partial.display());
                 let hint = "move it away; it is never overwritten".to_owned();
-                return Err(Failure::Lasting(kit::exit::with_hint(foreign, hint)));
+                return Err(Failure::Permanent(kit::exit::with_hint(foreign, hint)));
             }
         };
-        let held = ClaimLease::new(self.claim, &parent, &self.tree.partial, &directory)?;
+        let lease = ClaimLease::new(self.claim, &parent, &self.tree.partial, &directory)?;
         let survey = tree_copy::survey(self.source, tree_copy::default_threads(), &[], &NoObserver)?;
-        let capabilities = self.assess(&parent, held.directory(), &survey)?;
+        let capabilities = self.check_volume(&parent, lease.directory(), &survey)?;
         let total = Total { entries: survey.entries, bytes: survey.bytes };
         let since = self.now()?.safely_before();
-        let copied = PartialCopy { parent, held, capabilities, total, since };
-        // A copy that was begun before a power cut may have sizes and times without content.
+        let copied = PartialCopy { parent, lease, capabilities, total, since };
+        // After a power failure, a file may have its size and time without its content.
         let check = if trusted { Check::Metadata } else { Check::Content };
         self.pass(
-            &copied.held,
+            &copied.lease,
             &Options { check, ..copied.options(&reserved_names::all()) },
             &self.progress(&copied),
         )?;
         if !trusted {
-            copied.held.confirm()?;
+            copied.lease.confirm()?;
         }
-        Ok(StartedCopy::Copied(copied))
+        Ok(StartedCopy::Partial(copied))
     }
 
     fn progress<'a>(&'a self, copied: &'a PartialCopy) -> Progress<'a> {
-        Progress::new(&self.tree.name, copied.total, self.journal, Some(&copied.held))
+        Progress::new(&self.tree.name, copied.total, self.journal, Some(&copied.lease))
     }
 
-    /// Marks the claim: the copy waits for its switch.
-    pub fn wait(&self, begun: &StartedCopy) -> Result<()> {
-        let StartedCopy::Copied(PartialCopy { held, .. }) = begun else { return Ok(()) };
-        held.check()?;
-        Claim { waiting: true, ..self.claim.clone() }.write(held.directory())
+    /// Records in the claim that the copy waits for its switch.
+    pub fn wait(&self, started: &StartedCopy) -> Result<()> {
+        let StartedCopy::Partial(PartialCopy { lease, .. }) = started else { return Ok(()) };
+        lease.check()?;
+        Claim { waiting: true, ..self.claim.clone() }.write(lease.directory())
     }
 
-    /// Brings over what changed since the last pass; returns one such entry, if there is any.
-    pub fn catch_up(&self, begun: &mut StartedCopy) -> Result<Option<PathBuf>, Failure> {
-        let StartedCopy::Copied(copied) = begun else { return Ok(None) };
+    /// Copies changes since the last pass; returns a changed entry, if there is one.
+    pub fn catch_up(&self, started: &mut StartedCopy) -> Result<Option<PathBuf>, Failure> {
+        let StartedCopy::Partial(copied) = started else { return Ok(None) };
         let now = self.now()?;
         let next = now.safely_before();
-        // Of the source alone: a look at the whole volume would cost far more. Of what is stamped later than now,
-        // before the clock was set back, nothing is known; a pass finds what changed around that moment.
+        // Compares only against the source; scanning the volume would be slower. Timestamps in the future, from before
+        // the clock was set back, prove nothing; a pass finds the changes of that moment.
         let changed = if next < copied.since {
             Some(self.source.to_owned())
         } else {
-            find_changed(self.source, copied.since..=Timestamp(now.0 + LOOK_SECONDS, 0))?
+            find_changed(self.source, copied.since..=Timestamp(now.0 + SCAN_MARGIN_SECONDS, 0))?
         };
         if changed.is_none() {
             return Ok(None);
         }
         let progress = self.progress(copied);
         progress.enter(Phase::Waiting);
-        self.pass(&copied.held, &copied.options(&reserved_names::all()), &progress)?;
+        self.pass(&copied.lease, &copied.options(&reserved_names::all()), &progress)?;
         drop(progress);
         copied.since = next;
         Ok(changed)
     }
 
-    /// A copy of a directory into itself would never end, and cleaning it up would destroy both.
+    /// Refuses a copy of a directory into itself: it would never end, and its removal would destroy both.
     fn refuse_nesting(&self) -> Result<(), Failure> {
         let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let (source, workspace, copy) = (real(self.source), real(self.workspace), real(&self.tree.copy));
         if workspace.starts_with(&source) || copy.starts_with(&source) || source.starts_with(&copy) {
             let nested = anyhow!("{} and {} contain each other", source.display(), self.tree.copy.display());
-            return Err(Failure::Lasting(nested));
+            return Err(Failure::Permanent(nested));
         }
         Ok(())
     }
 
-    /// Brings over what changed meanwhile, compares, and writes the marker.
-    fn complete(&self, begun: StartedCopy) -> Result<ReadyCopy, Failure> {
-        let copied = match begun {
-            StartedCopy::Whole(prepared) => return Ok(prepared),
-            StartedCopy::Copied(copied) => copied,
+    /// Copies the last changes, compares, and writes the marker.
+    fn complete(&self, started: StartedCopy) -> Result<ReadyCopy, Failure> {
+        let copied = match started {
+            StartedCopy::Complete(prepared) => return Ok(prepared),
+            StartedCopy::Partial(copied) => copied,
         };
         let keep = reserved_names::all();
-        let (held, options, progress) = (&copied.held, copied.options(&keep), self.progress(&copied));
+        let (lease, options, progress) = (&copied.lease, copied.options(&keep), self.progress(&copied));
         progress.enter(Phase::Following);
         let mut since = copied.since;
         for _ in 0..MAX_ATTEMPTS {
             since = self.now()?;
-            let round = self.pass(held, &options, &progress)?;
+            let round = self.pass(lease, &options, &progress)?;
             if round.updated + round.removed == 0 {
                 break;
             }
         }
         progress.enter(Phase::Comparing);
-        let seen = self.compare(held, &options, &progress, &mut since)?;
+        let seen = self.compare(lease, &options, &progress, &mut since)?;
         let marker = Marker {
             tree: self.tree.name.clone(),
             generation: generation::id(self.listing),
@@ -273,17 +266,17 @@ impl CopyJob<'_> {
                 since.safely_before(),
                 Timestamp::now(&copied.parent)?,
             )),
-            unswept: false,
+            needs_sweep: false,
         }
         .store(self.state_dir, &self.tree.name)?;
-        self.seal(held, &marker)?;
+        self.write_marker(lease, &marker)?;
         drop(progress);
-        let directory = copied.held.directory().try_clone().context("cannot use another descriptor")?;
-        Ok(ReadyCopy { parent: copied.parent, directory, marker, held: Some(copied.held) })
+        let directory = copied.lease.directory().try_clone().context("cannot duplicate a file descriptor")?;
+        Ok(ReadyCopy { parent: copied.parent, directory, marker, lease: Some(copied.lease) })
     }
 
-    /// Finds out the volume's capabilities, reports what is lost there, and refuses early, with the numbers.
-    fn assess(
+    /// Tests the volume: reports what a copy there loses, and fails if the copy is impossible or too large.
+    fn check_volume(
         &self,
         parent: &OwnedFd,
         directory: &OwnedFd,
@@ -292,11 +285,11 @@ impl CopyJob<'_> {
         let at = || self.tree.parent.display();
         let capabilities =
             tree_copy::probe(&path_of(parent)).map_err(|error| self.named(&error, directory))?;
-        log::debug!("what {} can:\n{capabilities}", at());
+        log::debug!("capabilities of {}:\n{capabilities}", at());
         let lost = tree_copy::check_compatibility(&survey.needs, &capabilities).map_err(|refusal| {
             let refused = anyhow!("the volume at {} cannot hold {}: {refusal}", at(), self.tree.name);
-            let hint = "the image's own copy stays in use; a volume with another file system could";
-            Failure::Lasting(kit::exit::with_hint(refused, hint.to_owned()))
+            let hint = "use a volume with another file system; the image's copy stays in use";
+            Failure::Permanent(kit::exit::with_hint(refused, hint.to_owned()))
         })?;
         for degradation in lost {
             journal_notes::add(self.journal, &self.tree.name, &format!("on this volume, {degradation}"));
@@ -323,28 +316,28 @@ impl CopyJob<'_> {
         Ok(capabilities)
     }
 
-    /// Compares, corrects, and compares again, until only what programs write at this moment is different.
+    /// Compares and corrects until only entries differ that programs are writing.
     fn compare(
         &self,
-        held: &ClaimLease,
+        lease: &ClaimLease,
         options: &Options<'_>,
         progress: &Progress<'_>,
         since: &mut Timestamp,
     ) -> Result<PassStats, Failure> {
-        let check = if self.copy_options.compare_content { Check::Content } else { Check::Metadata };
+        let check = if self.compare_content { Check::Content } else { Check::Metadata };
         let look = Options { write: false, check, ..*options };
         for _ in 0..MAX_ATTEMPTS {
-            let seen = self.pass(held, &look, progress)?;
+            let seen = self.pass(lease, &look, progress)?;
             let differing = progress.take_differing();
             if seen.differing == 0 || differing.iter().all(|name| self.is_busy(name, *since)) {
                 return Ok(seen);
             }
             log::debug!("{} entries differ, such as {}", seen.differing, differing[0].display());
             let now = self.now()?;
-            self.pass(held, &Options { check, ..*options }, progress)?;
+            self.pass(lease, &Options { check, ..*options }, progress)?;
             *since = now;
         }
-        let seen = self.pass(held, &look, progress)?;
+        let seen = self.pass(lease, &look, progress)?;
         let differing = progress.take_differing();
         match differing.iter().find(|name| !self.is_busy(name, *since)) {
             None => Ok(seen),
@@ -353,12 +346,12 @@ impl CopyJob<'_> {
                 let differs =
                     anyhow!("{} still differs from its source after {MAX_ATTEMPTS} attempts", name.display());
                 let hint = "the volume does not store data reliably; the image's copy is still used";
-                Err(Failure::Lasting(kit::exit::with_hint(differs, hint.to_owned())))
+                Err(Failure::Permanent(kit::exit::with_hint(differs, hint.to_owned())))
             }
         }
     }
 
-    /// True if the source's entry, or its directory, changed since the last pass: then a difference is no fault.
+    /// True if the source's entry, or its directory, changed since the last pass, which explains a difference.
     fn is_busy(&self, name: &Path, since: Timestamp) -> bool {
         let path = self.source.join(name);
         [Some(path.as_path()), path.parent()]
@@ -367,24 +360,24 @@ impl CopyJob<'_> {
             .any(|path| path.symlink_metadata().is_ok_and(|meta| Timestamp::changed(&meta) >= since))
     }
 
-    fn pass(&self, held: &ClaimLease, options: &Options<'_>, progress: &Progress<'_>) -> Result<PassStats> {
-        held.check()?;
-        let directory = held.directory();
+    fn pass(&self, lease: &ClaimLease, options: &Options<'_>, progress: &Progress<'_>) -> Result<PassStats> {
+        lease.check()?;
+        let directory = lease.directory();
         tree_copy::pass(self.source, &path_of(directory), options, progress).or_else(|error| {
-            // A pass is stopped by the loss of the claim, which is the better message.
+            // The loss of the claim stops a pass, and its message is more helpful.
             if matches!(error, tree_copy::Error::Stopped) {
-                held.check()?;
+                lease.check()?;
             }
             Err(self.named(&error, directory))
         })
     }
 
-    /// The source's clock now.
+    /// Returns the current time of the source's file system.
     fn now(&self) -> Result<Timestamp> {
         Timestamp::now(open_root(self.source.parent().unwrap_or(Path::new("/")))?)
     }
 
-    /// An error with the path that the user knows instead of that of an open file.
+    /// Replaces the path of an open file in an error by the path that the user knows.
     fn named(&self, error: &tree_copy::Error, directory: &OwnedFd) -> anyhow::Error {
         let shown = self.tree.partial.display().to_string();
         let name = |text: &str| text.replace(&path_of(directory).display().to_string(), &shown);
@@ -403,34 +396,34 @@ impl CopyJob<'_> {
         }
     }
 
-    /// Writes what makes the copy a whole one.
-    fn seal(&self, held: &ClaimLease, marker: &Marker) -> Result<()> {
-        let directory = held.directory();
-        held.check()?;
+    /// Writes the listing and the marker, which completes the copy.
+    fn write_marker(&self, lease: &ClaimLease, marker: &Marker) -> Result<()> {
+        let directory = lease.directory();
+        lease.check()?;
         self.set_root_attributes(directory)?;
         write(directory, reserved_names::MANIFEST, &listing_file::render(self.listing))?;
-        // Last: with it, the directory is a copy.
+        // Last, because the marker makes the directory a copy.
         write(directory, reserved_names::MARKER, &marker.render()?)
     }
 
-    /// The root of the tree is not one of its entries.
+    /// Sets owner and mode of the root, which is not an entry of the pass.
     fn set_root_attributes(&self, directory: &OwnedFd) -> Result<()> {
         let meta =
-            self.source.metadata().with_context(|| format!("cannot look at {}", self.source.display()))?;
-        // The loss of both on such a volume was reported.
+            self.source.metadata().with_context(|| format!("cannot read {}", self.source.display()))?;
+        // Volumes without owners or modes were reported already.
         let _ = fchown(directory, Some(Uid::from_raw(meta.uid())), Some(Gid::from_raw(meta.gid())));
         let _ = fchmod(directory, Mode::from_bits_truncate(meta.mode() & 0o7777));
         Ok(())
     }
 }
 
-/// Renames a directory to a place in the same parent where nothing is; on the disk when this returns.
-pub fn commit(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
+/// Renames a directory to a free name in the same parent, and syncs the parent.
+pub fn rename_into_place(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
     let cannot = || format!("cannot rename {} to {}", from.display(), to.display());
     let (old, new) = (from.file_name().unwrap_or_default(), to.file_name().unwrap_or_default());
     match renameat2(parent, old, parent, new, RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => {}
-        // Not every file system knows the flag. Without it, nothing but an empty directory can be replaced.
+        // Not every file system knows the flag. Without it, only an empty directory can be replaced.
         Err(nix::Error::EINVAL | nix::Error::ENOSYS | nix::Error::EOPNOTSUPP) => {
             renameat(parent, old, parent, new).with_context(cannot)?;
         }
@@ -439,7 +432,7 @@ pub fn commit(parent: &OwnedFd, from: &Path, to: &Path) -> Result<()> {
     sync(parent).with_context(cannot)
 }
 
-/// Writes a file of ours into the root of a copy, whole or not at all.
+/// Writes one of our files into the root of a copy, atomically.
 fn write(directory: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write {name}");
     let temporary = format!("{}.new", reserved_names::CLAIM);
@@ -450,7 +443,7 @@ fn write(directory: &OwnedFd, name: &str, content: &[u8]) -> Result<()> {
     sync(directory).with_context(cannot)
 }
 
-/// Forces a directory to the disk, where its file system can.
+/// Syncs a directory, if its file system supports that.
 pub fn sync(directory: &OwnedFd) -> io::Result<()> {
     match File::from(directory.try_clone()?).sync_all() {
         Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(()),

@@ -1,7 +1,7 @@
-//! `.move_complete`: what makes a directory on the workspace a whole copy.
+//! `.move_complete`: the marker of a complete copy on the workspace.
 //!
-//! It is written inside the copy while that still has its temporary name, so that one rename makes the copy and its
-//! marker appear together. A directory without it is never taken for a copy.
+//! It is written while the copy has its temporary name, so that one rename publishes the copy with its marker. A
+//! directory without a marker is never used as a copy.
 
 use std::os::fd::AsFd;
 
@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::reserved_names::MARKER;
 
-/// Nothing that is ours is longer; a workspace may hold anything under our names.
+/// Maximum length of our files; a workspace may contain anything under our names.
 const LONGEST: u64 = 64 * 1024;
-/// As long as the name of a directory can be (limits.h, `NAME_MAX`).
+/// Maximum length of a directory's name (limits.h, `NAME_MAX`).
 const LONGEST_NAME: usize = 255;
-/// In hexadecimal digits, with room for longer ones than today's.
+/// Maximum number of hexadecimal digits; more than today's digests have.
 const LONGEST_DIGEST: usize = 128;
 
 /// Facts about a copy, stored in it.
@@ -44,20 +44,20 @@ impl Marker {
         Ok(text)
     }
 
-    /// Returns a word that identifies the copy among those that had this place.
+    /// Returns an id that distinguishes the copy from others at the same path.
     #[must_use]
     pub fn identity(&self) -> String {
         format!("{}-{}", self.manifest, self.completed_at)
     }
 
-    /// The marker in this directory, or nothing if there is none that can be understood.
+    /// Reads the marker of a directory; nothing if it is missing or invalid.
     pub fn read(directory: impl AsFd) -> Result<Option<Self>> {
         let marker =
             read_small(directory, MARKER)?.and_then(|text| serde_json::from_slice::<Self>(&text).ok());
         Ok(marker.filter(Self::is_printable))
     }
 
-    /// The owner of the volume may have written it, and it is shown on terminals and pages.
+    /// True if the marker, which the owner of the volume may have written, can be shown on terminals and pages.
     fn is_printable(&self) -> bool {
         let short =
             |text: &str| text.len() <= LONGEST_DIGEST && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -65,8 +65,8 @@ impl Marker {
     }
 }
 
-/// Returns the content of a small regular file in `directory`, without following a link; nothing if there is none. Of a
-/// larger one, which is not ours, it is empty.
+/// Returns the content of a small regular file in `directory` without following a link; nothing if it is missing. Empty
+/// for a larger file, which is not ours.
 pub fn read_small(directory: impl AsFd, name: &str) -> Result<Option<Vec<u8>>> {
     match ReadPolicy::max_size(LONGEST).no_follow().read_if_exists_at(directory, name) {
         Err(ReadError { reason: ReadErrorKind::TooLarge(_), .. }) => Ok(Some(Vec::new())),

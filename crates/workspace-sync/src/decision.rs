@@ -7,14 +7,14 @@ use crate::copy_marker::Marker;
 use crate::mount_check::{self, Mount};
 use crate::tree_paths::TreePaths;
 
-/// State of the place of the workspace's copy.
+/// State of the path of the workspace's copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkspaceCopy {
     /// Nothing.
     Absent,
-    /// A whole copy of this tree.
-    Whole(Marker),
-    /// Something that is not a copy of this tree, in words.
+    /// A complete copy of this tree.
+    Complete(Marker),
+    /// Not a copy of this tree; describes what it is.
     Foreign(String),
 }
 
@@ -31,45 +31,45 @@ pub struct TreeState {
     pub mounted: bool,
     /// `WORKSPACE_SYNC`.
     pub wanted: bool,
-    /// A mount in the image's tree, or in what makes way for the copy.
+    /// A mount in the image's tree, or in the directory that the copy replaces.
     pub mount: Option<Mount>,
 }
 
 /// Decision about a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing: the image's tree is in use, for the reason given.
+    /// Do nothing: the image's tree is in use, for this reason.
     Leave(NoActionReason),
-    /// Nothing but looking after it: the workspace's copy is in use.
+    /// Keep using the workspace's copy.
     Keep(Marker),
-    /// Point the active link to the whole copy that is there.
+    /// Point the active link to the complete copy.
     Switch(Marker),
-    /// Point the active link back to the image: the copy that it points to is not there. And then copy, if asked for.
-    Return {
+    /// Point the active link back to the image, because the copy is missing; then copy again, if configured.
+    UseImage {
         /// True if a copy is made afterwards.
         then_copy: bool,
     },
     /// Copy the image's tree, then switch.
     Copy,
-    /// Copy the directory, then put a link in its place.
+    /// Copy the directory, then replace it by a link.
     CopyDirectory,
-    /// Put a link to the whole copy in the place of the directory.
+    /// Replace the directory by a link to the complete copy.
     ReplaceDirectory(Marker),
-    /// Something is in the way that only the user can decide about.
+    /// Do nothing: only the user can remove this obstacle.
     Refuse(Refusal),
 }
 
 /// Reasons to do nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoActionReason {
-    /// `WORKSPACE_SYNC` is not true, and there is no copy from earlier.
+    /// `WORKSPACE_SYNC` is not true, and there is no earlier copy.
     NotWanted,
-    /// There is no volume: a copy would be lost with the container.
+    /// No volume is mounted: a copy would be lost with the container.
     NotMounted,
-    /// A directory of the image is in the place of the link to a copy from earlier. Putting the link there may mean
-    /// emptying it, which the settings do not ask for.
+    /// `/opt/NAME` is a directory of the image, and there is an earlier copy. A link would require emptying the
+    /// directory, which the settings do not request.
     Directory,
-    /// The user mounted a directory of their own in the place of the image's.
+    /// The user mounted another directory over the image's.
     Mount,
 }
 
@@ -82,16 +82,16 @@ pub enum Refusal {
     LinkElsewhere(PathBuf),
     /// The active link is a file.
     NotDirectory,
-    /// The copy's place is taken, in words.
+    /// The path of the copy is taken; describes by what.
     Occupied(String),
-    /// Something is mounted here: the switch would hide it, or empty it.
+    /// A mount, which the switch would hide or empty.
     Mounted(PathBuf),
 }
 
-/// Decides.
+/// Returns the action for a tree.
 #[must_use]
-pub fn decide(seen: &TreeState) -> Action {
-    match (unless_mounted(seen), &seen.mount) {
+pub fn decide(state: &TreeState) -> Action {
+    match (unless_mounted(state), &state.mount) {
         (
             Action::Copy
             | Action::CopyDirectory
@@ -107,24 +107,24 @@ pub fn decide(seen: &TreeState) -> Action {
     }
 }
 
-fn unless_mounted(seen: &TreeState) -> Action {
-    let TreeState { active_link, image, copy, mounted, wanted, mount: _ } = seen;
+fn unless_mounted(state: &TreeState) -> Action {
+    let TreeState { active_link, image, copy, mounted, wanted, mount: _ } = state;
     match (active_link, copy) {
         (ActiveLink::Elsewhere(to), _) => Action::Refuse(Refusal::LinkElsewhere(to.clone())),
         (ActiveLink::Other, _) => Action::Refuse(Refusal::NotDirectory),
-        (ActiveLink::Missing | ActiveLink::Image, WorkspaceCopy::Whole(marker)) => {
+        (ActiveLink::Missing | ActiveLink::Image, WorkspaceCopy::Complete(marker)) => {
             Action::Switch(marker.clone())
         }
-        (ActiveLink::Workspace, WorkspaceCopy::Whole(marker)) => Action::Keep(marker.clone()),
-        (ActiveLink::Directory, WorkspaceCopy::Whole(marker)) if *wanted => {
+        (ActiveLink::Workspace, WorkspaceCopy::Complete(marker)) => Action::Keep(marker.clone()),
+        (ActiveLink::Directory, WorkspaceCopy::Complete(marker)) if *wanted => {
             Action::ReplaceDirectory(marker.clone())
         }
-        (ActiveLink::Directory, WorkspaceCopy::Whole(_)) => Action::Leave(NoActionReason::Directory),
+        (ActiveLink::Directory, WorkspaceCopy::Complete(_)) => Action::Leave(NoActionReason::Directory),
         (ActiveLink::Workspace | ActiveLink::Missing | ActiveLink::Image, _) if !image => {
             Action::Refuse(Refusal::Missing)
         }
         (ActiveLink::Workspace | ActiveLink::Missing, copy) => {
-            Action::Return { then_copy: *wanted && *mounted && *copy == WorkspaceCopy::Absent }
+            Action::UseImage { then_copy: *wanted && *mounted && *copy == WorkspaceCopy::Absent }
         }
         _ if !wanted => Action::Leave(NoActionReason::NotWanted),
         _ if !mounted => Action::Leave(NoActionReason::NotMounted),
@@ -134,30 +134,30 @@ fn unless_mounted(seen: &TreeState) -> Action {
     }
 }
 
-/// Returns why nothing is done.
+/// Returns the reason to do nothing as text, unless it is the default.
 pub fn explain(why: NoActionReason, wanted: bool, tree: &TreePaths) -> Option<String> {
     match why {
         NoActionReason::Directory => Some(format!(
-            "the image's {} is used, and not the copy at {}, because WORKSPACE_SYNC is not true",
+            "using the image's {} instead of the copy at {}: WORKSPACE_SYNC is not true",
             tree.active_link.display(),
             tree.copy.display()
         )),
         NoActionReason::Mount => {
-            Some(format!("{} is a mount, and stays where it is", tree.active_link.display()))
+            Some(format!("{} is a mount point and is not synced", tree.active_link.display()))
         }
         NoActionReason::NotMounted if wanted => Some("no volume is mounted at the workspace".to_owned()),
         NoActionReason::NotMounted | NoActionReason::NotWanted => None,
     }
 }
 
-/// Returns the obstacle in words, and a hint for the user.
+/// Returns the text of an obstacle, and a hint for the user.
 pub fn describe(refusal: &Refusal, tree: &TreePaths) -> (String, String) {
     let active_link = tree.active_link.display();
     match refusal {
         Refusal::Mounted(mount) => mount_check::describe(tree, mount),
         Refusal::Missing => (
             format!("{active_link} does not exist"),
-            "OPT_SYNC takes names of directories that the image has below /opt".to_owned(),
+            "OPT_SYNC must list directories that exist below /opt".to_owned(),
         ),
         Refusal::LinkElsewhere(to) => (
             format!("{active_link} is a link to {}, made by another user", to.display()),
@@ -202,7 +202,7 @@ mod tests {
         for active_link in [ActiveLink::Image, ActiveLink::Directory] {
             for copy in [
                 WorkspaceCopy::Absent,
-                WorkspaceCopy::Whole(marker()),
+                WorkspaceCopy::Complete(marker()),
                 WorkspaceCopy::Foreign("a directory".into()),
             ] {
                 assert_eq!(seen(active_link.clone(), copy.clone(), true, inside()), refused, "{copy:?}");
@@ -215,11 +215,11 @@ mod tests {
             assert_eq!(unwanted, Action::Leave(NoActionReason::NotWanted));
         }
         assert_eq!(
-            seen(ActiveLink::Image, WorkspaceCopy::Whole(marker()), false, inside()),
+            seen(ActiveLink::Image, WorkspaceCopy::Complete(marker()), false, inside()),
             refused,
             "it would be hidden"
         );
-        let used = seen(ActiveLink::Workspace, WorkspaceCopy::Whole(marker()), true, inside());
+        let used = seen(ActiveLink::Workspace, WorkspaceCopy::Complete(marker()), true, inside());
         assert_eq!(used, Action::Keep(marker()));
     }
 
@@ -236,11 +236,11 @@ mod tests {
     fn a_copy_from_earlier_is_used_whatever_the_setting_says_now() {
         for wanted in [true, false] {
             assert_eq!(
-                of(ActiveLink::Image, true, WorkspaceCopy::Whole(marker()), true, wanted),
+                of(ActiveLink::Image, true, WorkspaceCopy::Complete(marker()), true, wanted),
                 Action::Switch(marker())
             );
             assert_eq!(
-                of(ActiveLink::Workspace, true, WorkspaceCopy::Whole(marker()), true, wanted),
+                of(ActiveLink::Workspace, true, WorkspaceCopy::Complete(marker()), true, wanted),
                 Action::Keep(marker())
             );
         }
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_directory_of_the_image_is_replaced_only_if_that_is_asked_for() {
         let directory =
-            |wanted| of(ActiveLink::Directory, false, WorkspaceCopy::Whole(marker()), true, wanted);
+            |wanted| of(ActiveLink::Directory, false, WorkspaceCopy::Complete(marker()), true, wanted);
         assert_eq!(directory(true), Action::ReplaceDirectory(marker()));
         assert_eq!(directory(false), Action::Leave(NoActionReason::Directory));
     }
@@ -257,12 +257,12 @@ mod tests {
     #[test]
     fn an_active_link_whose_copy_is_gone_returns_to_the_image_first() {
         let gone = |mounted, wanted, copy| of(ActiveLink::Workspace, true, copy, mounted, wanted);
-        assert_eq!(gone(true, true, WorkspaceCopy::Absent), Action::Return { then_copy: true });
-        assert_eq!(gone(true, false, WorkspaceCopy::Absent), Action::Return { then_copy: false });
-        assert_eq!(gone(false, true, WorkspaceCopy::Absent), Action::Return { then_copy: false });
+        assert_eq!(gone(true, true, WorkspaceCopy::Absent), Action::UseImage { then_copy: true });
+        assert_eq!(gone(true, false, WorkspaceCopy::Absent), Action::UseImage { then_copy: false });
+        assert_eq!(gone(false, true, WorkspaceCopy::Absent), Action::UseImage { then_copy: false });
         assert_eq!(
             gone(true, true, WorkspaceCopy::Foreign("a file".into())),
-            Action::Return { then_copy: false }
+            Action::UseImage { then_copy: false }
         );
         assert_eq!(
             of(ActiveLink::Workspace, false, WorkspaceCopy::Absent, true, true),
@@ -274,7 +274,7 @@ mod tests {
     fn what_belongs_to_somebody_is_never_touched() {
         let elsewhere = || ActiveLink::Elsewhere("/data".into());
         assert_eq!(
-            of(elsewhere(), true, WorkspaceCopy::Whole(marker()), true, true),
+            of(elsewhere(), true, WorkspaceCopy::Complete(marker()), true, true),
             Action::Refuse(Refusal::LinkElsewhere("/data".into()))
         );
         assert_eq!(
@@ -303,7 +303,7 @@ mod tests {
         );
         assert_eq!(
             of(ActiveLink::Missing, true, WorkspaceCopy::Absent, true, false),
-            Action::Return { then_copy: false },
+            Action::UseImage { then_copy: false },
             "an image whose link was lost gets it back"
         );
     }

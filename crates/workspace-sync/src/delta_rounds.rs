@@ -1,4 +1,4 @@
-//! Carrying over after the switch, in rounds: until no program writes to the old tree any more.
+//! Copies changes of the old tree after the switch, in rounds, until no program writes to it.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::tree_paths::TreePaths;
 use kit::quote::escape_control_line;
 
 impl SyncContext<'_> {
-    /// Notes in the report if the image has another generation than the copy.
+    /// Records in the report if the image has another generation than the copy.
     pub fn compare_generation(&self, tree: &TreePaths, marker: &Marker, report: &mut Report) -> Result<()> {
         let Some(listing) = self.listing(tree)? else { return Ok(()) };
         match generation::compare(Some(&listing), listing_file::of_copy(self.open_copy(tree)?)?.as_ref()) {
@@ -41,15 +41,15 @@ impl SyncContext<'_> {
         Ok(())
     }
 
-    /// Puts the link in the place of the directory, if that is possible.
+    /// Replaces the directory by the link, if possible.
     pub fn replace(&self, tree: &TreePaths, state: &mut SyncState) -> Result<Replaced> {
         let new = self.open_copy(tree)?;
         let capabilities = self.capabilities(tree)?;
-        // What is missing there was removed by us, or by an earlier run that was killed.
+        // Missing entries were removed by us, or by an earlier run that was killed.
         let delta_sync =
             DeltaSync::new(tree, &tree.active_link, new, &capabilities, self.state_dir, self.listing(tree)?)
                 .without_removals();
-        // Nothing can be written to a directory that is gone; one that became the image's copy is followed like any.
+        // A removed directory receives no more writes; one that became the image's copy is followed like any other.
         let replaced = replace_directory::directory(tree, &delta_sync, &mut state.leftover)?;
         if replaced == Replaced::Emptied {
             self.clear_delta(tree, state);
@@ -58,8 +58,7 @@ impl SyncContext<'_> {
         Ok(replaced)
     }
 
-    /// Carries over until nothing is written to the old tree any more or `patience` is over; returns who may still
-    /// write.
+    /// Copies changes until no program writes to the old tree or `patience` is over; returns the remaining writers.
     pub fn finish_delta(
         &self,
         tree: &TreePaths,
@@ -85,7 +84,7 @@ impl SyncContext<'_> {
         });
         match finished {
             Ok(done) => done?,
-            // The deadline: remaining writers are followed by another process.
+            // Timed out: `follow` continues with the remaining writers.
             Err(_) => return Ok(writers),
         }
         self.clear_delta(tree, state);
@@ -99,8 +98,8 @@ impl SyncContext<'_> {
         delta_sync: &DeltaSync<'_>,
         state: &mut SyncState,
     ) -> Result<Vec<Holder>> {
-        // Who is looked for first cannot write after the last look at the tree.
-        let writers = holders::writers(&tree.image);
+        // Writers are listed before the scan, so a process that is not listed cannot write after it.
+        let writers = holders::find_writers(&tree.image);
         let Some(leftover) = state.leftover.as_mut() else { return Ok(writers) };
         let writers = leftover.relevant_writers(writers);
         let round = delta_sync.round(leftover)?;
@@ -108,39 +107,39 @@ impl SyncContext<'_> {
             self.note(tree, &format!("kept the file written before the switch as {}", kept.display()));
         }
         if !round.is_quiet() {
-            log::debug!("{}: {} entries carried over, {} removed", tree.name, round.copied, round.removed);
+            log::debug!("{}: {} changed entries copied, {} removed", tree.name, round.copied, round.removed);
         }
         state.store(self.state_dir, &tree.name)?;
         round.complete().map(|()| writers)
     }
 
-    /// Removes what a killed process left half made in the copy; a failure is harmless.
-    pub fn sweep(&self, tree: &TreePaths, state: &mut SyncState) -> Result<()> {
-        if !state.unswept {
+    /// Removes temporary entries of killed processes from the copy; a failure is harmless.
+    pub fn remove_leftovers(&self, tree: &TreePaths, state: &mut SyncState) -> Result<()> {
+        if !state.needs_sweep {
             return Ok(());
         }
         match self.open_copy(tree).and_then(|copy| Ok(leftovers::remove_below(&copy)?)) {
-            Ok(young) => state.unswept = young,
+            Ok(young) => state.needs_sweep = young,
             Err(error) => log::debug!("{}: cannot tidy up the copy: {error:#}", tree.name),
         }
         state.store(self.state_dir, &tree.name)
     }
 
-    /// Nothing is left to be carried over.
+    /// Records that all changes are copied.
     fn clear_delta(&self, tree: &TreePaths, state: &mut SyncState) {
         state.leftover = None;
         CopiedState::forget(self.state_dir, &tree.name);
     }
 
-    /// Reports that the switch is done and the carrying over is not.
+    /// Reports that the tree was switched, but not all changes are copied.
     pub fn report_unfinished(&self, tree: &TreePaths, error: &anyhow::Error, report: &mut Report) {
         let cause = format!("not all changes of the image's copy have been copied yet: {error:#}");
         self.note(tree, &cause);
         report.cause = Some(escape_control_line(&cause));
-        report.hint = Some("remove what is in the way; it is tried again every few seconds".to_owned());
+        report.hint = Some("remove the conflicting file; retrying every few seconds".to_owned());
     }
 
-    /// Reports which programs are followed.
+    /// Reports the programs that still write to the old tree.
     pub fn report_writers(&self, tree: &TreePaths, holders: &[Holder]) {
         let (hidden, seen): (Vec<&Holder>, Vec<&Holder>) = holders.iter().partition(|holder| holder.hidden);
         let names = |holders: &[&Holder]| {
@@ -150,22 +149,20 @@ impl SyncContext<'_> {
             let who = names(&seen);
             self.note(
                 tree,
-                &format!(
-                    "{who} still write to the image's copy; changes are copied until they exit or restart"
-                ),
+                &format!("{who} still write to the old tree; changes are copied until they exit or restart"),
             );
         }
         if !hidden.is_empty() {
             let who = names(&hidden);
             self.note(
                 tree,
-                &format!("cannot inspect {who}; changes to the image's copy are copied until they exit"),
+                &format!("cannot inspect {who}; changes of the old tree are copied until they exit"),
             );
         }
     }
 
-    /// Carries over once, every tree that was switched, and returns whether a program may still write; fails with the
-    /// first tree that failed.
+    /// Copies the changes of every switched tree once; returns true if a program may still write. Fails with the first
+    /// error.
     pub fn sync_deltas(&self, trees: &[TreePaths]) -> Result<bool> {
         let mut writing = false;
         let mut failed = None;
@@ -179,7 +176,7 @@ impl SyncContext<'_> {
         failed.map_or(Ok(writing), Err)
     }
 
-    /// True if what is written to the tree that was in use before is carried over.
+    /// True if changes of the tree in use before are copied.
     pub fn is_followed(&self, tree: &TreePaths) -> bool {
         // A directory that stays in use is not followed.
         SyncState::load(self.state_dir, &tree.name).leftover.is_some()

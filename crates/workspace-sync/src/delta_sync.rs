@@ -1,5 +1,4 @@
-//! Carrying over what was written in the old tree after it had been copied: until the switch, and through files that
-//! programs had open, after it.
+//! Copies changes that were made in the old tree after the copy: until the switch, and later through open files.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use dirfd::FileType;
-use dirfd::walk::{self, Entry, Next};
+use dirfd::walk::{self, Descend, Entry};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
@@ -38,16 +37,16 @@ pub struct DeltaSync<'a> {
     old: &'a Path,
     new: OwnedFd,
     capabilities: &'a Capabilities,
-    judge: WriteCheck<'a>,
+    write_check: WriteCheck<'a>,
     origin: ChangeOrigin,
-    /// The directory that was tidied up last.
+    /// Directory in which temporary entries were removed last.
     swept: RefCell<Option<PathBuf>>,
     removes: bool,
 }
 
 impl<'a> DeltaSync<'a> {
-    /// Carries from the tree at `old` to the copy of `tree` at `new`; `state_dir` is where the container remembers things,
-    /// and `listing` what the image brought.
+    /// Copies from the tree at `old` to the copy of `tree` at `new`, with the state directory of the container and the
+    /// listing of the image.
     pub fn new(
         tree: &'a TreePaths,
         old: &'a Path,
@@ -56,21 +55,20 @@ impl<'a> DeltaSync<'a> {
         state_dir: &'a Path,
         listing: Option<Listing>,
     ) -> Self {
-        let (judge, origin) = (WriteCheck::new(tree, state_dir), ChangeOrigin::new(listing));
-        Self { tree, old, new, capabilities, judge, origin, swept: RefCell::default(), removes: true }
+        let (write_check, origin) = (WriteCheck::new(tree, state_dir), ChangeOrigin::new(listing));
+        Self { tree, old, new, capabilities, write_check, origin, swept: RefCell::default(), removes: true }
     }
 
-    /// The same, but nothing is removed from the new tree: for an old one that is being emptied.
+    /// Disables removals from the new tree, for an old tree that is being emptied.
     #[must_use]
     pub fn without_removals(self) -> Self {
         Self { removes: false, ..self }
     }
 
-    /// Carries over all entries of the old tree that changed since the moment in `leftover`, and moves that moment
-    /// forward. A caller that stores it can be killed and resume from there. One entry that fails does not keep the
-    /// others from it.
+    /// Copies all entries of the old tree that changed since the time in `leftover`, and advances that time. A killed
+    /// caller that stored it resumes there. An entry that fails does not stop the others.
     pub fn round(&self, leftover: &mut PendingDelta) -> Result<DeltaRound> {
-        let cannot = || format!("cannot carry over changes from {}", self.old.display());
+        let cannot = || format!("cannot copy changes from {}", self.old.display());
         let above = self.old.parent().unwrap_or(Path::new("/"));
         let next = Timestamp::now(open_root(above)?)?.safely_before();
         let mut round = DeltaRound::default();
@@ -78,7 +76,7 @@ impl<'a> DeltaSync<'a> {
         if let Err(error) = self.walk(leftover, &mut round) {
             round.failed.get_or_insert(error.context(cannot()));
         }
-        // What counts as carried over is looked at no more, and the old one may be removed.
+        // Copied entries are not compared again, and the old tree may be removed.
         if !round.is_quiet()
             && let Err(error) = tree_copy::sync_to_disk(&copy_job::path_of(&self.new))
         {
@@ -96,64 +94,64 @@ impl<'a> DeltaSync<'a> {
         if Timestamp::changed(&File::from(old.try_clone()?).metadata()?) >= leftover.source_since {
             self.directory(Path::new(""), true, leftover, round)?;
         }
-        walk::each::<io::Error>(&old, &mut |entry| {
+        walk::walk_tree::<io::Error>(&old, &mut |entry| {
             if entry.name.as_os_str() == entry.base && reserved_names::all().contains(&entry.base) {
-                return Ok(Next::Skip);
+                return Ok(Descend::Skip);
             }
             if Timestamp::change_time(&entry.stat) < leftover.source_since {
-                return Ok(Next::Enter);
+                return Ok(Descend::Enter);
             }
-            let next = (|| -> Result<Next> {
-                let is_work = self.origin.is_work(entry, leftover)?;
+            let next = (|| -> Result<Descend> {
+                let is_container_change = self.origin.is_container_change(entry, leftover)?;
                 if entry.is_directory() {
-                    return self.directory(entry.name, is_work, leftover, round);
+                    return self.directory(entry.name, is_container_change, leftover, round);
                 }
-                if is_work {
+                if is_container_change {
                     self.entry(entry, leftover, round)?;
                 }
-                Ok(Next::Enter)
+                Ok(Descend::Enter)
             })();
             Ok(next.unwrap_or_else(|error| {
-                // It went meanwhile, which the next round finds in the directory above.
+                // It vanished meanwhile: the next round finds that in its parent.
                 let there = fstatat(entry.directory, entry.base, AtFlags::AT_SYMLINK_NOFOLLOW);
                 if there == Err(nix::Error::ENOENT) {
-                    return Next::Skip;
+                    return Descend::Skip;
                 }
-                let cannot = format!("cannot carry over {}", self.old.join(entry.name).display());
+                let cannot = format!("cannot copy {}", self.old.join(entry.name).display());
                 round.failed.get_or_insert(error.context(cannot));
-                Next::Skip
+                Descend::Skip
             }))
         })?;
         Ok(())
     }
 
-    /// A directory in which something came or went; one that was carried over with all its content need not be entered.
+    /// Handles a directory whose names changed; one that is copied with its content is not entered.
     fn directory(
         &self,
         name: &Path,
-        is_work: bool,
+        is_container_change: bool,
         leftover: &mut PendingDelta,
         round: &mut DeltaRound,
-    ) -> Result<Next> {
+    ) -> Result<Descend> {
         match dirfd::open_beneath(&self.new, name) {
             Ok(there) => {
                 self.sweep(name, &there);
-                // What is in a mount was not copied from here.
+                // The content of a mount was not copied from here.
                 if self.removes && is_on_one_mount(&self.new, name) {
                     self.removals(name, &there, leftover, round)?;
                 }
-                Ok(Next::Enter)
+                Ok(Descend::Enter)
             }
-            // It was removed from the copy, or something else was put there.
-            Err(_) if !is_work => Ok(Next::Enter),
+            // It was removed from the copy, or replaced.
+            Err(_) if !is_container_change => Ok(Descend::Enter),
             Err(Errno::ENOENT) => {
                 self.replicate(name, name.file_name(), leftover, round)?;
-                Ok(Next::Skip)
+                Ok(Descend::Skip)
             }
-            // A file or a link is in its place, made after the switch: what is in the directory stays.
+            // A file or link replaced it after the switch: its content is kept.
             Err(_) => {
                 self.keep_beside(name, leftover, round)?;
-                Ok(Next::Skip)
+                Ok(Descend::Skip)
             }
         }
     }
@@ -162,7 +160,7 @@ impl<'a> DeltaSync<'a> {
         let (name, base) = (entry.name, entry.base);
         let above_name = name.parent().unwrap_or(Path::new(""));
         let above = match ensure_beneath(&self.new, above_name) {
-            // A file or a link was put there after the switch: the directory is kept beside it.
+            // A file or link replaced it after the switch: the directory is kept beside it.
             Err(error) if dirfd::is_not_directory(error) => {
                 let mut steps: Vec<&Path> = above_name.ancestors().collect();
                 steps.reverse();
@@ -172,7 +170,7 @@ impl<'a> DeltaSync<'a> {
             above => above.map_err(io::Error::from)?,
         };
         self.sweep(above_name, &above);
-        let mut there = self.judge.look(name, &above, base, leftover)?;
+        let mut there = self.write_check.inspect(name, &above, base, leftover)?;
         let old = if entry.kind() == FileType::RegularFile {
             dirfd::open_file(entry.directory, entry.base)?
         } else {
@@ -212,7 +210,9 @@ impl<'a> DeltaSync<'a> {
         };
         let is_text = old.as_ref().is_some_and(|old| merge_policy::is_text(old, from).unwrap_or(false));
         let wanted = match &new {
-            Some(new) if there == NewEntry::Untouched => Some(self.judge.permissions(entry, new, leftover)?),
+            Some(new) if there == NewEntry::Untouched => {
+                Some(self.write_check.permissions(entry, new, leftover)?)
+            }
             _ => None,
         };
         match merge_policy::merge_step(there, relation, is_text, appended) {
@@ -240,7 +240,7 @@ impl<'a> DeltaSync<'a> {
         wanted.map_or(Ok(()), |bits| self.permit(entry, &above, bits, leftover, round))
     }
 
-    /// Gives them to it, and remembers for which of the old one.
+    /// Sets the permissions of a new file, and records the old file's.
     fn permit(
         &self,
         entry: &Entry<'_>,
@@ -263,8 +263,7 @@ impl<'a> DeltaSync<'a> {
         Ok(())
     }
 
-    /// Removes what a killed process had half made in a directory of the new tree; once, while its entries come in
-    /// turn.
+    /// Removes temporary entries of killed processes from a directory of the new tree, once for consecutive entries.
     fn sweep(&self, name: &Path, directory: &OwnedFd) {
         if self.swept.borrow().as_deref() == Some(name) {
             return;
@@ -295,7 +294,7 @@ impl<'a> DeltaSync<'a> {
         Ok(())
     }
 
-    /// Puts the old entry beside the new one: under the name of the round before, or a free one.
+    /// Copies the old entry beside the new one: to the name of the previous round, or a free one.
     fn keep_beside(&self, name: &Path, leftover: &mut PendingDelta, round: &mut DeltaRound) -> Result<()> {
         let above =
             ensure_beneath(&self.new, name.parent().unwrap_or(Path::new(""))).map_err(io::Error::from)?;
@@ -315,7 +314,7 @@ impl<'a> DeltaSync<'a> {
         Ok(())
     }
 
-    /// Removes from the new directory what the old one lost, unless it was written since.
+    /// Removes entries from the new directory that the old one lost, unless they were written since.
     fn removals(
         &self,
         name: &Path,
@@ -335,8 +334,7 @@ impl<'a> DeltaSync<'a> {
         Ok(())
     }
 
-    /// Removes an entry with everything in it that was not written since the copy; what was, stays, with its
-    /// directories.
+    /// Removes an entry and its content, except entries written since the copy and their directories.
     fn remove(
         &self,
         name: &Path,
@@ -348,8 +346,8 @@ impl<'a> DeltaSync<'a> {
         let above = above.try_clone_to_owned()?;
         let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
         let is_directory = dirfd::file_type(&stat) == FileType::Directory;
-        // A directory is written, too, when something is made or removed in it.
-        if self.judge.look(name, &above, base, leftover)? != NewEntry::Untouched {
+        // Creating or removing an entry writes its directory as well.
+        if self.write_check.inspect(name, &above, base, leftover)? != NewEntry::Untouched {
             return Ok(());
         }
         if is_directory {
@@ -368,7 +366,7 @@ impl<'a> DeltaSync<'a> {
     }
 }
 
-/// Remembers that an entry is as we made it, with the permissions of the old one.
+/// Records that an entry was written by us, with the permissions of the old one.
 fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut PendingDelta) {
     if let Ok(Some(stat)) = dirfd::stat(above, base) {
         let bits = stat.st_mode & 0o777;
@@ -376,7 +374,7 @@ fn remember(name: &Path, above: &OwnedFd, base: &OsStr, leftover: &mut PendingDe
     }
 }
 
-/// True if nothing is mounted on a directory or on the way to it.
+/// True if neither a directory nor one above it is a mount point.
 fn is_on_one_mount(root: &OwnedFd, name: &Path) -> bool {
     root.try_clone().is_ok_and(|root| name.iter().try_fold(root, dirfd::open_dir).is_ok())
 }

@@ -1,4 +1,4 @@
-//! One entry, by its name in an open directory: looked at and opened without following a link.
+//! One entry by its name in an open directory, read and opened without following a link.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -17,12 +17,12 @@ use crate::merge_policy;
 
 const FLAGS: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
 
-/// Returns the part of a file's state that any write to it changes.
+/// Returns the part of a file's state that every write changes.
 pub fn state(file: impl AsFd) -> io::Result<EntryState> {
     Ok(EntryState::of(&fstat(file)?))
 }
 
-/// Opens a file of the new tree, if it is one.
+/// Opens a regular file of the new tree; nothing for anything else.
 pub fn open_for_appending(above: &OwnedFd, base: &OsStr) -> Option<File> {
     let flags = OFlag::O_RDWR | OFlag::O_APPEND | FLAGS;
     let file = File::from(openat(above, base, flags, Mode::empty()).ok()?);
@@ -40,7 +40,7 @@ pub fn is_same_special(entry: &Entry<'_>, above: &OwnedFd, base: &OsStr) -> bool
         }
 }
 
-/// Adds what a program appended to a file, which had `length` bytes, in the moment before another took its place.
+/// Appends the bytes beyond `length` that a program added to a file just before the file was replaced.
 pub fn append_displaced(displaced: &File, length: u64, above: &OwnedFd, base: &OsStr) -> Result<()> {
     if displaced.metadata()?.len() > length
         && let Some(new) = open_for_appending(above, base)
@@ -50,16 +50,15 @@ pub fn append_displaced(displaced: &File, length: u64, above: &OwnedFd, base: &O
     Ok(())
 }
 
-/// Behind the name of an old file that is kept beside the new one, because both were written.
+/// Suffix of an old file that is kept beside the new one, because both were written.
 pub const BEFORE_SWITCH: &str = ".before-switch";
 
-/// The name of an old entry that is kept beside the new one.
+/// Returns the name of an old entry that is kept beside the new one.
 pub fn before_switch_name(base: &OsStr, number: u32) -> OsString {
     suffixed_name(base, number, BEFORE_SWITCH)
 }
 
-/// A name beside another. What comes before the suffix is cut where the name would be too long for a file system
-/// (limits.h, `NAME_MAX`).
+/// Returns `base` with a suffix; `base` is cut if the name would exceed `NAME_MAX` (limits.h).
 pub fn suffixed_name(base: &OsStr, number: u32, suffix: &str) -> OsString {
     const LONGEST: usize = 255;
     let suffix = if number == 1 { suffix.to_owned() } else { format!(".{number}{suffix}") };

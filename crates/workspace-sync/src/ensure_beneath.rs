@@ -14,17 +14,17 @@ pub fn open_root(path: &Path) -> Result<OwnedFd> {
     dirfd::open_root(path).with_context(|| format!("cannot open {}", path.display()))
 }
 
-/// Like [`dirfd::open_beneath`], and creates missing directories. A new one gets the owner of its parent, if the file system
-/// has owners.
+/// Like [`dirfd::open_beneath`], and creates missing directories. A new one gets the owner of its parent, if the file
+/// system has owners.
 pub fn ensure_beneath(root: impl AsFd, relative: &Path) -> nix::Result<OwnedFd> {
     let mut directory = dirfd::open_beneath(root, Path::new(""))?;
     for step in relative.components() {
         let Component::Normal(name) = step else { return Err(Errno::EINVAL) };
-        let (child, is_new) = dirfd::make_dir(&directory, name, 0o755)?;
+        let (child, is_new) = dirfd::create_dir(&directory, name, 0o755)?;
         let parent = mem::replace(&mut directory, child);
         if is_new {
             let stat = fstat(parent)?;
-            // Volumes without owners refuse both; the directory is usable all the same.
+            // Volumes without owners refuse both; the directory is usable anyway.
             let _ = fchown(&directory, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
             let _ = fchmod(&directory, Mode::from_bits_truncate(0o775));
         }

@@ -1,29 +1,28 @@
-//! A failure about one tree: one that another attempt may not meet again, or one that lasts until the user changes
-//! something.
+//! Failure of one tree: transient, or permanent until the user acts.
 
 use std::io;
 
 use nix::libc::{EDQUOT, ENOSPC, EROFS};
 use tree_copy::Error;
 
-/// A failure of one tree, which may pass by itself or not.
+/// Failure of one tree.
 #[derive(Debug)]
 pub enum Failure {
-    /// An I/O error, a full disk, another container at work: it is tried again.
-    Passing(anyhow::Error),
-    /// Something that only the user can change.
-    Lasting(anyhow::Error),
+    /// An I/O error, a full disk or a busy copy: it is retried.
+    Transient(anyhow::Error),
+    /// An obstacle that only the user can remove.
+    Permanent(anyhow::Error),
 }
 
 impl Failure {
-    /// True if another attempt may succeed without the user's help.
+    /// True if a retry may succeed without the user.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Passing(_))
+        matches!(self, Self::Transient(_))
     }
 
     /// Returns the cause in one line, and the next step if one is known.
-    pub fn in_words(&self) -> (String, Option<String>) {
-        let (Self::Passing(error) | Self::Lasting(error)) = self;
+    pub fn message_and_hint(&self) -> (String, Option<String>) {
+        let (Self::Transient(error) | Self::Permanent(error)) = self;
         (format!("{error:#}"), hint(error))
     }
 }
@@ -46,7 +45,7 @@ fn is_read_only(error: &anyhow::Error) -> bool {
     is_of(error, &[EROFS])
 }
 
-/// True if the cause is one of these errors of the system.
+/// True if the cause is one of these error numbers.
 fn is_of(error: &anyhow::Error, codes: &[i32]) -> bool {
     error.chain().any(|cause| {
         let nix = cause.downcast_ref::<nix::Error>().map(|cause| *cause as i32);
@@ -57,7 +56,7 @@ fn is_of(error: &anyhow::Error, codes: &[i32]) -> bool {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        if is_read_only(&error) { Self::Lasting(error) } else { Self::Passing(error) }
+        if is_read_only(&error) { Self::Permanent(error) } else { Self::Transient(error) }
     }
 }
 
@@ -69,7 +68,7 @@ impl From<Error> for Failure {
 
 impl From<Failure> for anyhow::Error {
     fn from(failure: Failure) -> Self {
-        let (Failure::Passing(error) | Failure::Lasting(error)) = failure;
+        let (Failure::Transient(error) | Failure::Permanent(error)) = failure;
         error
     }
 }
@@ -94,7 +93,7 @@ mod tests {
             let io: anyhow::Result<()> = Err(io::Error::from_raw_os_error(code)).context("cannot write x");
             let failure = Failure::from(io.unwrap_err());
             assert_eq!(failure.is_transient(), passes, "{failure:?}");
-            assert_eq!(failure.in_words().1.as_deref(), hint, "{failure:?}");
+            assert_eq!(failure.message_and_hint().1.as_deref(), hint, "{failure:?}");
             let nix: anyhow::Result<()> = Err(nix::Error::from_raw(code)).context("cannot write x");
             assert_eq!(Failure::from(nix.unwrap_err()).is_transient(), passes);
         }

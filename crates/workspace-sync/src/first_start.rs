@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::ensure_beneath::open_root;
 use crate::volume_clock::Timestamp;
 
-/// Beside what the container remembers about its trees.
+/// File name in the state directory.
 const NAME: &str = "began";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,23 +21,24 @@ struct FirstStart {
     container: String,
 }
 
-/// The moment, if an earlier start of this container wrote it down. It is exact: what a program changes later has this
-/// stamp of the same file system's clock or a later one, and the image was there before.
+/// Returns the time that an earlier start of this container recorded. It is exact: later changes have this timestamp of
+/// the same file system or a later one, and the image is older.
 pub fn load(state_dir: &Path) -> Option<Timestamp> {
     let text = fs::read(state_dir.join(NAME)).ok()?;
     let first_start: FirstStart = serde_json::from_slice(&text).ok()?;
-    (first_start.container == container_word()).then_some(first_start.at)
+    (first_start.container == engine_id()).then_some(first_start.at)
 }
 
-/// Writes down that it is now, by the clock of the file system of `opt`.
+/// Records the current time of the file system of `opt`.
 pub fn record_now(state_dir: &Path, opt: &Path) -> Result<()> {
-    let first_start = FirstStart { at: Timestamp::now(open_root(opt)?)?, container: container_word() };
+    let first_start = FirstStart { at: Timestamp::now(open_root(opt)?)?, container: engine_id() };
     fs::create_dir_all(state_dir).with_context(|| format!("cannot create {}", state_dir.display()))?;
     atomic::write(&state_dir.join(NAME), &serde_json::to_vec(&first_start)?, WriteOptions::durable(0o644))
 }
 
-/// Returns a word that differs in a container made from this one after it was saved as an image.
-pub fn container_word() -> String {
+/// Returns the engine's identity of this container, see [`kit::container_id::id`]; empty if unknown. A container made from
+/// a saved image has another one.
+pub fn engine_id() -> String {
     kit::container_id::id().unwrap_or_default()
 }
 

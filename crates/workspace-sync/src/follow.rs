@@ -1,8 +1,6 @@
-//! `follow`: the end of a switch that takes longer, because programs keep files of the old tree open, and the attempts
-//! that follow a failed one.
+//! `follow`: copies the changes of programs that keep files of the old tree open, and retries failed runs.
 //!
-//! It is supervised, and stopped after the programs it waits for, so that what they write at their end is carried over
-//! too.
+//! supervisord stops it after the programs that it waits for, so that their last writes are copied as well.
 
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -20,37 +18,36 @@ use crate::sync_context::{self, SyncContext};
 use crate::tree_paths::TreePaths;
 use kit::quote::escape_control_line;
 
-/// Between looks; each reads the names of the whole tree.
+/// Pause between rounds; each reads the names of the whole tree.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// At the end, another workspace-sync of this container gets this long to finish.
+/// Time that another workspace-sync of this container gets to finish when this one is stopped.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Carries over until no program writes to any old tree and no attempt is left to be made, or until this process is
-/// asked to end; then once more.
+/// Copies changes until no program writes to an old tree and no retry is due, or until a signal; then once more.
 ///
-/// What fails is tried again: programs go on writing meanwhile. Between two looks, other commands have their turn.
+/// Failures are retried, because programs continue to write. Other commands can take the lock between two rounds.
 pub fn run(setting: &SyncContext<'_>, trees: &[TreePaths], attempt: Command, first: Duration) -> Outcome {
     let mut asked = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
         asked.add(signal);
     }
-    asked.thread_block().context("cannot block signals")?;
+    asked.thread_block().context("cannot install the signal handler")?;
     let signals = SignalFd::new(&asked).context("cannot wait for signals")?;
     let mut retry = Retry::new(setting.journal, attempt, first, is_unfinished(setting, trees));
     loop {
-        let writing = look(setting, trees, Duration::ZERO).unwrap_or_else(|error| {
+        let writing = run_round(setting, trees, Duration::ZERO).unwrap_or_else(|error| {
             log::warn!("{}", escape_control_line(&format!("{error:#}")));
             true
         });
-        if let Err(error) = retry.go_on() {
+        if let Err(error) = retry.poll() {
             log::warn!("{error:#}");
         }
         if !writing && retry.has_ended() {
             log::info!("nothing left to copy or retry");
             return Ok(Exit::Done);
         }
-        let pause = [writing.then_some(PAUSE), retry.idle()].into_iter().flatten().min();
+        let pause = [writing.then_some(PAUSE), retry.time_until_next()].into_iter().flatten().min();
         let timeout = pause.map_or(PollTimeout::NONE, |pause| {
             PollTimeout::try_from(pause + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
         });
@@ -61,29 +58,28 @@ pub fn run(setting: &SyncContext<'_>, trees: &[TreePaths], attempt: Command, fir
                 .is_none_or(|signal| signal.ssi_signo == u32::try_from(Signal::SIGCHLD as i32).unwrap_or(0));
             if !is_of_child {
                 retry.stop();
-                look(setting, trees, LOCK_TIMEOUT)?;
+                run_round(setting, trees, LOCK_TIMEOUT)?;
                 return Ok(Exit::Done);
             }
         }
     }
 }
 
-/// Returns the error after a pause: supervisord starts this program again at once, and a full disk stays full for a
-/// while.
+/// Returns the error after a pause, because supervisord restarts this program at once, and a full disk stays full.
 pub fn delay_restart(error: anyhow::Error) -> anyhow::Error {
     let seconds = PollTimeout::try_from(LOCK_TIMEOUT).unwrap_or(PollTimeout::MAX);
     let _ = poll(&mut [], seconds);
     error
 }
 
-/// True if a `run` has a tree to copy or to switch to, or may have: one that cannot be looked at now.
+/// True if a `run` has a tree to copy or to switch, or cannot read the state of one.
 fn is_unfinished(setting: &SyncContext<'_>, trees: &[TreePaths]) -> bool {
     let is_left = |step: &Step| !matches!(step, Step::SyncDelta { .. });
     trees.iter().any(|tree| setting.steps(tree).map_or(true, |steps| steps.iter().any(is_left)))
 }
 
-/// Carries over once, and returns whether a program may still write.
-fn look(setting: &SyncContext<'_>, trees: &[TreePaths], patience: Duration) -> Result<bool> {
+/// Copies the changes once; returns true if a program may still write.
+fn run_round(setting: &SyncContext<'_>, trees: &[TreePaths], patience: Duration) -> Result<bool> {
     if !trees.iter().any(|tree| setting.is_followed(tree)) {
         return Ok(false);
     }

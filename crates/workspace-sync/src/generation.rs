@@ -1,4 +1,4 @@
-//! The generation of a tree: an identity of the image's content, which nothing that is done in a container changes.
+//! The generation of a tree: an identity of the image's content that changes in a container do not affect.
 //!
 //! Two generations are the same if the listings of their entries agree, as far as both containers can know. Entries
 //! that either has touched do not count, and a name that one lacks counts only if that one has the directory,
@@ -22,7 +22,7 @@ pub enum Comparison {
     Impossible,
 }
 
-/// A short name for people, 16 hexadecimal digits. Entries that the container touched are left out.
+/// Returns a short name for people, 16 hexadecimal digits, of the entries that the container did not touch.
 pub fn id(listing: &Listing) -> String {
     let mut digest = Sha256::new();
     for row in listing.rows().iter().filter(|row| !row.touched) {
@@ -34,7 +34,7 @@ pub fn id(listing: &Listing) -> String {
     hex::encode(&digest.finalize()[..8])
 }
 
-/// Compares what the image brings with what a copy was made from.
+/// Compares the image's listing with that of a copy.
 pub fn compare(images: Option<&Listing>, copys: Option<&Listing>) -> Comparison {
     let (Some(images), Some(copys)) = (images, copys) else { return Comparison::Impossible };
     let is_another = images.rows().iter().any(|row| is_news(row, copys))
@@ -42,7 +42,7 @@ pub fn compare(images: Option<&Listing>, copys: Option<&Listing>) -> Comparison 
     if is_another { Comparison::Another } else { Comparison::Same }
 }
 
-/// True if the entry surely is another one in the image that `other` lists, or none.
+/// True if the image that `other` lists certainly has another entry of this name, or none.
 fn is_news(row: &Row, other: &Listing) -> bool {
     if row.touched {
         return false;

@@ -1,8 +1,8 @@
-//! Processes that still use a tree after the switch: what they write there has to be carried over.
+//! Processes that still use a tree after the switch; their changes must be copied.
 //!
-//! Without `CAP_SYS_PTRACE`, which containers rarely have, the kernel shows root the files of a process only if the one
-//! who asks has the user and group of that process (ptrace(2), "ptrace access mode checking"; both are compared with
-//! those for file access, setfsuid(2)). So each process is looked at by a thread that takes these on, and ends.
+//! Without `CAP_SYS_PTRACE`, which containers rarely have, the kernel shows the files of a process only to a process
+//! with the same user and group (ptrace(2), "ptrace access mode checking"; it compares the ids for file access,
+//! setfsuid(2)). So a thread with these ids inspects each process.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,36 +18,36 @@ use serde::{Deserialize, Serialize};
 /// A process with a working directory or an open file in the tree.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Holder {
-    /// Its number.
+    /// Its process id.
     pub pid: u32,
-    /// Its name, as the kernel has it.
+    /// Its name (`comm`).
     pub name: String,
     /// True if it holds a file open for writing, or its working directory is in the tree.
     pub writes: bool,
-    /// True if its open files cannot be inspected, as those of a program that holds keys: it may use the tree or not.
+    /// True if its open files cannot be inspected, as those of a program with secrets; it may use the tree.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
 }
 
 impl Holder {
-    /// Its name and number, for people.
+    /// Returns name and process id, for people.
     #[must_use]
     pub fn description(&self) -> String {
         format!("{} ({})", self.name, self.pid)
     }
 }
 
-/// Looks through the processes of this container; one that ends meanwhile is none. One that cannot be looked at may
-/// write to any tree.
+/// Returns the processes of this container that use `tree`; processes that exit during the scan are skipped. One that
+/// cannot be inspected may write to any tree.
 #[must_use]
-pub fn of(tree: &Path) -> Vec<Holder> {
+pub fn find_holders(tree: &Path) -> Vec<Holder> {
     let own = i32::try_from(std::process::id()).ok();
     let waiting = ancestors();
     let mut holders: Vec<Holder> = Process::all()
         .iter()
         .filter(|process| process.id() != own)
         .filter_map(|process| Some((process, holder(process, tree)?)))
-        // sudo hides its files, and only waits for this command.
+        // sudo, which hides its files, only waits for this command.
         .filter(|(process, holder)| !(holder.hidden && (waiting.contains(process) || is_connection(process))))
         .map(|(_, holder)| holder)
         .collect();
@@ -57,11 +57,11 @@ pub fn of(tree: &Path) -> Vec<Holder> {
 
 /// Returns the processes that may write to `tree`.
 #[must_use]
-pub fn writers(tree: &Path) -> Vec<Holder> {
-    of(tree).into_iter().filter(|holder| holder.writes).collect()
+pub fn find_writers(tree: &Path) -> Vec<Holder> {
+    find_holders(tree).into_iter().filter(|holder| holder.writes).collect()
 }
 
-/// The processes that began this one, and those that began them.
+/// Returns the parent of this process, its parent, and so on.
 fn ancestors() -> Vec<Process> {
     std::iter::successors(parent(&Process::own()), parent).collect()
 }
@@ -70,9 +70,8 @@ fn parent(process: &Process) -> Option<Process> {
     Some(process.stat()?.parent).filter(|&id| id > 0).map(Process::new)
 }
 
-/// True for a process that serves an SSH session's connection: it hides its files, and has none of a tree. Its parent is the
-/// sshd that listens, or one of root's between the two, which hides as well. The programs of the session, and sftp, are its
-/// own children.
+/// True for the sshd process of an SSH connection, which hides its files and uses no tree. Its parent is the listening
+/// sshd, or a hidden process of root between the two. The programs of the session, and sftp, are its children.
 fn is_connection(process: &Process) -> bool {
     let is_roots = |process: &Process| status(process).number::<u32>("Uid:", 10) == Some(0);
     let listens = |process: &Process| process.program().is_ok_and(|exe| exe == Path::new("/usr/sbin/sshd"));
@@ -87,12 +86,14 @@ fn status(process: &Process) -> Status {
 
 fn holder(process: &Process, tree: &Path) -> Option<Holder> {
     let used = match used(process, tree) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => used_as_its_user(process, tree),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => used_with_its_ids(process, tree),
         answer => answer,
     };
     let (writes, hidden) = match used {
         Ok(writes) => (writes?, false),
-        Err(error) => (error.kind() == io::ErrorKind::PermissionDenied && is_of_here(process), true),
+        Err(error) => {
+            (error.kind() == io::ErrorKind::PermissionDenied && is_container_program(process), true)
+        }
     };
     if hidden && !writes {
         return None;
@@ -102,7 +103,7 @@ fn holder(process: &Process, tree: &Path) -> Option<Holder> {
     Some(Holder { pid: process.id()?.try_into().ok()?, name, writes, hidden })
 }
 
-/// Returns whether the process may write to the tree, or nothing if it does not use it.
+/// Returns true if the process may write to the tree; nothing if it does not use it.
 fn used(process: &Process, tree: &Path) -> io::Result<Option<bool>> {
     let mut writes = is_inside(&fs::read_link(process.path("cwd"))?, tree);
     let mut reads = process.program().is_ok_and(|program| is_inside(&program, tree));
@@ -115,7 +116,7 @@ fn used(process: &Process, tree: &Path) -> io::Result<Option<bool>> {
     Ok((reads || writes).then_some(writes))
 }
 
-fn used_as_its_user(process: &Process, tree: &Path) -> io::Result<Option<bool>> {
+fn used_with_its_ids(process: &Process, tree: &Path) -> io::Result<Option<bool>> {
     let status = process.status()?;
     let (Some(uid), Some(gid)) = (status.number("Uid:", 10), status.number("Gid:", 10)) else {
         return Err(io::ErrorKind::PermissionDenied.into());
@@ -123,21 +124,20 @@ fn used_as_its_user(process: &Process, tree: &Path) -> io::Result<Option<bool>> 
     with_file_ids(uid, gid, || used(process, tree))?
 }
 
-/// True for a process that cannot be looked at and is a program of this container. One that is over, and a thread of the
-/// kernel, have no memory, and no files. One with capabilities that this process lacks was not begun by a program of the
-/// container, which cannot get them: but in a user namespace of its own, where any program has them all
+/// True for a process of this container whose files cannot be read. Zombies and kernel threads have no memory map; a
+/// process with capabilities that we lack was not started in this container, unless it is in its own user namespace
 /// (`user_namespaces(7)`).
-fn is_of_here(process: &Process) -> bool {
+fn is_container_program(process: &Process) -> bool {
     let own = Process::own();
     let (theirs, ours) = (status(process), status(&own));
-    // capabilities(7): the set of which a process may make use.
+    // capabilities(7): the set that a process may use.
     let permitted = |status: &Status| status.number::<u64>("CapPrm:", 16).unwrap_or(0);
     let users = |process: &Process| fs::read(process.path("uid_map")).unwrap_or_default();
     theirs.number::<u64>("VmSize:", 10).is_some()
         && (permitted(&theirs) & !permitted(&ours) == 0 || users(process) != users(&own))
 }
 
-/// A file that was removed meanwhile has " (deleted)" behind its path and is of no interest.
+/// True if a path is in the tree; the path of a deleted file ends in " (deleted)" and does not count.
 fn is_inside(path: &Path, tree: &Path) -> bool {
     path.starts_with(tree) && !path.as_os_str().as_bytes().ends_with(OsStr::new(" (deleted)").as_bytes())
 }
@@ -181,7 +181,7 @@ mod tests {
         command.args(["-c", "echo ready; read x"]).current_dir(&tree);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
-        let found = of(&tree);
+        let found = find_holders(&tree);
         drop(child.stdin.take());
         child.wait().unwrap();
         let name = "\u{fffd}\\u{1b}".to_owned();
@@ -207,7 +207,7 @@ mod tests {
             own.effective.remove(CapabilitySet::SYS_PTRACE);
             own.permitted.remove(CapabilitySet::SYS_PTRACE);
             set_capabilities(None, own).unwrap();
-            of(&tree)
+            find_holders(&tree)
         });
         let found = found.join().unwrap();
         let of_child = found.into_iter().find(|holder| holder.pid == child.id());
@@ -222,7 +222,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tree = fs::canonicalize(dir.path()).unwrap();
         fs::write(tree.join("read"), "").unwrap();
-        assert_eq!(of(&tree), []);
+        assert_eq!(find_holders(&tree), []);
         let scripts = [
             "exec 3< read; cd /; echo ready; read x",
             "exec 3>> log; cd /; echo ready; read x",
@@ -230,7 +230,7 @@ mod tests {
         ];
         let children: Vec<Child> = scripts.iter().map(|script| sleeper(script, &tree)).collect();
         let mut found: Vec<(u32, bool)> =
-            of(&tree).iter().map(|holder| (holder.pid, holder.writes)).collect();
+            find_holders(&tree).iter().map(|holder| (holder.pid, holder.writes)).collect();
         let mut expected: Vec<(u32, bool)> =
             children.iter().zip([false, true, true]).map(|(child, writes)| (child.id(), writes)).collect();
         found.sort_unstable();
@@ -240,6 +240,6 @@ mod tests {
             child.wait().unwrap();
         }
         assert_eq!(found, expected);
-        assert_eq!(of(&tree), []);
+        assert_eq!(find_holders(&tree), []);
     }
 }

@@ -1,34 +1,32 @@
-//! The entries that an image brings in a tree, as this container found them before its programs changed them.
+//! The entries of an image's tree, as this container found them before its programs changed them.
 //!
 //! The lower layers of an image cannot be seen from inside. Inodes that changed since the container started can
 //! (`ctime`, which no program can set back). Such an entry is *touched*: its origin and its former state are unknown.
 //! In a directory that is touched, names may have come and gone.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use dirfd::FileType;
-use dirfd::walk::{self, Entry, Next};
-use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, SFlag};
+use dirfd::walk::{self, Descend, Entry};
+use nix::fcntl::readlinkat;
+use nix::sys::stat::SFlag;
 use sha2::{Digest, Sha256};
 
 use crate::ensure_beneath::open_root;
 use crate::reserved_names;
 use crate::volume_clock::Timestamp;
 
-/// The content of files up to this size counts for the generation, in bytes: a release may change a file and keep its
-/// size.
+/// Maximum size of files whose content is hashed, in bytes: a release may change a file and keep its size.
 const HASHED: i64 = 64 << 10;
-/// A volume may keep times in steps of two seconds (FAT), and round up or down.
+/// Granularity of times on coarse volumes (FAT), rounded up or down.
 const TIME_STEP_SECONDS: u32 = 2;
-/// Bits that `fix-perms` gives to the group: those of the owner, and directories to the group's heirs.
+/// Bits that `fix-perms` sets: the group's permissions and set-group-id.
 const OF_THE_GROUP: u32 = 0o2070;
-/// Programs write these while they run, and can write them again.
+/// Directories that Python writes at run time and can write again.
 pub const PYCACHE: &str = "__pycache__";
 
 /// One entry.
@@ -36,17 +34,17 @@ pub const PYCACHE: &str = "__pycache__";
 pub struct Row {
     /// Digest of its path.
     pub path: u64,
-    /// Digest of the path of the directory that it is in.
+    /// Digest of the path of its directory.
     pub parent: u64,
-    /// Size of a file, digest of a link's target, number of a device.
+    /// Size of a file, digest of a link's target, or device number.
     pub content: u64,
-    /// Digest of the bytes of a small file that is untouched, else 0.
+    /// Digest of the content of a small untouched file, else 0.
     pub bytes: u64,
-    /// The time of a file, in seconds.
+    /// Modification time of a file, in seconds.
     pub modified: u32,
-    /// Kind and permissions, but what `fix-perms` changes of them.
+    /// Type and permissions, without the bits that `fix-perms` changes.
     pub mode: u16,
-    /// True if the container may have changed it, or made it.
+    /// True if the container may have changed or created it.
     pub touched: bool,
 }
 
@@ -55,11 +53,11 @@ pub struct Row {
 pub enum Provenance {
     /// From the image, and not written since.
     Image,
-    /// The image has the name, and the content is another.
+    /// The image has the name with other content.
     Changed,
-    /// The image may have brought it, or the first programs of the container.
+    /// From the image or from the first programs of the container.
     Unknown,
-    /// From a program or the user: the image has no such name.
+    /// From a program or the user; the image has no such name.
     Added,
 }
 
@@ -67,12 +65,12 @@ pub enum Provenance {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing(Vec<Row>);
 
-/// Decides whether an entry is the image's: by its listing, or where there is none, by a moment.
+/// Decides if an entry is the image's: by the listing, or without one, by time.
 #[derive(Debug)]
 pub struct ImageBase {
     /// Listing of the image.
     pub listing: Option<Listing>,
-    /// Without a listing, files that were written at this moment or later are not the image's.
+    /// Without a listing, files written at this time or later are not the image's.
     pub unlisted_since: Timestamp,
 }
 
@@ -104,27 +102,27 @@ impl Listing {
             touched: false,
         }];
         let mut directories = vec![(0, root.to_owned())];
-        walk::each::<io::Error>(open_root(root)?, &mut |entry| {
+        walk::walk_tree::<io::Error>(open_root(root)?, &mut |entry| {
             let is_at_top = entry.name.as_os_str() == entry.base;
             if entry.base == PYCACHE || is_at_top && reserved_names::all().contains(&entry.base) {
-                return Ok(Next::Skip);
+                return Ok(Descend::Skip);
             }
             if entry.is_directory() {
                 directories.push((rows.len(), root.join(entry.name)));
             }
             let mut row = Row { touched: is_touched(Timestamp::change_time(&entry.stat)), ..Row::of(entry) };
             if !row.touched && entry.kind() == FileType::RegularFile && entry.stat.st_size <= HASHED {
-                // What cannot be read, or changes meanwhile, is unknown.
+                // A file that cannot be read, or changes meanwhile, counts as touched.
                 match bytes(entry) {
                     Ok((digest, changed)) if !is_touched(changed) => row.bytes = digest,
                     _ => row.touched = true,
                 }
             }
             rows.push(row);
-            Ok(Next::Enter)
+            Ok(Descend::Enter)
         })
         .with_context(|| format!("cannot read {}", root.display()))?;
-        // Programs may have taken something away between the look at a directory and at what is in it.
+        // Programs may have removed an entry between the stat of a directory and its listing.
         for (row, directory) in directories {
             let meta = directory.symlink_metadata();
             rows[row].touched = meta.map_or(true, |meta| is_touched(Timestamp::changed(&meta)));
@@ -143,12 +141,12 @@ impl Listing {
         &self.0
     }
 
-    /// The row of the entry whose path has this digest.
+    /// Returns the row of the path with this digest.
     pub fn find(&self, path: u64) -> Option<&Row> {
         self.0.binary_search_by_key(&path, |row| row.path).ok().and_then(|at| self.0.get(at))
     }
 
-    /// The row of the entry of this name, relative to the tree's root.
+    /// Returns the row of this path, relative to the tree's root.
     pub fn named(&self, name: &Path) -> Option<&Row> {
         self.find(digest(name.as_os_str().as_bytes()))
     }
@@ -170,7 +168,7 @@ impl Row {
         let name = entry.name.as_os_str().as_bytes();
         let content = match entry.kind() {
             FileType::RegularFile => entry.stat.st_size.unsigned_abs(),
-            // One that went a moment ago is looked at no more.
+            // A link that vanished meanwhile has an empty target.
             FileType::Symlink => {
                 digest(readlinkat(entry.directory, entry.base).unwrap_or_default().as_bytes())
             }
@@ -194,7 +192,7 @@ impl Row {
         SFlag::from_bits_truncate(u32::from(self.mode) & SFlag::S_IFMT.bits())
     }
 
-    /// True if the content is the same at both moments, permissions aside.
+    /// True if both have the same content, apart from permissions.
     fn has_content_of(&self, other: &Self) -> bool {
         let apart =
             self.modified.wrapping_sub(other.modified).min(other.modified.wrapping_sub(self.modified));
@@ -204,7 +202,7 @@ impl Row {
             && (!is_file || apart <= TIME_STEP_SECONDS)
     }
 
-    /// True if a small file whose time differs a little, as a write or a rounding volume leaves it, has other bytes.
+    /// True if a small file whose time differs slightly, after a write or on a rounding volume, has other content.
     fn has_other_bytes(&self, now: &Self, entry: &Entry<'_>) -> bool {
         let is_comparable = self.kind() == SFlag::S_IFREG && self.content <= HASHED.unsigned_abs();
         is_comparable
@@ -213,10 +211,9 @@ impl Row {
     }
 }
 
-/// Reads a small file; returns the digest of its bytes and when it had changed last by then.
+/// Reads a small file; returns the digest of its content and its change time afterwards.
 fn bytes(entry: &Entry<'_>) -> io::Result<(u64, Timestamp)> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = File::from(openat(entry.directory, entry.base, flags, Mode::empty())?);
+    let file = dirfd::open_file(entry.directory, entry.base)?.ok_or(io::ErrorKind::NotFound)?;
     let mut content = Vec::new();
     (&file).take(HASHED.unsigned_abs()).read_to_end(&mut content)?;
     Ok((digest(&content), Timestamp::changed(&file.metadata()?)))
@@ -227,7 +224,7 @@ fn narrow(mode: u32) -> u16 {
     u16::try_from(mode & 0xffff).unwrap_or(0)
 }
 
-/// The first eight bytes of SHA-256.
+/// Returns the first eight bytes of SHA-256.
 pub fn digest(bytes: &[u8]) -> u64 {
     Sha256::digest(bytes).iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
@@ -264,9 +261,9 @@ pub mod tests {
 
     fn provenances(listing: &Listing, root: &Path) -> Vec<(PathBuf, Provenance)> {
         let mut all = Vec::new();
-        walk::each::<io::Error>(File::open(root).unwrap(), &mut |entry| {
+        walk::walk_tree::<io::Error>(File::open(root).unwrap(), &mut |entry| {
             all.push((entry.name.to_owned(), listing.provenance(entry)));
-            Ok(if entry.base == PYCACHE { Next::Skip } else { Next::Enter })
+            Ok(if entry.base == PYCACHE { Descend::Skip } else { Descend::Enter })
         })
         .unwrap();
         all.retain(|(_, provenance)| *provenance != Provenance::Image);
@@ -322,11 +319,11 @@ pub mod tests {
         set_time(&dir.path().join("lib/b.py"), 3_000);
         let base = ImageBase { listing: None, unlisted_since: Timestamp(3_000, 0) };
         let mut users = Vec::new();
-        walk::each::<io::Error>(File::open(dir.path()).unwrap(), &mut |entry| {
+        walk::walk_tree::<io::Error>(File::open(dir.path()).unwrap(), &mut |entry| {
             if base.provenance(entry) == Provenance::Changed && entry.kind() == FileType::RegularFile {
                 users.push(entry.name.to_owned());
             }
-            Ok(Next::Enter)
+            Ok(Descend::Enter)
         })
         .unwrap();
         assert_eq!(users, [PathBuf::from("lib/b.py")]);

@@ -4,7 +4,7 @@ use journal::{Event, Journal};
 
 use kit::quote::escape_control_line;
 
-/// Writes what the user should know about `tree`.
+/// Writes a note about `tree`, unless the journal has it.
 pub fn add(journal: &Journal, tree: &str, message: &str) {
     let message = escape_control_line(message);
     let event = Event::SyncNote { tree: tree.to_owned(), message, pending: false };
@@ -12,14 +12,14 @@ pub fn add(journal: &Journal, tree: &str, message: &str) {
     write(journal, event, is_known);
 }
 
-/// Writes why `tree` is not on the workspace; it replaces what was written before.
+/// Writes the reason why `tree` is not on the workspace yet; replaces an earlier one.
 pub fn set_pending(journal: &Journal, tree: &str, message: &str) {
     let message = escape_control_line(message);
     let is_known = latest(journal, tree).as_ref() == Some(&message);
     write(journal, Event::SyncNote { tree: tree.to_owned(), message, pending: true }, is_known);
 }
 
-/// Removes what was written with [`set_pending`]: the tree is used from the workspace.
+/// Clears the note of [`set_pending`]: the tree is used from the workspace.
 pub fn clear_pending(journal: &Journal, tree: &str) {
     if latest(journal, tree).is_some() {
         append(journal, Event::SyncSwitched { tree: tree.to_owned() });

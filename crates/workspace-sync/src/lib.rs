@@ -1,29 +1,29 @@
 //! Copy environments and services to the workspace and use them from there.
 //!
-//! A tree such as `/opt/micromamba` is a symbolic link from the image's build on: to `/opt/.image/micromamba`, which is
-//! never deleted. With `WORKSPACE_SYNC=true` and a mounted workspace, `workspace-sync run` copies it to
-//! `$WORKSPACE/environments/micromamba-$IMAGE_SLUG` while programs use the image's, and then makes `/opt/micromamba` a
-//! link to the copy, in one rename. Paths that are baked into environments begin with `/opt/micromamba` and stay true.
+//! The image contains a tree such as `/opt/micromamba` as a symbolic link to `/opt/.image/micromamba`, which is never
+//! deleted. With `WORKSPACE_SYNC=true` and a mounted workspace, `workspace-sync run` copies it to
+//! `$WORKSPACE/environments/micromamba-$IMAGE_SLUG` while programs use the image's tree, and then points
+//! `/opt/micromamba` to the copy in one rename. Absolute paths in environments begin with `/opt/micromamba` and stay
+//! valid.
 //!
-//! # A copy is whole or it is none
+//! # Complete copies only
 //!
-//! It is made as `NAME.partial`, compared with its source, given a marker (`.move_complete`) inside, and renamed. Any
-//! failure before the rename leaves the image's copy in use, and the next attempt resumes where this one ended. A
-//! directory that has our name and no marker is not ours: it is refused, never merged into.
+//! A copy is made as `NAME.partial`, compared with its source, marked as complete (`.move_complete`), and renamed.
+//! After a failure before the rename, the image's tree stays in use, and the next attempt resumes. A directory with our
+//! name and without a marker is not ours: it is refused, never merged into.
 //!
-//! # Nothing that was written is lost
+//! # No write is lost
 //!
-//! Passes over what changed run until nothing has; the rest, written around the moment of the switch or later through
-//! files that were open, is carried over afterwards. Where both trees were written, lines are appended; a file that was
-//! saved again, and anything else, is kept beside as `NAME.before-switch`. Processes that still write to the old tree
-//! are named.
+//! Passes copy changes until there are none; changes around the switch, and later ones through open files, are copied
+//! afterwards. If both trees were written, lines are appended to text files; a file that was saved again, and anything
+//! else, is kept as `NAME.before-switch`. Processes that still write to the old tree are reported.
 //!
 //! # Later starts
 //!
-//! `init` points `/opt/NAME` to a whole copy before anything runs ([`adopt`]), whatever the value of `WORKSPACE_SYNC`.
-//! A copy of another generation of the image is used and reported; `refresh` replaces it, brings the user's work along,
-//! and keeps it for `rollback`. What is the user's is decided by the list of what the image brought, which a container
-//! makes at its first start (`snapshot`) and each copy carries.
+//! `init` points `/opt/NAME` to a complete copy before any program runs ([`adopt`]), for every value of
+//! `WORKSPACE_SYNC`. A copy of another generation of the image is used and reported; `refresh` replaces it, copies the
+//! user's work, and keeps the old copy for `rollback`. The user's work is recognized by the listing of the image's
+//! entries, which a container makes at its first start (`snapshot`) and which each copy contains.
 
 mod active_link;
 mod adopt;
@@ -31,6 +31,7 @@ mod change_origin;
 mod changed_since;
 mod claim_lease;
 mod cli;
+mod container_id;
 mod copied_state;
 mod copy_command;
 mod copy_job;
@@ -87,18 +88,17 @@ use workspace::Workspace;
 
 pub use adopt::adopt;
 pub use cli::command;
-use cli::{Action, Cli, DryRun};
-use copy_job::CopyOptions;
+use cli::{Cli, DryRun, Task};
 pub use holders::Holder;
 use partial_claim::Claim;
 use provisioning_gate::ProvisioningGate;
 pub use report::{ActiveCopy, Outcome as TreeOutcome, Report};
 pub use sync_context::STATE_DIR;
-use sync_context::{SyncContext, chosen, lock, one};
+use sync_context::{SyncContext, find_tree, lock, select_trees};
 use tree_paths::TreePaths;
 use volume_clock::Timestamp;
 
-/// A look of the follower may take this long; whatever holds the lock for longer is a command like this one.
+/// Time for one round of the follower; another command may hold the lock for longer.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the command line.
@@ -106,11 +106,11 @@ pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     cli.verbosity.apply();
     kit::open_files::raise();
-    // All of it and from the start: counting and comparing read as much as copying does.
-    if !cli.full_speed && !matches!(cli.action, Action::Status { .. } | Action::Snapshot) {
+    // From the start, because counting and comparing read as much as copying does.
+    if !cli.full_speed && !matches!(cli.task, Task::Status { .. } | Task::Snapshot) {
         tree_copy::lower_priority();
     }
-    if let Action::Copy { source, target, options } = &cli.action {
+    if let Task::Copy { source, target, options } = &cli.task {
         return copy_command::copy(source, target, *options);
     }
     let env = env_store::session_env(Env::from_process(), Path::new(env_store::PATH));
@@ -128,16 +128,14 @@ pub fn run() -> Outcome {
         wanted,
         state_dir: &cli.state_dir,
         claim: match claim(&cli) {
-            Err(error) if matches!(cli.action, Action::Follow) => return Err(follow::delay_restart(error)),
+            Err(error) if matches!(cli.task, Task::Follow) => return Err(follow::delay_restart(error)),
             claim => claim.inspect_err(|error| report_no_beginning(&cli, &trees, error))?,
         },
-        copy_options: CopyOptions {
-            compare_content: matches!(cli.action, Action::Run { verify: Some(_), .. }),
-        },
+        compare_content: matches!(cli.task, Task::Run { verify: Some(_), .. }),
         first_start: first_start::load(&cli.state_dir).or_else(|| started(&journal)),
         journal: &journal,
     };
-    if !cli.action.is_exclusive() {
+    if !cli.task.is_exclusive() {
         return act(&cli, &setting, &trees);
     }
     let lock = lock(&cli.state_dir).inspect_err(|error| report_no_beginning(&cli, &trees, error))?;
@@ -147,9 +145,9 @@ pub fn run() -> Outcome {
     act(&cli, &setting, &trees)
 }
 
-/// Reports that a run cannot begin, for late boot: where the container's disk is full, the log has no word on it.
+/// Reports to late boot that a run cannot start: if the container's disk is full, the log is incomplete.
 fn report_no_beginning(cli: &Cli, trees: &[TreePaths], error: &anyhow::Error) {
-    let Action::Run { json: true, .. } = cli.action else { return };
+    let Task::Run { json: true, .. } = cli.task else { return };
     let (cause, hint) = (escape_control_line(&format!("{error:#}")), failure::hint(error));
     for tree in trees {
         let report = Report {
@@ -167,8 +165,8 @@ fn report_no_beginning(cli: &Cli, trees: &[TreePaths], error: &anyhow::Error) {
 }
 
 fn act(cli: &Cli, setting: &SyncContext<'_>, trees: &[TreePaths]) -> Outcome {
-    match &cli.action {
-        Action::Run { json, dry: DryRun { dry_run: true }, .. } => {
+    match &cli.task {
+        Task::Run { json, dry: DryRun { dry_run: true }, .. } => {
             for tree in trees {
                 for step in setting.steps(tree)? {
                     let (name, step) = (&tree.name, step.to_string());
@@ -178,7 +176,7 @@ fn act(cli: &Cli, setting: &SyncContext<'_>, trees: &[TreePaths]) -> Outcome {
             }
             Ok(Exit::Done)
         }
-        Action::Run { json, .. } => {
+        Task::Run { json, .. } => {
             let mut exit = Exit::Done;
             let mut remark = None;
             let quiet_after = Duration::from_millis(cli.quiet_after);
@@ -200,26 +198,26 @@ fn act(cli: &Cli, setting: &SyncContext<'_>, trees: &[TreePaths]) -> Outcome {
             }
             Ok(exit)
         }
-        Action::Snapshot => {
+        Task::Snapshot => {
             for tree in trees {
                 setting.listing(tree)?;
             }
             Ok(Exit::Done)
         }
-        Action::Status { json } => {
+        Task::Status { json } => {
             for tree in trees {
                 let status = status::collect(setting, tree);
                 print(*json, &status, status.to_string().trim_end())?;
             }
             Ok(Exit::Done)
         }
-        Action::Verify { names, hash, json } => verify::run(setting, chosen(trees, names)?, *hash, *json),
-        Action::Refresh { name, dry } => refresh::run(setting, one(trees, name)?, dry.dry_run),
-        Action::Rollback { name, dry } => refresh::rollback(setting, one(trees, name)?, dry.dry_run),
-        Action::Follow => {
+        Task::Verify { names, hash, json } => verify::run(setting, select_trees(trees, names)?, *hash, *json),
+        Task::Refresh { name, dry } => refresh::run(setting, find_tree(trees, name)?, dry.dry_run),
+        Task::Rollback { name, dry } => refresh::rollback(setting, find_tree(trees, name)?, dry.dry_run),
+        Task::Follow => {
             follow::run(setting, trees, cli.another_run()?, Duration::from_millis(cli.retry_after))
         }
-        Action::Copy { .. } => Ok(Exit::Done),
+        Task::Copy { .. } => Ok(Exit::Done),
     }
 }
 
@@ -241,7 +239,7 @@ fn trees(cli: &Cli, names: &[String], workspace: &Workspace) -> Vec<TreePaths> {
 }
 
 fn claim(cli: &Cli) -> anyhow::Result<Claim> {
-    let container = sync_state::container_id(&cli.state_dir)?;
+    let container = container_id::load_or_create(&cli.state_dir)?;
     tree_copy::set_container_id(&container);
     Ok(Claim {
         tree: String::new(),

@@ -1,21 +1,18 @@
 //! Stored listings of an image: `NAME.listing` in the container's state directory, and `.sync_manifest` in
 //! the root of each copy, so that the user's work in the copy is known.
 //!
-//! The container makes its listing once in its life: one that was made from it, after it was saved as an image, lists
-//! again. A copy has the listing of the image that it was made from, and not a list of the copy: what programs made
-//! while the copy was being made is the user's.
+//! A container makes its listing once; a container made from a saved image makes its own. A copy has the listing of its
+//! image, not of the copy: entries that programs made during the copy are the user's.
 //!
 //! A row has 40 bytes, so that a large environment takes three megabytes in memory and on the workspace.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kit::atomic::{self, WriteOptions};
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
 
 use crate::first_start;
 use crate::image_listing::{Listing, Row};
@@ -23,10 +20,10 @@ use crate::reserved_names::MANIFEST;
 use crate::tree_paths::TreePaths;
 use crate::volume_clock::Timestamp;
 
-/// The first bytes, with the version of the form.
+/// First bytes, with the version of the format.
 const MAGIC: &[u8; 16] = b"sync listing 2\n\0";
 const ROW: usize = 40;
-/// For four million entries; a workspace may hold anything under our names.
+/// Enough for three million entries; a workspace may contain anything under our names.
 const MAX_BYTES: u64 = 128 << 20;
 
 /// Returns the stored form of a listing.
@@ -44,7 +41,7 @@ pub fn render(listing: &Listing) -> Vec<u8> {
     bytes
 }
 
-/// Reads the stored form; nothing if it is another, or damaged.
+/// Parses the stored form; nothing if it has another version or is damaged.
 pub fn parse(bytes: &[u8]) -> Option<Listing> {
     let (rows, rest) = bytes.strip_prefix(MAGIC)?.as_chunks::<ROW>();
     rest.is_empty().then(|| Listing::from_sorted(rows.iter().map(parse_row).collect()))?
@@ -67,11 +64,11 @@ fn parse_row(bytes: &[u8; ROW]) -> Row {
 
 /// Returns the listing in the root of a copy; nothing if it is missing or damaged.
 pub fn of_copy(directory: impl AsFd) -> Result<Option<Listing>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = match openat(directory, MANIFEST, flags, Mode::empty()) {
-        Err(nix::Error::ENOENT | nix::Error::ELOOP) => return Ok(None),
-        opened => File::from(opened.with_context(|| format!("cannot open {MANIFEST}"))?),
+    let opened = match dirfd::open_file(directory, MANIFEST) {
+        Err(nix::Error::ELOOP) => None,
+        opened => opened.with_context(|| format!("cannot open {MANIFEST}"))?,
     };
+    let Some(file) = opened else { return Ok(None) };
     let cannot = || format!("cannot read {MANIFEST}");
     if !file.metadata().with_context(cannot)?.is_file() {
         return Ok(None);
@@ -81,22 +78,22 @@ pub fn of_copy(directory: impl AsFd) -> Result<Option<Listing>> {
     Ok(if content.len() as u64 > MAX_BYTES { None } else { parse(&content) })
 }
 
-/// The listing that this container has made, if it has.
+/// Returns the listing that this container made, if there is one.
 pub fn of_container(state_dir: &Path, tree: &TreePaths) -> Option<Listing> {
     let content = fs::read(file(state_dir, tree)).ok()?;
     parse(content.strip_prefix(header().as_bytes())?)
 }
 
-/// The listing, made now where it is missing, with `first_start` as the moment when programs could begin to change the tree;
-/// nothing where the container has no tree of the image's any more.
+/// Returns the listing, and makes it if it is missing; programs may have changed the tree since `first_start`. Nothing
+/// if the container no longer has the image's tree.
 pub fn ensure(state_dir: &Path, tree: &TreePaths, first_start: Option<Timestamp>) -> Result<Option<Listing>> {
     if let Some(listing) = of_container(state_dir, tree) {
         return Ok(Some(listing));
     }
-    let Some(root) = tree.brought() else { return Ok(None) };
+    let Some(root) = tree.image_tree() else { return Ok(None) };
     let listing = Listing::take(root, first_start)?;
     if let Err(error) = store(state_dir, tree, &listing) {
-        // The next one is made from what programs have left untouched by then.
+        // The next listing has only the entries that are untouched by then.
         log::warn!("{}: {error:#}", tree.name);
     }
     Ok(Some(listing))
@@ -113,11 +110,13 @@ fn file(state_dir: &Path, tree: &TreePaths) -> PathBuf {
 }
 
 fn header() -> String {
-    first_start::container_word() + "\n"
+    first_start::engine_id() + "\n"
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::image_listing::tests::{next_tick, tree};
 

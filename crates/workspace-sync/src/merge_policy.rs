@@ -1,7 +1,7 @@
 //! Merge policy for one entry that was written in the old tree after it had been copied.
 //!
-//! Nothing that a program wrote may be missing afterwards, wherever it wrote: the old tree (through a file it had open,
-//! or a moment before the switch) or the new one (a moment after).
+//! No write may be lost, neither to the old tree (through an open file, or just before the switch) nor to the new one
+//! (just after it).
 
 use std::fs::File;
 use std::io;
@@ -12,16 +12,16 @@ use std::os::unix::fs::FileExt;
 pub enum Relation {
     /// They are the same.
     Equal,
-    /// The new file is a beginning of the old one.
+    /// The new file is a prefix of the old one.
     OldIsLonger {
         /// Length of the new one, in bytes.
         from: u64,
     },
-    /// The old file is a beginning of the new one.
+    /// The old file is a prefix of the new one.
     NewIsLonger,
-    /// Both go on differently; up to this length, whole lines only, they are the same.
+    /// Both continue differently after a common prefix of complete lines.
     Diverged {
-        /// In bytes.
+        /// Length of the prefix, in bytes.
         common: u64,
     },
 }
@@ -31,11 +31,11 @@ pub enum Relation {
 pub enum NewEntry {
     /// It is not in the new tree.
     Missing,
-    /// It is as it was copied.
+    /// It is unchanged since the copy.
     Untouched,
-    /// It was written since.
+    /// It was written since the copy.
     Written,
-    /// Another file was put in its place since: its content replaces the old one, as a saved document does.
+    /// It was replaced since the copy, as editors do when they save a document.
     Replaced,
 }
 
@@ -44,9 +44,9 @@ pub enum NewEntry {
 pub enum Step {
     /// Nothing.
     Nothing,
-    /// Put the old entry in the place of the new one.
+    /// Replace the new entry by the old one.
     Replace,
-    /// Add the old file's bytes from here on to the end of the new one.
+    /// Append the old file's bytes from `from` on to the new one.
     Append {
         /// The first byte to add.
         from: u64,
@@ -55,8 +55,8 @@ pub enum Step {
     KeepBoth,
 }
 
-/// Decides about an entry; `relation` is known where both are regular files. `appended` is how much of the old file an
-/// earlier decision added to the new one although both had gone on.
+/// Returns the step for an entry; `relation` is known if both are regular files. `appended` is the length of the old
+/// file that an earlier step appended to the new one although they had diverged.
 #[must_use]
 pub fn merge_step(
     new: NewEntry,
@@ -65,11 +65,11 @@ pub fn merge_step(
     appended: Option<u64>,
 ) -> Step {
     match (new, relation) {
-        // An old one that is shorter was cut: a journal that is over, for example.
+        // The old file was truncated, for example a journal.
         (NewEntry::Missing, _) | (NewEntry::Untouched, Some(Relation::NewIsLonger)) => Step::Replace,
         (_, Some(Relation::Equal | Relation::NewIsLonger)) => Step::Nothing,
         (NewEntry::Replaced, _) => Step::KeepBoth,
-        // In place: a program that appends to the new file at this moment loses nothing by it.
+        // In place: a program that appends to the new file at the same time loses nothing.
         (_, Some(Relation::OldIsLonger { from })) => Step::Append { from },
         (NewEntry::Untouched, _) => Step::Replace,
         (NewEntry::Written, Some(Relation::Diverged { common })) if old_is_text => {
@@ -88,8 +88,8 @@ pub struct Permissions {
     pub as_copied: bool,
 }
 
-/// Returns the permissions of a new file that was not written. Where both were changed, what may be executed in the old
-/// tree may be in the new one.
+/// Returns the permissions of a new file that was not written. If both were changed, execute bits of the old file are
+/// added.
 #[must_use]
 pub fn permissions(old: Permissions, new: Permissions) -> u32 {
     match (old.as_copied, new.as_copied) {
@@ -129,7 +129,7 @@ pub fn compare(old: &File, new: &File) -> io::Result<Relation> {
     }
 }
 
-/// Returns whether the file is text from `from` on: no NUL byte in it.
+/// True if the file has no NUL byte from `from` on.
 pub fn is_text(file: &File, from: u64) -> io::Result<bool> {
     let mut buffer = vec![0; 128 * 1024];
     let mut offset = from;
@@ -145,8 +145,7 @@ pub fn is_text(file: &File, from: u64) -> io::Result<bool> {
     }
 }
 
-/// Adds what `old` has from byte `from` on to the end of `new`, which must be open for appending; returns how far it
-/// came.
+/// Appends the bytes of `old` from `from` on to `new`, which must be open for appending; returns the offset reached.
 pub fn append(old: &File, mut new: &File, from: u64) -> io::Result<u64> {
     let mut buffer = vec![0; 128 * 1024];
     let mut offset = from;

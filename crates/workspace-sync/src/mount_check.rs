@@ -1,8 +1,7 @@
-//! A mount in a tree is not the tree's: it is a volume of its own, whose content no copy has.
+//! Refuses trees that contain mounts: a mount is a volume of its own, whose content is not copied.
 //!
-//! A tree with a mount in it is neither copied nor switched nor exchanged nor removed. The table of mounts is checked
-//! before anything is changed; and [`dirfd::open_dir`] never crosses a mount, also of one that is made
-//! meanwhile.
+//! Such a tree is neither copied nor switched, exchanged or removed. The mount table is checked before any change, and
+//! [`dirfd::open_dir`] never crosses a mount, even a new one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,18 +15,18 @@ use crate::tree_paths::TreePaths;
 /// A mount that concerns a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mount {
-    /// The tree is a mount: the user's own, in the place of the image's.
+    /// The tree itself is a mount of the user.
     Itself,
-    /// Something is mounted in it, here; in the image's tree, below the active link.
+    /// A mount point inside the tree; for the image's tree, as a path below the active link.
     Inside(PathBuf),
 }
 
-/// Returns the first mount at or below the directory `path`, which is one of those of `tree`.
+/// Returns the first mount at or below `path`, a directory of `tree`.
 pub fn at(tree: &TreePaths, path: &Path) -> Result<Option<Mount>> {
     if !path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
         return Ok(None);
     }
-    let root = fs::canonicalize(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    let root = fs::canonicalize(path).with_context(|| format!("cannot access {}", path.display()))?;
     let mounts = workspace::mounts_below(&root).context("cannot read /proc/self/mountinfo")?;
     let Some(inside) = mounts.first().and_then(|mount| mount.strip_prefix(&root).ok()) else {
         return Ok(None);
@@ -39,7 +38,7 @@ pub fn at(tree: &TreePaths, path: &Path) -> Result<Option<Mount>> {
     Ok(Some(Mount::Inside(shown.join(inside))))
 }
 
-/// Fails if something is mounted at or below one of these directories of `tree`; another attempt would find it as well.
+/// Fails permanently if one of these directories of `tree` is or contains a mount.
 pub fn refuse(tree: &TreePaths, paths: &[&Path]) -> Result<(), Failure> {
     for path in paths {
         let mount = match at(tree, path)? {
@@ -48,12 +47,12 @@ pub fn refuse(tree: &TreePaths, paths: &[&Path]) -> Result<(), Failure> {
             Some(Mount::Inside(mount)) => mount,
         };
         let (cause, hint) = describe(tree, &mount);
-        return Err(Failure::Lasting(kit::exit::with_hint(anyhow!(cause), hint)));
+        return Err(Failure::Permanent(kit::exit::with_hint(anyhow!(cause), hint)));
     }
     Ok(())
 }
 
-/// Returns what is in the way, and what the user can do.
+/// Returns the obstacle and a hint for the user.
 pub fn describe(tree: &TreePaths, mount: &Path) -> (String, String) {
     let cause =
         format!("{} is a mount; trees that contain mounts are not copied or replaced", mount.display());

@@ -2,17 +2,17 @@
 
 use kit::Problem;
 
-/// The tree that is always one of them.
+/// Tree that is always synced.
 pub const ENVIRONMENTS: &str = "micromamba";
 
-/// Names that belong to the image itself: on the workspace they would be shared between containers of different images,
-/// and they run before a workspace is there.
+/// Directories of the image itself: on the workspace, containers of different images would share them, and they are
+/// used before a workspace is mounted.
 const KEPT: [&str; 4] = ["leonardo", "caddy", "supervisor", "storage"];
 
-/// The names in `OPT_SYNC`, each once and in its order, and what was wrong with the others.
+/// Returns the names in `OPT_SYNC`, in order and without duplicates, and the problems of the others.
 ///
-/// A name is one directory below `/opt`; it comes from the environment and becomes part of paths that root works
-/// with, so that anything else is refused by name.
+/// A name is one directory below `/opt`. It comes from the environment and becomes part of paths that root uses, so
+/// anything else is refused.
 pub fn parse(setting: Option<&str>) -> (Vec<String>, Vec<Problem>) {
     let mut names: Vec<String> = Vec::new();
     let mut problems = Vec::new();

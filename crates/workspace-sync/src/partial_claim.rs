@@ -1,8 +1,8 @@
-//! `NAME.partial`: a copy being made, the container that makes it, and a sign of life of that container.
+//! Claim on `NAME.partial`, a copy being made.
 //!
-//! Its root has a file `.sync_partial` that names the container at work, which touches it every few seconds. A
-//! directory of that name without the file is not ours and stays untouched. A lock of the kernel would not do: a volume
-//! may be shared by containers on several machines, and many volumes keep locks to each machine.
+//! The file `.sync_partial` in its root names the container that makes the copy, which touches the file every few
+//! seconds. A directory of that name without the file is not ours and stays untouched. A kernel lock does not suffice:
+//! containers on several machines may share a volume, and many volumes keep locks local to a machine.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,33 +22,33 @@ use crate::volume_clock::Timestamp;
 
 /// Interval at which a claim in use is touched.
 pub const TOUCH_EVERY: Duration = Duration::from_secs(5);
-/// A container that has not touched its claim for so long is gone, or its volume is. Many missed touches, because a
-/// volume under load can block one for a while.
+/// Age after which a claim is abandoned: its container or its volume is gone. Many touches must be missed, because a
+/// busy volume can delay one.
 const ABANDONED_AFTER_SECONDS: u64 = 90;
-/// So long is listened for a touch by an earlier start of this container.
+/// Time to wait for a touch by an earlier start of this container.
 const TAKEOVER_WAIT: Duration = TOUCH_EVERY.saturating_mul(3);
 
-/// The next step where another container has the partial copy.
+/// Hint if another container makes the copy.
 pub const USED_ONCE_COMPLETE: &str = "this container uses the copy once it is complete";
 
-/// Length of a host name (hostname(7)); the claim of another container may contain any text.
+/// Maximum length of a host name (hostname(7)); the claim of another container may contain any text.
 const MAX_HOST_LENGTH: usize = 253;
 
-/// The container that makes a copy, and of which tree.
+/// Claim of a container on the partial copy of a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// The tree's name below `/opt`.
     pub tree: String,
-    /// The container's own random name. It outlives restarts, and who saves a container as an image copies it.
+    /// Random id of the container. It outlives restarts; a container made from a saved image has the same one.
     pub container: String,
     /// Start of the container, see [`kit::start_id`].
     #[serde(default)]
     pub instance: String,
     /// Its host name, for people.
     pub host: String,
-    /// This start of the machine's kernel.
+    /// Boot id of the kernel, see [`kit::instance::boot_id`].
     pub boot: String,
-    /// True once everything was copied and only the switch is waited for.
+    /// True once everything was copied and the copy waits for its switch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waiting: bool,
 }
@@ -56,44 +56,44 @@ pub struct Claim {
 /// Result of an attempt to work on a partial copy.
 #[derive(Debug)]
 pub enum ClaimResult {
-    /// It is ours.
+    /// The copy is ours.
     Ours {
         /// Its root.
         directory: OwnedFd,
-        /// True if the content was written under this kernel's control, so that times and sizes can be trusted: after a
-        /// power cut, a file can have both and no content.
+        /// True if the content was written since this boot, so that times and sizes can be trusted: after a power
+        /// failure, a file can have both without its content.
         trusted: bool,
     },
-    /// Another container works on it.
+    /// Another container makes it.
     Busy {
         /// Host name of that container.
         host: String,
     },
-    /// It is a whole copy without a claim: one that was in use and was replaced.
-    Whole {
+    /// It is a complete copy without a claim, which a refresh replaced.
+    Complete {
         /// Its root.
         directory: OwnedFd,
         /// Its marker.
         marker: Marker,
     },
-    /// It is not a copy of ours.
+    /// It is not ours.
     Foreign,
 }
 
 /// Relation of a claim that was found to our own.
 #[derive(Debug, PartialEq, Eq)]
 enum ClaimOwner {
-    /// It is our own, or its container is gone.
+    /// The claim is ours, or its container is gone.
     Free,
-    /// Another container works under it.
+    /// Another container uses it.
     Busy,
-    /// It is from before a restart of this container, or from a container that has its name because both were made from
-    /// a saved one; only a touch shows that it is alive.
+    /// It is from an earlier start of this container, or from a container with the same id (made from a saved image);
+    /// only a touch shows that it is in use.
     Unclear,
 }
 
 impl Claim {
-    /// The claim in a directory, if there is one.
+    /// Reads the claim of a directory, if there is one.
     pub fn read(directory: impl AsFd) -> Result<Option<Self>> {
         let found = copy_marker::read_small(directory, CLAIM)?;
         Ok(found.and_then(|text| serde_json::from_slice(&text).ok()))
@@ -115,7 +115,7 @@ impl Claim {
         }
     }
 
-    /// Takes over or makes the directory `name` in `parent`.
+    /// Creates or takes over the directory `name` in `parent`.
     pub fn take(&self, parent: impl AsFd, name: &std::ffi::OsStr) -> Result<ClaimResult> {
         match mkdirat(parent.as_fd(), name, Mode::from_bits_truncate(0o700)) {
             Ok(()) => {
@@ -135,10 +135,10 @@ impl Claim {
         let marker = Marker::read(&directory)?.filter(|marker| marker.tree == self.tree);
         let Some(found) = Self::read(&directory)? else {
             if let Some(marker) = marker {
-                return Ok(ClaimResult::Whole { directory, marker });
+                return Ok(ClaimResult::Complete { directory, marker });
             }
             if is_empty(&directory)? {
-                // Killed between making the directory and writing the claim.
+                // A process was killed between creating the directory and writing the claim.
                 self.write(&directory)?;
                 return Ok(ClaimResult::Ours { directory, trusted: true });
             }
@@ -156,23 +156,23 @@ impl Claim {
             return Ok(ClaimResult::Busy { host: found.host.chars().take(MAX_HOST_LENGTH).collect() });
         }
         let trusted = found.boot == self.boot;
-        // What was not trusted stays so until it has been compared, also if this process is killed before.
+        // Untrusted content stays untrusted until it is compared, even if this process is killed.
         let claim = if trusted { self.clone() } else { Self { boot: String::new(), ..self.clone() } };
         claim.write(&directory)?;
         if marker.is_some() {
-            // It was whole for another time; it has no marker until it is whole again.
+            // It was a complete copy; remove its marker until it is complete again.
             unlinkat(&directory, reserved_names::MARKER, UnlinkatFlags::NoRemoveDir)
                 .with_context(|| format!("cannot remove {}", reserved_names::MARKER))?;
         }
         Ok(ClaimResult::Ours { directory, trusted })
     }
 
-    /// Returns whether a container works on the partial copy in `directory` at this moment.
+    /// True if a container is making the partial copy in `directory`.
     pub fn is_alive(directory: &OwnedFd) -> Result<bool> {
         Ok(age(directory)? < ABANDONED_AFTER_SECONDS)
     }
 
-    /// Writes it into a directory.
+    /// Writes the claim into a directory.
     pub fn write(&self, directory: impl AsFd) -> Result<()> {
         let cannot = || format!("cannot write {CLAIM}");
         let temporary = format!("{CLAIM}.{}", self.container);
@@ -184,14 +184,13 @@ impl Claim {
     }
 }
 
-/// Forgets whose a directory was: it is whole, and where it belongs.
+/// Removes the claim of a complete copy.
 pub fn release(directory: impl AsFd) -> Result<()> {
     dirfd::unlink(directory, CLAIM).map(drop).with_context(|| format!("cannot remove {CLAIM}"))
 }
 
-/// Returns whether a directory is empty.
+/// True if a directory is empty, except for temporary files of claims.
 pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
-    // A killed writer of the claim may have left its temporary file.
     let own = format!("{CLAIM}.");
     let names = dirfd::names(directory).context("cannot list a directory")?;
     Ok(names.iter().all(|name| name.as_bytes().starts_with(own.as_bytes())))
@@ -205,18 +204,18 @@ fn age(directory: &OwnedFd) -> Result<u64> {
 
 fn touched(directory: &OwnedFd) -> Result<Timestamp> {
     let stat = fstatat(directory, CLAIM, AtFlags::AT_SYMLINK_NOFOLLOW)
-        .with_context(|| format!("cannot look at {CLAIM}"))?;
+        .with_context(|| format!("cannot read {CLAIM}"))?;
     Ok(Timestamp(stat.st_ctime, stat.st_ctime_nsec))
 }
 
-/// Returns whether the claim in `directory` is touched within this time.
+/// True if the claim in `directory` is touched within this time.
 fn is_touched(directory: &OwnedFd, listen: Duration) -> Result<bool> {
     let before = touched(directory)?;
     let next = kit::wait::until(listen, "a touch", || match touched(directory) {
         Ok(now) => (now != before).then_some(Ok(())),
         Err(error) => Some(Err(error)),
     });
-    // Nothing until the end is the other answer.
+    // No touch within the time: the claim is abandoned.
     next.map_or(Ok(false), |touch| touch.map(|()| true))
 }
 
@@ -319,15 +318,15 @@ mod tests {
         fs::write(&file, marker.render().unwrap()).unwrap();
         assert!(
             matches!(take(&claim("b", "1"), dir.path()), ClaimResult::Busy { .. }),
-            "its maker brings more"
+            "its maker copies more"
         );
         assert!(file.exists());
         assert!(matches!(take(&own, dir.path()), ClaimResult::Ours { trusted: true, .. }));
-        assert!(!file.exists(), "while it is made the state of another source, it is not whole");
+        assert!(!file.exists(), "while another source is copied to it, it is incomplete");
         fs::write(&file, marker.render().unwrap()).unwrap();
         release(&directory).unwrap();
         assert!(
-            matches!(take(&own, dir.path()), ClaimResult::Whole { marker: found, .. } if found == marker)
+            matches!(take(&own, dir.path()), ClaimResult::Complete { marker: found, .. } if found == marker)
         );
     }
 

@@ -1,4 +1,4 @@
-//! Progress of a copy: a line that moves on a terminal, lines elsewhere, and events in the boot journal.
+//! Progress of a copy: an updating line on a terminal, log lines elsewhere, and events in the boot journal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
@@ -10,21 +10,21 @@ use tree_copy::{Counters, Note, NoteKind, Observer};
 use crate::claim_lease::ClaimLease;
 use kit::units;
 
-/// On a terminal, for the eye.
+/// Interval of updates on a terminal.
 const MOVE_EVERY: Duration = Duration::from_millis(100);
-/// In a log and in the journal: enough to see that it goes on, without filling them during an hour of copying.
-const SAY_EVERY: Duration = Duration::from_secs(5);
-/// Notes are worth reading one by one, but not by the thousand.
-const NOTES_SAID: u32 = 20;
+/// Interval of lines in a log and in the journal, which an hour of copying must not fill.
+const PRINT_EVERY: Duration = Duration::from_secs(5);
+/// Maximum number of notes in the log of one copy.
+const MAX_LOGGED_NOTES: u32 = 20;
 
 /// Phase of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The copy itself, which is what takes long.
+    /// The first pass, which takes longest.
     Copying,
-    /// Changes that programs made meanwhile.
+    /// Passes for changes during the copy.
     Following,
-    /// The switch waits for provisioning; what changes meanwhile is brought over.
+    /// The switch waits for provisioning; changes are copied meanwhile.
     Waiting,
     /// Source and copy are compared.
     Comparing,
@@ -64,18 +64,18 @@ pub struct Position {
 }
 
 impl Position {
-    /// From what is done and how long that took.
+    /// Computes rate and remaining time.
     #[must_use]
     pub fn at(entries: u64, bytes: u64, total: Total, elapsed: Duration) -> Self {
         let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = bytes.saturating_mul(1_000) / milliseconds;
         let left = total.bytes.saturating_sub(bytes);
-        // In the first moments the rate is that of whatever came first.
+        // The first rates are not representative.
         let seconds_left = (milliseconds >= 1_000 && rate > 0).then(|| left.div_ceil(rate));
         Self { entries, bytes, rate, seconds_left }
     }
 
-    /// The line that people read.
+    /// Returns the progress line.
     #[must_use]
     pub fn line(&self, tree: &str, phase: Phase, total: Total) -> String {
         let percent = self.bytes.saturating_mul(100).checked_div(total.bytes).unwrap_or(100).min(100);
@@ -100,13 +100,13 @@ pub struct Progress<'a> {
     tree: &'a str,
     total: Total,
     journal: &'a Journal,
-    held: Option<&'a ClaimLease>,
-    said: Mutex<Said>,
+    lease: Option<&'a ClaimLease>,
+    output: Mutex<Output>,
     terminal: bool,
     differing: Mutex<Vec<std::path::PathBuf>>,
 }
 
-struct Said {
+struct Output {
     phase: Phase,
     phase_started: Instant,
     moved: Instant,
@@ -115,15 +115,15 @@ struct Said {
 }
 
 impl<'a> Progress<'a> {
-    /// Starts the progress of a copy of `tree`, which stops when its claim is lost.
-    pub fn new(tree: &'a str, total: Total, journal: &'a Journal, held: Option<&'a ClaimLease>) -> Self {
+    /// Starts the progress of a copy of `tree`, which stops if its claim is lost.
+    pub fn new(tree: &'a str, total: Total, journal: &'a Journal, lease: Option<&'a ClaimLease>) -> Self {
         let now = Instant::now();
         Self {
             tree,
             total,
             journal,
-            held,
-            said: Mutex::new(Said {
+            lease,
+            output: Mutex::new(Output {
                 phase: Phase::Copying,
                 phase_started: now,
                 moved: now,
@@ -135,27 +135,27 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Begins another phase, with a clock of its own.
+    /// Starts another phase and its clock.
     pub fn enter(&self, phase: Phase) {
-        if let Ok(mut said) = self.said.lock() {
-            (said.phase, said.phase_started) = (phase, Instant::now());
+        if let Ok(mut output) = self.output.lock() {
+            (output.phase, output.phase_started) = (phase, Instant::now());
         }
     }
 
-    /// The entries that a comparison found different, up to a thousand, and forgets them.
+    /// Takes the differing entries of a comparison, up to a thousand.
     pub fn take_differing(&self) -> Vec<std::path::PathBuf> {
         self.differing.lock().map(|mut found| std::mem::take(&mut *found)).unwrap_or_default()
     }
 
-    /// Wipes the moving line, so that other lines can be written.
+    /// Clears the progress line.
     fn end(&self) {
         if self.terminal {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
 
-    fn say(&self, phase: Phase, position: Position) {
-        // Waiting may take hours, and was printed when it began.
+    fn print_position(&self, phase: Phase, position: Position) {
+        // Waiting may take hours, and its start was printed.
         if !self.terminal && phase != Phase::Waiting {
             log::info!("{}", position.line(self.tree, phase, self.total));
         }
@@ -184,18 +184,18 @@ impl Drop for Progress<'_> {
 
 impl Observer for Progress<'_> {
     fn on_progress(&self, counters: &Counters) {
-        // Who finds another thread telling has nothing to add.
-        let Ok(mut said) = self.said.try_lock() else { return };
+        // If another thread is printing, skip this update.
+        let Ok(mut output) = self.output.try_lock() else { return };
         let now = Instant::now();
         let position =
-            Position::at(counters.entries(), counters.bytes(), self.total, now - said.phase_started);
-        if self.terminal && now - said.moved >= MOVE_EVERY {
-            said.moved = now;
-            let _ = write!(io::stderr(), "\r\x1b[K{}", position.line(self.tree, said.phase, self.total));
+            Position::at(counters.entries(), counters.bytes(), self.total, now - output.phase_started);
+        if self.terminal && now - output.moved >= MOVE_EVERY {
+            output.moved = now;
+            let _ = write!(io::stderr(), "\r\x1b[K{}", position.line(self.tree, output.phase, self.total));
         }
-        if now - said.written >= SAY_EVERY {
-            said.written = now;
-            self.say(said.phase, position);
+        if now - output.written >= PRINT_EVERY {
+            output.written = now;
+            self.print_position(output.phase, position);
         }
     }
 
@@ -208,25 +208,27 @@ impl Observer for Progress<'_> {
             }
             return;
         }
-        let Ok(mut said) = self.said.lock() else { return };
-        // The switch waits because files change; a line for each pass would only repeat that.
-        if said.phase == Phase::Waiting {
+        let Ok(mut output) = self.output.lock() else { return };
+        // The switch waits because files change; a note for each pass would only repeat that.
+        if output.phase == Phase::Waiting {
             return;
         }
-        said.notes += 1;
-        match said.notes {
-            ..=NOTES_SAID => log::info!("{}: {note}", self.tree),
-            number if number == NOTES_SAID + 1 => log::info!("{}: further remarks are left out", self.tree),
+        output.notes += 1;
+        match output.notes {
+            ..=MAX_LOGGED_NOTES => log::info!("{}: {note}", self.tree),
+            number if number == MAX_LOGGED_NOTES + 1 => {
+                log::info!("{}: further notes are suppressed", self.tree);
+            }
             _ => {}
         }
     }
 
     fn stop(&self) -> bool {
-        self.held.is_some_and(ClaimLease::is_lost)
+        self.lease.is_some_and(ClaimLease::is_lost)
     }
 
     fn may_remove(&self) -> bool {
-        self.held.is_none_or(|held| held.check().is_ok())
+        self.lease.is_none_or(|lease| lease.check().is_ok())
     }
 }
 
@@ -261,8 +263,8 @@ mod tests {
         let progress = Progress::new("x", total, &journal, None);
         for (phase, notes) in [(Phase::Waiting, 0), (Phase::Following, 1)] {
             progress.enter(phase);
-            progress.on_note(Note { path: "log".into(), what: NoteKind::Restless });
-            assert_eq!(progress.said.lock().unwrap().notes, notes);
+            progress.on_note(Note { path: "log".into(), what: NoteKind::Unstable });
+            assert_eq!(progress.output.lock().unwrap().notes, notes);
         }
     }
 }

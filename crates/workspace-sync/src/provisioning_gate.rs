@@ -1,13 +1,13 @@
-//! Waits for the end of provisioning, which its marker shows.
+//! Waits for the end of provisioning: until its marker is removed.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The marker, and the pauses between looks at trees that wait.
+/// The marker, and the pauses between checks of waiting trees.
 #[derive(Debug)]
 pub struct ProvisioningGate {
     marker: PathBuf,
-    /// Time that a tree stays unchanged before its switch does not wait for the marker.
+    /// Time without changes after which a tree is switched without waiting for the marker.
     pub quiet_after: Duration,
     /// Pause after a failed attempt.
     pub retry_after: Duration,
@@ -15,7 +15,7 @@ pub struct ProvisioningGate {
 }
 
 impl ProvisioningGate {
-    /// Waits for the end of `marker`.
+    /// Waits until `marker` is removed.
     pub fn new(marker: PathBuf, quiet_after: Duration, retry_after: Duration) -> Self {
         Self { marker, quiet_after, retry_after, pause: quiet_after / 60 }
     }
@@ -25,9 +25,9 @@ impl ProvisioningGate {
         self.marker.symlink_metadata().is_err()
     }
 
-    /// Pauses, each time for longer, until the next look or the end of provisioning.
+    /// Pauses, each time for longer, until the next check or the end of provisioning.
     pub fn pause(&mut self) {
-        // The end of the pause is the other answer.
+        // A timeout is the end of the pause.
         let _ = kit::wait::until(self.pause, "the end of provisioning", || self.is_open().then_some(()));
         self.pause = (self.pause * 2).min(self.quiet_after / 2);
     }

@@ -1,4 +1,4 @@
-//! `refresh` and `rollback`: another generation of a copy, and the way back.
+//! `refresh` replaces a copy by the image's generation; `rollback` restores the previous one.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
@@ -30,23 +30,23 @@ use crate::volume_clock::Timestamp;
 use kit::quote::escape_control_line;
 use kit::units;
 
-/// Number of the user's entries beside the image's that are listed.
+/// Maximum number of the user's renamed entries in the log.
 const MAX_LISTED: usize = 20;
 /// Command that finds the others.
 const MORE: &str = "find -name '*.before-refresh'";
 
-/// Replaces the copy by the image's present generation. What the user added to the old copy or changed in it comes
-/// along, beside the image's entry where both have the name; all of the old copy stays as `NAME.previous`.
+/// Replaces the copy by the image's current generation. The user's additions and changes are copied, beside the image's
+/// entry if both have the name; the old copy stays as `NAME.previous`.
 pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> Outcome {
     refuse_while_locked(setting)?;
     refuse_mounts(tree)?;
     if !dry_run {
         recover(setting, tree)?;
     }
-    let marker = whole(setting, tree, &tree.copy)?;
+    let marker = complete_copy(setting, tree, &tree.copy)?;
     if !tree.image.is_dir() {
         return Err(anyhow!("the image has no copy of {} at {}", tree.name, tree.image.display()))
-            .hint(|| tree.renewal());
+            .hint(|| tree.refresh_hint());
     }
     let listing = setting.listing(tree)?.unwrap_or_default();
     let generation = generation::id(&listing);
@@ -82,13 +82,13 @@ pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> Outcom
         claim: &claim,
         state_dir: setting.state_dir,
         journal: setting.journal,
-        copy_options: setting.copy_options,
+        compare_content: setting.compare_content,
     };
     let prepared = job.prepare()?;
-    let brought = bring_along(setting, tree, &prepared, &marker, base)?;
+    let copied = copy_additions(setting, tree, &prepared, &marker, base)?;
     tree_copy::sync_to_disk(&copy_job::path_of(&prepared.directory))
         .with_context(|| format!("cannot force {} to the disk", tree.partial.display()))?;
-    // Behind its new name, a claim would mean that it is still being made.
+    // With a claim, the copy would count as incomplete under its new name.
     partial_claim::release(&tree_state::open_in_workspace(&setting.workspace.path, &tree.copy)?)?;
     prepared.check()?;
     swap(tree, &prepared.parent, &tree.partial, &tree.copy)?;
@@ -104,10 +104,10 @@ pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> Outcom
         "{}: {} has generation {generation} now, with {} that you had added or changed; the one before is {}",
         tree.name,
         tree.copy.display(),
-        entries(brought),
+        entries(copied),
         tree.previous.display()
     )?;
-    tell_users(tree);
+    warn_users(tree);
     Ok(Exit::Done)
 }
 
@@ -118,8 +118,8 @@ pub fn rollback(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> O
     if !dry_run {
         recover(setting, tree)?;
     }
-    let now = whole(setting, tree, &tree.copy)?;
-    let previous = whole(setting, tree, &tree.previous)?;
+    let now = complete_copy(setting, tree, &tree.copy)?;
+    let previous = complete_copy(setting, tree, &tree.previous)?;
     if dry_run {
         writeln!(
             io::stdout(),
@@ -142,7 +142,7 @@ pub fn rollback(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> O
         now.generation,
         tree.previous.display()
     )?;
-    tell_users(tree);
+    warn_users(tree);
     Ok(Exit::Done)
 }
 
@@ -155,22 +155,22 @@ fn refuse_while_locked(setting: &SyncContext<'_>) -> Result<()> {
         .hint(|| format!("remove it to allow updates: rm {}", lock.display()))
 }
 
-/// A mount would move with the directory that it is in, or be copied, or lie in one that is removed.
+/// Refuses trees with mounts, which would be moved, copied or removed.
 fn refuse_mounts(tree: &TreePaths) -> Result<()> {
     Ok(mount_check::refuse(tree, &[&tree.image, &tree.copy, &aside(tree), &tree.previous])?)
 }
 
-fn whole(setting: &SyncContext<'_>, tree: &TreePaths, path: &Path) -> Result<Marker> {
+fn complete_copy(setting: &SyncContext<'_>, tree: &TreePaths, path: &Path) -> Result<Marker> {
     match tree_state::inspect_copy(tree, &setting.workspace.path, path)? {
-        WorkspaceCopy::Whole(marker) => Ok(marker),
+        WorkspaceCopy::Complete(marker) => Ok(marker),
         WorkspaceCopy::Absent => bail!("there is no copy of {} at {}", tree.name, path.display()),
         WorkspaceCopy::Foreign(what) => bail!("{} cannot be used: {what}", path.display()),
     }
 }
 
-/// Brings the user's work in the copy into the new generation; returns how many entries, a new directory with all its
-/// content being one.
-fn bring_along(
+/// Copies the user's work into the new generation; returns the number of entries, where a new directory and its content
+/// count as one.
+fn copy_additions(
     setting: &SyncContext<'_>,
     tree: &TreePaths,
     prepared: &ReadyCopy,
@@ -195,10 +195,10 @@ fn bring_along(
         base: ImageBase { listing, unlisted_since: Timestamp(completed_at.saturating_add(1), 0) },
         prepared,
         capabilities: tree_copy::probe(&copy_job::path_of(&copy_job::open_parent(tree, root)?))?,
-        brought: Cell::new(0),
+        copied: Cell::new(0),
         beside: RefCell::default(),
     };
-    additions.bring()?;
+    additions.copy()?;
     let beside = additions.beside.into_inner();
     for name in beside.iter().take(MAX_LISTED) {
         let shown = escape_control_line(&tree.copy.join(name).display().to_string());
@@ -211,11 +211,11 @@ fn bring_along(
             units::format_count((beside.len() - MAX_LISTED) as u64)
         );
     }
-    Ok(additions.brought.get())
+    Ok(additions.copied.get())
 }
 
-/// Exchanges two directories in `parent`. Where the kernel cannot do it in one step, programs use the image's copy
-/// meanwhile, so that the active link never leads to nothing.
+/// Exchanges two directories in `parent`. If that needs several renames, programs use the image's copy meanwhile, so
+/// that the active link is never broken.
 fn swap(tree: &TreePaths, parent: &OwnedFd, one: &Path, other: &Path) -> Result<()> {
     let cannot = || format!("cannot exchange {} and {}", one.display(), other.display());
     let (first, second) = (one.file_name().unwrap_or_default(), other.file_name().unwrap_or_default());
@@ -229,41 +229,41 @@ fn swap(tree: &TreePaths, parent: &OwnedFd, one: &Path, other: &Path) -> Result<
     if leads_there && tree.image.is_dir() {
         active_link::switch_to(tree, &tree.image)?;
     }
-    copy_job::commit(parent, other, &aside)?;
-    copy_job::commit(parent, one, other)?;
-    copy_job::commit(parent, &aside, one)?;
+    copy_job::rename_into_place(parent, other, &aside)?;
+    copy_job::rename_into_place(parent, one, other)?;
+    copy_job::rename_into_place(parent, &aside, one)?;
     if leads_there {
         active_link::switch_to(tree, &tree.copy)?;
     }
     Ok(())
 }
 
-/// Place of the copy while two directories are exchanged by two renames.
+/// Path of the copy during an exchange by renames.
 fn aside(tree: &TreePaths) -> PathBuf {
     let mut name = tree.copy.file_name().unwrap_or_default().to_owned();
     name.push(".exchange");
     tree.copy.with_file_name(name)
 }
 
-/// Finishes or undoes an exchange in three steps that was killed between them.
+/// Finishes or undoes an exchange by renames that was interrupted.
 pub fn recover(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<()> {
     let aside = aside(tree);
     let root = &setting.workspace.path;
-    if !matches!(tree_state::inspect_copy(tree, root, &aside)?, WorkspaceCopy::Whole(_)) {
+    if !matches!(tree_state::inspect_copy(tree, root, &aside)?, WorkspaceCopy::Complete(_)) {
         return Ok(());
     }
     let parent = copy_job::open_parent(tree, root)?;
     match tree_state::inspect_copy(tree, root, &tree.copy)? {
-        WorkspaceCopy::Absent => copy_job::commit(&parent, &aside, &tree.copy),
-        WorkspaceCopy::Whole(_) => retire(setting, tree, &parent, &aside),
+        WorkspaceCopy::Absent => copy_job::rename_into_place(&parent, &aside, &tree.copy),
+        WorkspaceCopy::Complete(_) => retire(setting, tree, &parent, &aside),
         WorkspaceCopy::Foreign(_) => Ok(()),
     }
 }
 
-/// Returns the parent directory of a copy that a refresh replaced and that still has the name of a partial one.
+/// Returns the parent directory if the partial name is a copy that an interrupted refresh replaced.
 fn replaced(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<Option<OwnedFd>> {
     let root = &setting.workspace.path;
-    if !matches!(tree_state::inspect_copy(tree, root, &tree.partial)?, WorkspaceCopy::Whole(_)) {
+    if !matches!(tree_state::inspect_copy(tree, root, &tree.partial)?, WorkspaceCopy::Complete(_)) {
         return Ok(None);
     }
     let partial = tree_state::open_in_workspace(root, &tree.partial)?;
@@ -273,21 +273,21 @@ fn replaced(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<Option<OwnedF
     copy_job::open_parent(tree, root).map(Some)
 }
 
-/// Makes the directory at `from` the previous copy; an older one goes.
+/// Renames the directory at `from` to the previous copy; removes an older one.
 fn retire(setting: &SyncContext<'_>, tree: &TreePaths, parent: &OwnedFd, from: &Path) -> Result<()> {
     if is_obsolete(setting, tree)? {
         discard(setting, tree, parent)
             .with_context(|| format!("cannot remove {}", tree.previous.display()))?;
     }
-    copy_job::commit(parent, from, &tree.previous)
+    copy_job::rename_into_place(parent, from, &tree.previous)
 }
 
-/// Returns whether there is an older previous copy, or what a kill left of one; anything else of that name is refused.
+/// True if there is an older previous copy, or the rest of one; fails for anything else of that name.
 fn is_obsolete(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<bool> {
     let root = &setting.workspace.path;
     let what = match tree_state::inspect_copy(tree, root, &tree.previous)? {
         WorkspaceCopy::Absent => return Ok(false),
-        WorkspaceCopy::Whole(_) => return Ok(true),
+        WorkspaceCopy::Complete(_) => return Ok(true),
         WorkspaceCopy::Foreign(what) => what,
     };
     if let Ok(directory) = tree_state::open_in_workspace(root, &tree.previous) {
@@ -301,8 +301,8 @@ fn is_obsolete(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<bool> {
         .hint(|| "move it away; it is never overwritten".to_owned())
 }
 
-/// Removes the previous copy. Its marker is renamed first and removed last, so that what a kill leaves is neither taken
-/// for a whole copy nor for the user's directory.
+/// Removes the previous copy. Its marker is renamed first and removed last, so that an interrupted removal leaves
+/// neither a complete copy nor a directory of the user.
 fn discard(setting: &SyncContext<'_>, tree: &TreePaths, parent: &OwnedFd) -> Result<()> {
     mount_check::refuse(tree, &[&tree.previous])?;
     let directory = tree_state::open_in_workspace(&setting.workspace.path, &tree.previous)?;
@@ -323,15 +323,15 @@ fn discard(setting: &SyncContext<'_>, tree: &TreePaths, parent: &OwnedFd) -> Res
     Ok(unlinkat(parent, name, UnlinkatFlags::RemoveDir)?)
 }
 
-/// The image's copy and this one are different generations now: what is written to the one is not for the other.
+/// Drops pending changes: the image's tree and the copy have different generations now.
 fn forget_leftover(setting: &SyncContext<'_>, tree: &TreePaths) -> Result<()> {
     let mut state = SyncState::load(setting.state_dir, &tree.name);
     state.leftover = None;
     state.store(setting.state_dir, &tree.name)
 }
 
-fn tell_users(tree: &TreePaths) {
-    for holder in holders::of(&tree.previous).iter().filter(|holder| !holder.hidden) {
+fn warn_users(tree: &TreePaths) {
+    for holder in holders::find_holders(&tree.previous).iter().filter(|holder| !holder.hidden) {
         log::warn!("{} still uses {}: restart it", holder.description(), tree.previous.display());
     }
 }

@@ -1,9 +1,8 @@
-//! `/opt/NAME` is a directory: a link comes into its place.
+//! Replaces the directory `/opt/NAME` by a link.
 //!
-//! Where the kernel can exchange the two names, that is one step, and the directory becomes the image's own copy. A
-//! directory of a lower layer of an overlay file system cannot be renamed at all. There, what was written since the
-//! copy is carried over, and the directory is emptied; a kill in the middle leaves a part of it, and the next run goes
-//! on, because the copy on the workspace is whole.
+//! If the kernel can exchange the two names, that is one step, and the directory becomes the image's copy. A directory
+//! of a lower layer of an overlay cannot be renamed. Then the changes since the copy are copied, and the directory is
+//! emptied; if that is interrupted, the next run continues, because the copy on the workspace is complete.
 
 use std::fs::{self, File};
 use std::io;
@@ -28,18 +27,18 @@ use crate::sync_state::PendingDelta;
 use crate::tree_paths::TreePaths;
 use crate::volume_clock::Timestamp;
 
-/// Programs get this long to leave the directory alone, before anything is removed from it and afterwards.
+/// Time that programs get to stop writing to the directory, both before its first removal and afterwards.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Programs of the image's own lie here. They read directories, and need nothing of them afterwards.
+/// Programs of the image. They only read directories and keep nothing of them.
 const OURS: &str = "/opt/leonardo/bin";
 
 /// Result of replacing the directory.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Replaced {
-    /// It is the image's own copy now.
+    /// It is the image's copy now.
     Exchanged,
-    /// It was emptied, and is gone.
+    /// It was emptied and removed.
     Emptied,
     /// It stays, for this reason, as a predicate.
     InUse(String),
@@ -49,10 +48,9 @@ pub enum Replaced {
 
 /// Replaces the directory at the active link of `tree` by a link to its copy.
 ///
-/// Where it has to be emptied, nothing is removed while a program uses it: what it writes through what it has open
-/// would be lost, and what it reads next would be missing. And not before everything in it is surely older than the
-/// copy, so that giving up leaves it as it was. Once something is removed, only a program that may write is waited for:
-/// the whole copy is what helps all others.
+/// If it must be emptied, nothing is removed while a program uses it, because the program would lose its writes and
+/// miss its files; and not before all changes are copied, so that giving up leaves the directory unchanged. After the
+/// first removal, only programs that may write delay it: the complete copy serves all others.
 pub fn directory(
     tree: &TreePaths,
     delta_sync: &DeltaSync<'_>,
@@ -79,14 +77,14 @@ pub fn directory(
         }
         // A program may have started during the rounds.
         if is_begun {
-            if !holders::writers(&tree.active_link).is_empty() {
+            if !holders::find_writers(&tree.active_link).is_empty() {
                 return Ok(None);
             }
         } else if let Some(users) = users(tree) {
             return Ok(Some(Replaced::InUse(users)));
         }
         is_begun = true;
-        // Without a memory of what was carried over, the copy is the truth: it was whole before anything was removed.
+        // Without a record of copied changes, the copy is authoritative: it was complete before the first removal.
         let since = leftover.as_ref().map(|leftover| leftover.source_since);
         let emptied = empty(&open_root(&tree.active_link)?, since)
             .with_context(|| format!("cannot empty {}", tree.active_link.display()))?;
@@ -106,17 +104,17 @@ pub fn directory(
     }))
 }
 
-/// Asks until there is an answer, and returns none if programs write to the directory again and again.
+/// Repeats `ask` until it returns a value; nothing if programs keep writing to the directory.
 fn while_written<T>(mut ask: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
     kit::wait::until(LOCK_TIMEOUT, "programs", || ask().transpose())
         .map_or(Ok(None), |answer| answer.map(Some))
 }
 
-/// Returns which programs use the directory at the active link, or may, as a predicate; nothing if none does.
+/// Returns the programs that use the directory at the active link, or may, as a predicate; nothing if there are none.
 fn users(tree: &TreePaths) -> Option<String> {
     let is_ours =
         |holder: &Holder| Process::new(holder.pid).program().is_ok_and(|program| program.starts_with(OURS));
-    let (hidden, seen): (Vec<Holder>, Vec<Holder>) = holders::of(&tree.active_link)
+    let (hidden, seen): (Vec<Holder>, Vec<Holder>) = holders::find_holders(&tree.active_link)
         .into_iter()
         .filter(|holder| holder.writes || !is_ours(holder))
         .partition(|holder| holder.hidden);
@@ -130,7 +128,7 @@ fn users(tree: &TreePaths) -> Option<String> {
     }
 }
 
-/// One step, where the file system can.
+/// Exchanges link and directory in one step; false if the file system cannot.
 fn exchange(tree: &TreePaths) -> Result<bool> {
     let cannot = || format!("cannot replace {}", tree.active_link.display());
     let aside = tree.active_link.with_file_name(format!(".{}.link-{}", tree.name, std::process::id()));
@@ -154,7 +152,7 @@ fn exchange(tree: &TreePaths) -> Result<bool> {
     }
 }
 
-/// Removes everything in `directory` that did not change at or after `since`; returns whether nothing is left.
+/// Removes everything in `directory` that did not change at or after `since`; returns true if it is empty.
 fn empty(directory: &OwnedFd, since: Option<Timestamp>) -> Result<bool, nix::Error> {
     let mut is_empty = true;
     let names = match dirfd::names(directory) {

@@ -25,19 +25,19 @@ pub enum ActiveCopy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Nothing was asked for, or there is no volume.
+    /// Not configured, or no volume is mounted.
     Skipped,
-    /// The workspace's copy was in use already, or is now without a copy having been made.
+    /// An existing copy on the workspace is in use.
     Used,
-    /// It was copied, and is in use.
+    /// A new copy is in use.
     Copied,
     /// A directory at `/opt/NAME` is in use, so that the copy could not take its place.
     Kept,
-    /// Something asked for was not done; whatever was in use still is.
+    /// The tree was not synced; the tree in use before still is.
     Failed,
 }
 
-/// About one tree; `--json` prints one of these a line.
+/// Result for one tree; `--json` prints one per line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Its name below `/opt`.
@@ -46,9 +46,9 @@ pub struct Report {
     pub outcome: Outcome,
     /// The copy that programs use now.
     pub in_use: ActiveCopy,
-    /// The workspace's copy, or where it would be.
+    /// Path of the workspace's copy, which may be missing.
     pub copy: PathBuf,
-    /// The cause, unless all went well.
+    /// Cause of a failure or a remark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     /// A hint for the user.
@@ -56,10 +56,10 @@ pub struct Report {
     pub hint: Option<String>,
     /// True if the image has a different generation than the copy.
     pub outdated: bool,
-    /// True if changes of the tree in use before are still to be carried over, by `follow`.
+    /// True if `follow` still copies changes of the tree in use before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub settling: bool,
-    /// True if another attempt may succeed without the user's help: `follow` makes it.
+    /// True if `follow` retries.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retrying: bool,
     /// Processes that may still write to the tree that was in use before.
@@ -68,7 +68,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report about a tree of which nothing is known yet.
+    /// Returns the report of a tree before it is inspected.
     #[must_use]
     pub fn new(tree: &TreePaths) -> Self {
         Self {
@@ -85,14 +85,14 @@ impl Report {
         }
     }
 
-    /// Returns what the stage ends with although nothing failed, if it is this tree's.
+    /// Returns the cause as a remark of the stage, if the tree did not fail.
     #[must_use]
     pub fn remark(&self) -> Option<String> {
-        let is_said = self.outcome == Outcome::Kept || self.outdated || self.settling;
-        self.cause.as_ref().filter(|_| is_said).map(|cause| format!("{}: {cause}", self.tree))
+        let is_reported = self.outcome == Outcome::Kept || self.outdated || self.settling;
+        self.cause.as_ref().filter(|_| is_reported).map(|cause| format!("{}: {cause}", self.tree))
     }
 
-    /// One line for people.
+    /// Returns one line for people.
     #[must_use]
     pub fn line(&self) -> String {
         let copy = self.copy.display();

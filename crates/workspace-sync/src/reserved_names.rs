@@ -2,14 +2,14 @@
 
 use std::ffi::OsStr;
 
-/// The marker: with it, a directory is a whole copy.
+/// The marker of a complete copy.
 pub const MARKER: &str = ".move_complete";
 /// The listing of the image that the copy was made from.
 pub const MANIFEST: &str = ".sync_manifest";
 /// The claim of the container that makes the copy.
 pub const CLAIM: &str = ".sync_partial";
 
-/// Returns all of them, as the copy engine takes them.
+/// Returns all reserved names.
 pub fn all() -> [&'static OsStr; 3] {
     [MARKER, MANIFEST, CLAIM].map(OsStr::new)
 }

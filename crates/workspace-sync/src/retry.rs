@@ -1,4 +1,4 @@
-//! Further attempts after a failed `run`: with growing pauses, each as a process of its own, which may be killed.
+//! Retries a failed `run` with growing pauses; each attempt is a child process.
 
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,7 +10,7 @@ use journal::{Event, Journal, Stage, StageResult, StageRun, Timeline};
 use crate::report::{Outcome, Report};
 use kit::quote::escape_control_line;
 
-/// The longest pause, by the first one: five minutes after five seconds.
+/// Longest pause as a multiple of the first one: five minutes.
 pub const LONGEST: u32 = 60;
 
 /// The attempts, one at a time.
@@ -31,7 +31,7 @@ enum State {
 }
 
 impl<'a> Retry<'a> {
-    /// Prepares to repeat `attempt`, which prints reports; nothing is to be done unless `is_wanted`.
+    /// Prepares to repeat `attempt`, which prints reports; does nothing unless `is_wanted`.
     pub fn new(journal: &'a Journal, attempt: Command, first: Duration, is_wanted: bool) -> Self {
         let mut retry =
             Self { journal, attempt, first, pause: first, state: State::Ended, permissions: None };
@@ -46,22 +46,22 @@ impl<'a> Retry<'a> {
         matches!(self.state, State::Ended) && self.permissions.is_none()
     }
 
-    /// Returns how long there is nothing to do, and nothing while only the end of an attempt can change that.
-    pub fn idle(&self) -> Option<Duration> {
+    /// Returns the time until the next attempt; nothing while one is running or none is left.
+    pub fn time_until_next(&self) -> Option<Duration> {
         match &self.state {
             State::Due(at) => Some(at.saturating_duration_since(Instant::now())),
             State::Running(_) | State::Ended => None,
         }
     }
 
-    /// Starts the attempt that is due, or takes notice of the end of the one under way.
-    pub fn go_on(&mut self) -> Result<()> {
+    /// Starts an attempt that is due, or handles the exit of a running one.
+    pub fn poll(&mut self) -> Result<()> {
         if let Some(child) = &mut self.permissions
             && let Some(status) = child.try_wait().context("cannot wait for fix-perms")?
         {
             self.permissions = None;
             if !status.success() {
-                log::warn!("fix-perms failed ({status}); type: fix-perms --only workspace");
+                log::warn!("fix-perms failed ({status}); run: fix-perms --only workspace");
             }
         }
         match &mut self.state {
@@ -83,8 +83,7 @@ impl<'a> Retry<'a> {
         Ok(())
     }
 
-    /// Ends the attempt that is under way: the next one goes on with what it copied, and late boot corrects
-    /// permissions.
+    /// Kills a running attempt: the next one resumes its copy, and late boot fixes permissions.
     pub fn stop(&mut self) {
         let attempt = if let State::Running(child) = &mut self.state { Some(child) } else { None };
         for child in attempt.into_iter().chain(&mut self.permissions) {
@@ -108,7 +107,7 @@ impl<'a> Retry<'a> {
             self.state = State::Ended;
             return;
         }
-        // A process that was killed or found another command at work reports no tree.
+        // A killed process, or one that found the lock taken, reports no tree.
         if is_transient || failed.is_empty() {
             self.pause = (self.pause * 2).min(self.first * LONGEST);
             self.schedule();
@@ -129,16 +128,16 @@ impl<'a> Retry<'a> {
         self.state = State::Due(Instant::now() + self.pause);
     }
 
-    /// Gives a new copy to the workspace's owner, as late boot does after the copies that it knows of.
+    /// Gives the workspace's owner access to a new copy, as late boot does after its own run.
     fn open_to_owner(&mut self) {
         let mut command = kit::cmd::killed_with_parent(kit::cmd::image_program("fix-perms"));
         match command.args(["--only", "workspace"]).stdin(Stdio::null()).spawn() {
             Ok(child) => self.permissions = Some(child),
-            Err(error) => log::warn!("cannot run fix-perms: {error}; type: fix-perms --only workspace"),
+            Err(error) => log::warn!("cannot run fix-perms: {error}; run: fix-perms --only workspace"),
         }
     }
 
-    /// Replaces the stage's end in the journal.
+    /// Replaces the stage's result in the journal.
     fn record_failure(&self, cause: String, hint: Option<&str>, is_retried: bool) {
         let mut hint = hint.unwrap_or("see: workspace-sync status").to_owned();
         if is_retried {
@@ -156,8 +155,8 @@ impl<'a> Retry<'a> {
     }
 }
 
-/// Replaces the stage's end in the journal after a `run` in which no tree failed; `remark` is its cause and hint, if it
-/// has one. Nothing is to be replaced while late boot's own run has not ended.
+/// Replaces the stage's result in the journal after a `run` without failures; `remark` is its cause and hint. Does
+/// nothing before late boot's own run has ended.
 pub fn record_success(journal: &Journal, remark: Option<(String, Option<String>)>) {
     let (cause, hint) = remark.map_or((None, None), |(cause, hint)| (Some(cause), hint));
     let Some(known) = end(journal) else { return };
@@ -174,7 +173,7 @@ pub fn record_success(journal: &Journal, remark: Option<(String, Option<String>)
     }
 }
 
-/// Returns how the stage ended, if it has.
+/// Returns the stage's result, if it has ended.
 fn end(journal: &Journal) -> Option<StageRun> {
     Timeline::from_entries(&journal.read().ok()?)
         .stage_run(Stage::Sync)

@@ -4,27 +4,27 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-/// Changes that one round made; they are on the disk.
+/// Changes of one round, synced to the disk.
 #[derive(Debug, Default)]
 pub struct DeltaRound {
-    /// Entries that were replaced, made or added to.
+    /// Entries that were created, replaced or appended to.
     pub copied: u64,
     /// Entries that were removed because they had been removed in the old tree.
     pub removed: u64,
-    /// Files that both sides had written; the old one lies beside the new one.
+    /// Files written on both sides; the old one is kept beside the new one.
     pub kept: Vec<PathBuf>,
-    /// The first of what could not be carried over. The next round tries it again, and all that was is not done twice.
+    /// First error. The next round retries that entry and skips copied ones.
     pub failed: Option<anyhow::Error>,
 }
 
 impl DeltaRound {
-    /// Returns whether there was nothing to do.
+    /// True if nothing changed.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.copied == 0 && self.removed == 0
     }
 
-    /// An error if not all was carried over.
+    /// Fails with the first error, if there is one.
     pub fn complete(self) -> Result<()> {
         self.failed.map_or(Ok(()), Err)
     }

@@ -1,8 +1,7 @@
-//! `run`: every tree is copied at once, and switched once provisioning has ended or the tree is quiet.
+//! `run`: copies every tree at once, and switches it after provisioning has ended or the tree is quiet.
 //!
-//! A script that installs packages goes on changing the tree, so what follows the first pass waits for its end: the
-//! last passes, the comparison, the switch. One that never ends does not keep a tree from its switch that nothing
-//! changes.
+//! A provisioning script changes the tree while it installs packages, so the last passes, the comparison and the switch
+//! wait for its end. A tree that stays unchanged is switched even if the script never ends.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -33,22 +32,22 @@ use crate::tree_paths::TreePaths;
 use crate::tree_state;
 use kit::quote::escape_control_line;
 
-/// After the switch, programs get this long to stop writing to the old tree before the rest is left to `follow`.
+/// Time that programs get after the switch to stop writing to the old tree; then `follow` continues.
 const DELTA_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A tree that never gets quiet is reported after this multiple of the time it is to be quiet: five minutes.
+/// A tree that keeps changing is reported after this multiple of the quiet time: five minutes.
 const REPORTED_AFTER: u32 = 5;
 
 /// Hint for a directory that stays; the lines for the image's Dockerfile are in docs/extending.md.
 const BUILD_A_LINK: &str = "build it as a link, see docs/extending.md";
 
-/// A tree on its way.
+/// Progress of one tree.
 struct TreeWork<'a> {
     tree: &'a TreePaths,
     report: Report,
     state: SyncState,
     steps: std::vec::IntoIter<Step>,
-    /// Remark about another generation of the image.
+    /// Cause if the image has another generation.
     outdated: Option<String>,
     copying: Option<Copying>,
 }
@@ -58,16 +57,15 @@ struct Copying {
     from: PathBuf,
     listing: Listing,
     claim: Claim,
-    begun: StartedCopy,
+    started: StartedCopy,
     copied: Instant,
     changed: Instant,
-    /// True once the user knows that the tree is written all the time.
+    /// True once it was reported that the tree keeps changing.
     is_reported: bool,
 }
 
-/// Brings every tree into the state that the settings ask for. `report` gets the report as soon as a tree is done with:
-/// a failure is part of it, because the other trees go on. While one of these waits, a failure that may pass is
-/// retried.
+/// Brings every tree into the configured state. `report` receives each report, including failures, as soon as the tree
+/// is done. Transient failures are retried while another tree waits.
 pub fn sync_all(
     setting: &SyncContext<'_>,
     trees: &[TreePaths],
@@ -129,7 +127,7 @@ pub fn sync_all(
                 Err(ended) => report(&ended)?,
             }
         }
-        // The follower has no turn while this process waits.
+        // The follower cannot take the lock while this process waits.
         if let Err(error) = setting.sync_deltas(trees) {
             log::debug!("{error:#}");
         }
@@ -138,7 +136,7 @@ pub fn sync_all(
     failed.iter().try_for_each(|failed| report(&failed.report))
 }
 
-/// A tree that failed and is tried again.
+/// A tree that failed and is retried.
 struct Failed<'a> {
     tree: &'a TreePaths,
     report: Report,
@@ -164,7 +162,7 @@ fn loss_warning(tree: &TreePaths) -> String {
 impl TreeWork<'_> {
     fn end(mut self, done: Result<(), Failure>) -> Report {
         if let Err(failure) = done {
-            let (cause, hint) = failure.in_words();
+            let (cause, hint) = failure.message_and_hint();
             self.report.outcome = Outcome::Failed;
             self.report.retrying = failure.is_transient();
             self.report.cause = Some(escape_control_line(&cause));
@@ -181,7 +179,7 @@ impl TreeWork<'_> {
 }
 
 impl SyncContext<'_> {
-    /// Begins with a tree; returns its work if its switch waits, and else its report.
+    /// Starts a tree; returns its work if its switch waits, otherwise its report.
     fn start<'a>(&self, tree: &'a TreePaths) -> Result<TreeWork<'a>, Box<Report>> {
         let state = SyncState::load(self.state_dir, &tree.name);
         let steps = vec![].into_iter();
@@ -193,7 +191,7 @@ impl SyncContext<'_> {
         }
     }
 
-    /// Decides, and takes all steps, or those up to a copy that waits for its switch.
+    /// Decides, and performs all steps, or those up to a copy that waits for its switch.
     fn begin(&self, work: &mut TreeWork<'_>) -> Result<(), Failure> {
         let (tree, state) = (work.tree, &mut work.state);
         if !self.wanted && tree_state::is_inaccessible(tree, &self.workspace.path) {
@@ -202,11 +200,11 @@ impl SyncContext<'_> {
         active_link::remove_leftovers(tree);
         leftovers::remove_around(&self.workspace.path, tree);
         refresh::recover(self, tree)?;
-        let seen = self.look(tree)?;
+        let seen = self.tree_state(tree)?;
         let action = decision::decide(&seen);
         *state = SyncState::load(self.state_dir, &tree.name);
-        // An earlier process did not come to the end of carrying over.
-        state.unswept |= state.leftover.is_some();
+        // An earlier process did not finish copying changes.
+        state.needs_sweep |= state.leftover.is_some();
         match &action {
             Action::Leave(why) => {
                 work.report.cause = decision::explain(*why, self.wanted, tree);
@@ -214,16 +212,16 @@ impl SyncContext<'_> {
             }
             Action::Refuse(refusal) => {
                 let (cause, hint) = decision::describe(refusal, tree);
-                // A copy from earlier is hidden by a mount, and that is no wish.
+                // A mount hides an earlier copy, which the user did not request.
                 if !self.wanted && !matches!(refusal, Refusal::Mounted(_)) {
                     work.report.cause = Some(cause);
                     return Ok(());
                 }
-                return Err(Failure::Lasting(kit::exit::with_hint(anyhow!(cause), hint)));
+                return Err(Failure::Permanent(kit::exit::with_hint(anyhow!(cause), hint)));
             }
             Action::Keep(marker) | Action::Switch(marker) | Action::ReplaceDirectory(marker) => {
                 work.report.outcome = Outcome::Used;
-                // Its maker may have been killed before it removed its claim.
+                // The process that made it may have been killed before it removed its claim.
                 if let Ok(copy) = tree_state::open_in_workspace(&self.workspace.path, &tree.copy) {
                     let _ = partial_claim::release(&copy);
                 }
@@ -232,7 +230,7 @@ impl SyncContext<'_> {
                     log::warn!("{}: cannot compare the copy with the image: {error:#}", tree.name);
                 }
             }
-            Action::Copy | Action::CopyDirectory | Action::Return { .. } => {}
+            Action::Copy | Action::CopyDirectory | Action::UseImage { .. } => {}
         }
         match &action {
             Action::Keep(marker) => state.retain_for(marker),
@@ -243,7 +241,7 @@ impl SyncContext<'_> {
             _ => {}
         }
         if matches!(action, Action::CopyDirectory | Action::ReplaceDirectory(_)) {
-            self.say(format!(
+            self.log_and_show(format!(
                 "{}: {} is a directory, not a link: the copy takes its place only while no program uses it; {BUILD_A_LINK}",
                 tree.name,
                 tree.active_link.display()
@@ -254,7 +252,7 @@ impl SyncContext<'_> {
         self.advance(work)
     }
 
-    /// Takes the steps that are left, or those up to a copy that waits for its switch.
+    /// Performs the remaining steps, or those up to a copy that waits for its switch.
     fn advance(&self, work: &mut TreeWork<'_>) -> Result<(), Failure> {
         let tree = work.tree;
         while let Some(step) = work.steps.next() {
@@ -279,11 +277,11 @@ impl SyncContext<'_> {
                             return Ok(());
                         }
                         Replaced::Unfinished(why) => {
-                            return Err(Failure::Passing(anyhow!("{} {why}", active_link.display())));
+                            return Err(Failure::Transient(anyhow!("{} {why}", active_link.display())));
                         }
                     }
                 }
-                // The switch is done, whatever becomes of this: the follower goes on with it.
+                // The tree is switched even if this fails: the follower continues.
                 Step::SyncDelta { .. } => match self.finish_delta(tree, &mut work.state, DELTA_TIMEOUT) {
                     Ok(writers) => work.report.holders = writers,
                     Err(error) => self.report_unfinished(tree, &error, &mut work.report),
@@ -293,13 +291,13 @@ impl SyncContext<'_> {
         if active_link::active_copy(tree) == ActiveCopy::Workspace {
             journal_notes::clear_pending(self.journal, &tree.name);
         }
-        self.sweep(tree, &mut work.state)?;
+        self.remove_leftovers(tree, &mut work.state)?;
         work.report.settling = work.state.leftover.is_some();
-        // Only now it shows whether a directory at the active link has become the image's copy.
+        // Only now it is known if a directory at the active link became the image's copy.
         if let Some(cause) = work.outdated.take() {
-            let renewal = tree.renewal();
-            self.note(tree, &format!("{cause}; the copy is used: {renewal}"));
-            work.report.hint.get_or_insert(renewal);
+            let hint = tree.refresh_hint();
+            self.note(tree, &format!("{cause}; the copy is used: {hint}"));
+            work.report.hint.get_or_insert(hint);
         }
         self.report_writers(tree, &work.report.holders);
         Ok(())
@@ -322,13 +320,13 @@ impl SyncContext<'_> {
     fn copy(&self, tree: &TreePaths, from: &Path) -> Result<Copying, Failure> {
         let listing = self.listing(tree)?.unwrap_or_default();
         let claim = self.claim_on(tree);
-        let begun = self.job(tree, from, &listing, &claim).begin()?;
+        let started = self.job(tree, from, &listing, &claim).start()?;
         let copied = Instant::now();
         Ok(Copying {
             from: from.to_owned(),
             listing,
             claim,
-            begun,
+            started,
             copied,
             changed: copied,
             is_reported: false,
@@ -350,15 +348,16 @@ impl SyncContext<'_> {
             claim,
             state_dir: self.state_dir,
             journal: self.journal,
-            copy_options: self.copy_options,
+            compare_content: self.compare_content,
         }
     }
 
-    /// Brings over what changed, and returns whether nothing has for so long that the switch does not wait any more.
+    /// Copies changes; returns true if the tree has been unchanged long enough to switch without waiting for
+    /// provisioning.
     fn catch_up(&self, work: &mut TreeWork<'_>, gate: &ProvisioningGate) -> Result<bool, Failure> {
         let Some(copying) = &mut work.copying else { return Ok(true) };
         let job = self.job(work.tree, &copying.from, &copying.listing, &copying.claim);
-        let Some(changed) = job.catch_up(&mut copying.begun)? else {
+        let Some(changed) = job.catch_up(&mut copying.started)? else {
             return Ok(copying.changed.elapsed() >= gate.quiet_after);
         };
         copying.changed = Instant::now();
@@ -369,15 +368,16 @@ impl SyncContext<'_> {
         Ok(false)
     }
 
-    /// Completes the copy, and takes the steps that are left.
+    /// Completes the copy, and performs the remaining steps.
     fn complete(&self, work: &mut TreeWork<'_>) -> Result<(), Failure> {
         let Some(copying) = work.copying.take() else { return Ok(()) };
         let tree = work.tree;
-        let marker = self.job(tree, &copying.from, &copying.listing, &copying.claim).commit(copying.begun)?;
+        let marker =
+            self.job(tree, &copying.from, &copying.listing, &copying.claim).commit(copying.started)?;
         work.state = SyncState::load(self.state_dir, &tree.name);
         work.state.expect_delta(&marker, self.first_start);
         work.state.store(self.state_dir, &tree.name)?;
-        // Before the switch: from then on, programs write to it.
+        // Before the switch, after which programs write to the copy.
         CopiedState::of(self.open_copy(tree)?, &reserved_names::all())?.store(
             self.state_dir,
             &tree.name,
@@ -387,7 +387,7 @@ impl SyncContext<'_> {
         self.advance(work)
     }
 
-    /// Reports that a tree is never quiet while the script runs.
+    /// Reports that a tree keeps changing while the provisioning script runs.
     fn report_busy_tree(&self, tree: &TreePaths, changed: &Path) {
         let message = escape_control_line(&format!(
             "{} is still the image's, because provisioning runs and {} keeps changing; {}; end the script, or let supervisord \
@@ -400,7 +400,7 @@ impl SyncContext<'_> {
         self.show(format!("{}: {message}", tree.name));
     }
 
-    /// Reports a failure before the stage ends with it.
+    /// Reports a failure that is retried before the stage ends.
     fn report_failure(&self, failed: &Failed<'_>) {
         journal_notes::set_pending(
             self.journal,
@@ -409,26 +409,26 @@ impl SyncContext<'_> {
         );
     }
 
-    /// Reports what the copies wait for.
+    /// Reports that copies wait for provisioning.
     fn announce(&self, waiting: &[TreeWork<'_>]) {
         for work in waiting {
-            let Some(Copying { from, listing, claim, begun, .. }) = &work.copying else { continue };
-            // A claim that is lost shows with the next pass.
-            if let Err(error) = self.job(work.tree, from, listing, claim).wait(begun) {
+            let Some(Copying { from, listing, claim, started, .. }) = &work.copying else { continue };
+            // The next pass reports a lost claim.
+            if let Err(error) = self.job(work.tree, from, listing, claim).wait(started) {
                 log::debug!("{error:#}");
             }
         }
         let names: Vec<&str> = waiting.iter().map(|work| work.tree.name.as_str()).collect();
-        self.say(format!("{}: copied, waiting for provisioning to end", names.join(", ")));
+        self.log_and_show(format!("{}: copied, waiting for provisioning to end", names.join(", ")));
     }
 
-    /// Writes to the log, and to the journal as what the stage does now.
-    fn say(&self, message: String) {
+    /// Writes a message to the log, and to the journal as the stage's current activity.
+    fn log_and_show(&self, message: String) {
         log::info!("{message}");
         self.show(message);
     }
 
-    /// Writes to the journal what the stage does now.
+    /// Writes a message to the journal as the stage's current activity.
     fn show(&self, message: String) {
         if let Err(error) = self.journal.append(Event::StageNote { stage: Stage::Sync, message }) {
             log::debug!("{error:#}");

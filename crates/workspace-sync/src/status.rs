@@ -1,4 +1,4 @@
-//! `status`: where every tree is, and what is in the way.
+//! `status`: the copy in use of every tree, and its problems.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::tree_state;
 use kit::quote::escape_control_line;
 use kit::units;
 
-/// About one tree; the fields of its JSON form only ever grow in number.
+/// Status of one tree; fields of its JSON form are only added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// Its name below `/opt`.
@@ -30,11 +30,11 @@ pub struct Status {
     /// Path of the tree for programs.
     #[serde(rename = "entrance")]
     pub active_link: PathBuf,
-    /// The place of the workspace's copy.
+    /// Path of the workspace's copy.
     pub copy: PathBuf,
     /// `absent`, `copying`, `waiting`, `partial`, `whole` or `foreign`.
     pub state: &'static str,
-    /// The generation of the image's copy, once this container has looked at it.
+    /// Generation of the image's copy, once this container has listed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_generation: Option<String>,
     /// The generation of the workspace's copy.
@@ -52,7 +52,7 @@ pub struct Status {
     /// Time of its completion, in seconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<u64>,
-    /// True if changes of the tree in use before are still to be carried over.
+    /// True if changes of the tree in use before are still being copied.
     pub settling: bool,
     /// Processes that use the image's copy while the workspace's is in use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -67,7 +67,7 @@ pub struct Status {
     pub hint: Option<String>,
 }
 
-/// Looks at `tree`; what cannot be looked at is the problem.
+/// Returns the status of `tree`; an error is its problem.
 pub fn collect(setting: &SyncContext<'_>, tree: &TreePaths) -> Status {
     let state = SyncState::load(setting.state_dir, &tree.name);
     let mut status = Status {
@@ -101,12 +101,12 @@ fn fill(
     state: &SyncState,
     status: &mut Status,
 ) -> anyhow::Result<()> {
-    let seen = setting.look(tree)?;
+    let seen = setting.tree_state(tree)?;
     let listing = listing_file::of_container(setting.state_dir, tree);
     status.image_generation = listing.as_ref().map(generation::id);
     let mut compared = Comparison::Impossible;
     match &seen.copy {
-        WorkspaceCopy::Whole(marker) => {
+        WorkspaceCopy::Complete(marker) => {
             status.state = "whole";
             status.copy_generation = Some(marker.generation.clone());
             status.entries = Some(marker.entries);
@@ -121,14 +121,14 @@ fn fill(
         WorkspaceCopy::Foreign(_) => status.state = "foreign",
         WorkspaceCopy::Absent => status.state = partial(setting, tree)?,
     }
-    if let WorkspaceCopy::Whole(previous) =
+    if let WorkspaceCopy::Complete(previous) =
         tree_state::inspect_copy(tree, &setting.workspace.path, &tree.previous)?
     {
         status.previous_generation = Some(previous.generation);
     }
     if seen.active_link == ActiveLink::Workspace {
-        status.holders = holders::of(&tree.image);
-        // Who cannot be looked at matters while something is still to be carried over.
+        status.holders = holders::find_holders(&tree.image);
+        // Hidden processes matter only while changes are still being copied.
         status.holders.retain(|holder| status.settling || !holder.hidden);
     }
     let action = decision::decide(&seen);
@@ -147,7 +147,7 @@ fn fill(
     }
     if compared == Comparison::Another && status.problem.is_none() {
         status.problem = Some("the image has a different generation than the copy".to_owned());
-        status.hint = Some(tree.renewal());
+        status.hint = Some(tree.refresh_hint());
     }
     Ok(())
 }

@@ -9,28 +9,28 @@ use crate::tree_paths::TreePaths;
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Copy, compare, and rename the copy to its place.
+    /// Copy, compare, and rename the copy into place.
     Copy {
         /// From here.
         from: PathBuf,
         /// To here.
         to: PathBuf,
     },
-    /// Make the active link a link to this directory.
+    /// Point the active link to this directory.
     Point {
         /// The active link.
         active_link: PathBuf,
         /// Target of the link.
         to: PathBuf,
     },
-    /// Put a link in the place of the directory at the active link.
+    /// Replace the directory at the active link by a link.
     ReplaceDirectory {
         /// The active link.
         active_link: PathBuf,
         /// Target of the link.
         to: PathBuf,
     },
-    /// Carry over what was written meanwhile to the tree that was in use before.
+    /// Copy changes that were made meanwhile in the tree in use before.
     SyncDelta {
         /// From here.
         from: PathBuf,
@@ -55,13 +55,13 @@ impl fmt::Display for Step {
                 )
             }
             Self::SyncDelta { from, to } => {
-                write!(formatter, "carry over changes from {} to {}", from.display(), to.display())
+                write!(formatter, "copy changes from {} to {}", from.display(), to.display())
             }
         }
     }
 }
 
-/// Returns the steps of `action`; `leftover`: changes of the image's tree are still to be carried over.
+/// Returns the steps of `action`; `leftover`: changes of the image's tree must still be copied.
 #[must_use]
 pub fn of(action: &Action, tree: &TreePaths, leftover: bool) -> Vec<Step> {
     let point = |to: &PathBuf| Step::Point { active_link: tree.active_link.clone(), to: to.clone() };
@@ -71,8 +71,8 @@ pub fn of(action: &Action, tree: &TreePaths, leftover: bool) -> Vec<Step> {
     let mut steps = match action {
         Action::Leave(_) | Action::Refuse(_) | Action::Keep(_) => vec![],
         Action::Switch(_) => vec![point(&tree.copy)],
-        Action::Return { then_copy: false } => vec![point(&tree.image)],
-        Action::Return { then_copy: true } => {
+        Action::UseImage { then_copy: false } => vec![point(&tree.image)],
+        Action::UseImage { then_copy: true } => {
             return vec![point(&tree.image), copy(&tree.image), point(&tree.copy), sync_delta()];
         }
         Action::Copy => return vec![copy(&tree.image), point(&tree.copy), sync_delta()],
@@ -100,11 +100,11 @@ mod tests {
         let whole = [
             "copy /opt/.image/x to /ws/x",
             "point /opt/x to /ws/x",
-            "carry over changes from /opt/.image/x to /ws/x",
+            "copy changes from /opt/.image/x to /ws/x",
         ];
         assert_eq!(text(&Action::Copy, false), whole);
-        assert_eq!(text(&Action::Return { then_copy: true }, false)[0], "point /opt/x to /opt/.image/x");
-        assert_eq!(text(&Action::Return { then_copy: true }, false)[1..], whole);
+        assert_eq!(text(&Action::UseImage { then_copy: true }, false)[0], "point /opt/x to /opt/.image/x");
+        assert_eq!(text(&Action::UseImage { then_copy: true }, false)[1..], whole);
         assert_eq!(
             text(&Action::CopyDirectory, false),
             ["copy /opt/x to /ws/x", "replace the directory /opt/x by a link to /ws/x"]

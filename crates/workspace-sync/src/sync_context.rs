@@ -8,7 +8,7 @@ use journal::Journal;
 use kit::lock::Lock;
 use tree_copy::Capabilities;
 
-use crate::copy_job::{self, CopyOptions};
+use crate::copy_job;
 use crate::decision::{self, TreeState};
 use crate::image_listing::Listing;
 use crate::journal_notes;
@@ -20,7 +20,7 @@ use crate::tree_paths::TreePaths;
 use crate::tree_state;
 use crate::volume_clock::Timestamp;
 
-/// Directory of what this container knows about its trees.
+/// State directory of this container.
 pub const STATE_DIR: &str = "/var/lib/leonardo/sync";
 
 /// Settings and state that all trees of a command share.
@@ -34,32 +34,32 @@ pub struct SyncContext<'a> {
     pub state_dir: &'a Path,
     /// The boot journal.
     pub journal: &'a Journal,
-    /// This container's name on partial copies.
+    /// This container's claim on partial copies.
     pub claim: Claim,
-    /// Options of a copy.
-    pub copy_options: CopyOptions,
+    /// True to compare every byte of a copy at its end.
+    pub compare_content: bool,
     /// Time at which the container began to change the image's trees.
     pub first_start: Option<Timestamp>,
 }
 
 impl SyncContext<'_> {
-    /// Inspects `tree`.
-    pub fn look(&self, tree: &TreePaths) -> Result<TreeState> {
+    /// Returns the state of `tree`.
+    pub fn tree_state(&self, tree: &TreePaths) -> Result<TreeState> {
         tree_state::inspect(tree, &self.workspace.path, self.workspace.mounted, self.wanted)
     }
 
-    /// The steps that a run would take.
+    /// Returns the steps that a run would perform.
     pub fn steps(&self, tree: &TreePaths) -> Result<Vec<Step>> {
-        let action = decision::decide(&self.look(tree)?);
+        let action = decision::decide(&self.tree_state(tree)?);
         Ok(steps::of(&action, tree, SyncState::load(self.state_dir, &tree.name).leftover.is_some()))
     }
 
-    /// This container's claim on the partial copy of `tree`.
+    /// Returns the claim on the partial copy of `tree`.
     pub fn claim_on(&self, tree: &TreePaths) -> Claim {
         Claim { tree: tree.name.clone(), ..self.claim.clone() }
     }
 
-    /// Returns the listing of the image's tree, made once in a container's life: later, programs have changed the tree.
+    /// Returns the listing of the image's tree, which a container makes only once, because programs change the tree.
     pub fn listing(&self, tree: &TreePaths) -> Result<Option<Listing>> {
         listing_file::ensure(self.state_dir, tree, self.first_start)
     }
@@ -70,7 +70,7 @@ impl SyncContext<'_> {
             .with_context(|| format!("cannot open {}", tree.copy.display()))
     }
 
-    /// Returns what the volume can keep.
+    /// Returns the capabilities of the volume.
     pub fn capabilities(&self, tree: &TreePaths) -> Result<Capabilities> {
         let parent = copy_job::open_parent(tree, &self.workspace.path)?;
         Ok(tree_copy::probe(&copy_job::path_of(&parent))?)
@@ -82,13 +82,13 @@ impl SyncContext<'_> {
     }
 }
 
-/// Opens the lock of what only one process of a container may do at a time.
+/// Opens the lock for work that only one process of a container may do at a time.
 pub fn lock(state_dir: &Path) -> Result<Lock> {
     Lock::open(&state_dir.join("lock"))
 }
 
 /// Returns the tree of this name.
-pub fn one<'a>(trees: &'a [TreePaths], name: &str) -> anyhow::Result<&'a TreePaths> {
+pub fn find_tree<'a>(trees: &'a [TreePaths], name: &str) -> anyhow::Result<&'a TreePaths> {
     trees.iter().find(|tree| tree.name == name).ok_or_else(|| {
         let known: Vec<&str> = trees.iter().map(|tree| tree.name.as_str()).collect();
         kit::UsageError(format!("unknown tree {name:?}; available: {}", known.join(", "))).into()
@@ -96,9 +96,9 @@ pub fn one<'a>(trees: &'a [TreePaths], name: &str) -> anyhow::Result<&'a TreePat
 }
 
 /// Returns the trees of these names, or all of them where none is given.
-pub fn chosen<'a>(trees: &'a [TreePaths], names: &[String]) -> anyhow::Result<Vec<&'a TreePaths>> {
+pub fn select_trees<'a>(trees: &'a [TreePaths], names: &[String]) -> anyhow::Result<Vec<&'a TreePaths>> {
     if names.is_empty() {
         return Ok(trees.iter().collect());
     }
-    names.iter().map(|name| one(trees, name)).collect()
+    names.iter().map(|name| find_tree(trees, name)).collect()
 }

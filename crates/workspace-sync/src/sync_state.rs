@@ -1,10 +1,9 @@
-//! State of a tree in this container, `/var/lib/leonardo/sync/NAME.json`, and the container's own name.
+//! State of a tree in this container, `/var/lib/leonardo/sync/NAME.json`.
 //!
-//! It lies in the container, not on the workspace: it is about the image's copy, which only this container has.
+//! It is stored in the container, not on the workspace, because it describes the image's tree of this container.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -17,60 +16,57 @@ use crate::copied_state::EntryState;
 use crate::copy_marker::Marker;
 use crate::holders::Holder;
 use crate::volume_clock::Timestamp;
-use kit::hex;
 
-/// About one tree.
+/// State of one tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SyncState {
     /// Changes of the tree that programs used before the switch and may still write to.
     pub leftover: Option<PendingDelta>,
-    /// True if a process that carried over may have been killed and have left something half made in the copy.
-    pub unswept: bool,
+    /// True if a killed process may have left temporary entries in the copy.
+    #[serde(rename = "unswept")]
+    pub needs_sweep: bool,
 }
 
 /// A tree that was in use until the switch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingDelta {
-    /// Identity of the copy in use since the switch; all this does not apply to another copy.
+    /// Identity of the copy in use since the switch; the state does not apply to another copy.
     #[serde(default)]
     pub copy: String,
-    /// Changes at or after this moment have not been carried over yet, by the clock of that file system.
+    /// Changes at or after this time are not copied yet, by the clock of that file system.
     pub source_since: Timestamp,
-    /// Changes in the copy after this moment are another program's, by the clock of that file system.
+    /// Changes of the copy after this time are another program's, by the clock of that file system.
     pub copy_since: Timestamp,
-    /// Processes that hide their files and were there at the first look after the switch: those that began later found
-    /// the copy, and do not keep a follower at work.
+    /// Hidden processes of the first round after the switch. Later ones use the copy and do not delay a follower.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<u32>>,
     /// Parts of old files that were appended to new ones although both had grown, by [`key`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub carried: BTreeMap<String, AppendedBytes>,
-    /// Entries carried over after `copy_since`, by [`key`]: they are not another program's work, also for the next
-    /// process that carries over.
+    /// Entries that we copied after `copy_since`, by [`key`]: they are not another program's work.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub written: BTreeMap<String, OwnWrite>,
 }
 
-/// So much of an old file is in the new one.
+/// Part of an old file that was appended to the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendedBytes {
-    /// Inode of the old file: logs are renamed, and others come into their place.
+    /// Inode of the old file, because logs are rotated.
     pub inode: u64,
-    /// From its beginning.
+    /// Length from its beginning.
     pub bytes: u64,
 }
 
 impl AppendedBytes {
-    /// Returns the part of the present file of this name that is in the new one; nothing if it is another file or was
-    /// cut.
+    /// Returns the length if the file of this name is still the same and was not truncated.
     #[must_use]
     pub fn of(&self, old: &FileStat) -> Option<u64> {
         (self.inode == old.st_ino && self.bytes <= old.st_size.unsigned_abs()).then_some(self.bytes)
     }
 }
 
-/// An entry of the copy as it was carried over.
+/// An entry of the copy as we wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnWrite {
     /// Its inode.
@@ -79,36 +75,36 @@ pub struct OwnWrite {
     pub changed: Timestamp,
     /// Its state.
     pub state: EntryState,
-    /// Those of the old entry and the ones that we gave this one for it, if we did.
+    /// Permissions of the old entry, and those that we set, if we did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<(u32, u32)>,
 }
 
 impl OwnWrite {
-    /// From what was looked at.
+    /// Returns the record of an entry.
     pub fn of(stat: &FileStat) -> Self {
         let changed = Timestamp(stat.st_ctime, stat.st_ctime_nsec);
         Self { inode: stat.st_ino, changed, state: EntryState::of(stat), permissions: None }
     }
 
-    /// Returns whether it was not written or replaced since.
+    /// True if it was neither written nor replaced since.
     #[must_use]
     pub fn is_still(&self, stat: &FileStat) -> bool {
         self.inode == stat.st_ino && self.state.has_content_of(&EntryState::of(stat))
     }
 }
 
-/// So much of what was carried over is remembered. Who writes more files than that again and again finds the rest kept
-/// beside the new ones, which loses nothing.
+/// Number of recorded entries. If programs keep writing more files, the others are kept beside the new ones, which
+/// loses nothing.
 const MAX_ENTRIES: usize = 4_096;
 
-/// A name within a tree as text, one for each name: names need not be UTF-8.
+/// Returns a unique text for a path within a tree, which need not be UTF-8.
 pub fn key(name: &Path) -> String {
     name.as_os_str().as_bytes().escape_ascii().to_string()
 }
 
 impl PendingDelta {
-    /// Nothing has been carried over yet.
+    /// Returns the state before any change is copied.
     pub fn new(copy: &Marker, source_since: Timestamp, copy_since: Timestamp) -> Self {
         Self {
             copy: copy.identity(),
@@ -120,21 +116,20 @@ impl PendingDelta {
         }
     }
 
-    /// Returns whether the copy was not made from this container's tree: then the former state of its entries is
-    /// unknown.
+    /// True if another container made the copy: the former state of its entries is unknown.
     #[must_use]
     pub fn is_from_other_container(&self) -> bool {
         self.copy_since == Timestamp(0, 0)
     }
 
-    /// Those of `writers` that may have something of the old tree open.
+    /// Returns the writers that may have files of the old tree open.
     pub fn relevant_writers(&mut self, writers: Vec<Holder>) -> Vec<Holder> {
         let hidden = || writers.iter().filter(|writer| writer.hidden).map(|writer| writer.pid).collect();
         let known = self.hidden.get_or_insert_with(hidden);
         writers.into_iter().filter(|writer| !writer.hidden || known.contains(&writer.pid)).collect()
     }
 
-    /// Remembers that `name` was written by us, and forgets the older half where that is too much.
+    /// Records that we wrote `name`; drops the older half if there are too many records.
     pub fn remember(&mut self, name: &Path, ours: OwnWrite) {
         self.written.insert(key(name), ours);
         if self.written.len() > MAX_ENTRIES * 2 {
@@ -147,14 +142,14 @@ impl PendingDelta {
 }
 
 impl SyncState {
-    /// Forgets what is left over from the switch to another copy than `copy`: another container may have refreshed it,
-    /// or this one was made from a container that was saved as an image, and has another volume.
+    /// Drops the state of another copy than `copy`: another container may have refreshed it, or this container was made
+    /// from a saved image and has another volume.
     pub fn retain_for(&mut self, copy: &Marker) {
         self.leftover.take_if(|leftover| leftover.copy != copy.identity());
     }
 
-    /// Sees to it that what was written in the image's tree since `first_start` is carried over to this copy, also one from
-    /// another time: then nothing that the copy has is changed, and what is surely this container's comes beside it.
+    /// Records that changes of the image's tree since `first_start` must be copied to this copy. If another container
+    /// made the copy, its entries are not changed, and this container's changes are kept beside them.
     pub fn expect_delta(&mut self, copy: &Marker, first_start: Option<Timestamp>) {
         self.retain_for(copy);
         if self.leftover.is_none() {
@@ -163,7 +158,7 @@ impl SyncState {
         }
     }
 
-    /// Loads the state; a file that is missing or damaged counts as none, which costs a second look and no data.
+    /// Loads the state; a missing or damaged file counts as empty, which costs another comparison and no data.
     pub fn load(directory: &Path, tree: &str) -> Self {
         fs::read(file(directory, tree))
             .ok()
@@ -171,9 +166,9 @@ impl SyncState {
             .unwrap_or_default()
     }
 
-    /// Remembers.
+    /// Stores the state.
     pub fn store(&self, directory: &Path, tree: &str) -> Result<()> {
-        prepare(directory)?;
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
         atomic::write_if_changed(&file(directory, tree), &text, WriteOptions::durable(0o644)).map(drop)
@@ -182,31 +177,6 @@ impl SyncState {
 
 fn file(directory: &Path, tree: &str) -> PathBuf {
     directory.join(format!("{tree}.json"))
-}
-
-fn prepare(directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))
-}
-
-/// This container's own random name, made when it is first asked for; another container on the same workspace has
-/// another, on another machine as well.
-pub fn container_id(directory: &Path) -> Result<String> {
-    prepare(directory)?;
-    let path = directory.join("container");
-    match fs::read_to_string(&path) {
-        Ok(name) if name.len() == 32 => return Ok(name),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot read {}", path.display()));
-        }
-        _ => {}
-    }
-    let mut random = [0; 16];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut random))
-        .context("cannot read /dev/urandom")?;
-    let name = hex::encode(&random);
-    atomic::write(&path, name.as_bytes(), WriteOptions::durable(0o644))?;
-    Ok(name)
 }
 
 #[cfg(test)]
@@ -232,7 +202,7 @@ mod tests {
                 carried: [("server.log".to_owned(), AppendedBytes { inode: 4, bytes: 5 })].into(),
                 written: [("state.db".to_owned(), ours(7))].into(),
             }),
-            unswept: true,
+            needs_sweep: true,
         };
         state.store(&place, "x").unwrap();
         assert_eq!(SyncState::load(&place, "x"), state);
@@ -250,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_files_carried_over_do_not_fill_the_memory() {
+    fn records_of_a_million_copied_files_do_not_fill_the_memory() {
         let copy = Marker {
             tree: "x".into(),
             generation: "g".into(),
@@ -282,15 +252,5 @@ mod tests {
         assert_eq!(leftover.relevant_writers(first.clone()), first);
         let later = vec![writer(2, true), writer(3, true), writer(4, false)];
         assert_eq!(leftover.relevant_writers(later), [writer(2, true), writer(4, false)]);
-    }
-
-    #[test]
-    fn a_container_keeps_its_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let (one, other) = (dir.path().join("one"), dir.path().join("other"));
-        let name = container_id(&one).unwrap();
-        assert_eq!(container_id(&one).unwrap(), name);
-        assert_ne!(container_id(&other).unwrap(), name);
-        assert_eq!(name.len(), 32);
     }
 }

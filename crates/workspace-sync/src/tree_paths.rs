@@ -1,4 +1,4 @@
-//! One tree: its three places.
+//! Paths of one tree.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub struct TreePaths {
     pub active_link: PathBuf,
     /// The image's own copy: `/opt/.image/NAME`. It is never deleted.
     pub image: PathBuf,
-    /// The directory that the workspace's copy lies in.
+    /// Parent directory of the workspace's copy.
     pub parent: PathBuf,
     /// The workspace's copy.
     pub copy: PathBuf,
@@ -25,8 +25,8 @@ pub struct TreePaths {
 }
 
 impl TreePaths {
-    /// The tree `name` with its copy in `workspace`: environments in a directory for this family of images (`slug`),
-    /// because environments of different images do not mix; anything else where people look for it, at the top.
+    /// Returns the paths of the tree `name`, with its copy in `workspace`: environments in a directory for this family
+    /// of images (`slug`), because those of different images do not mix; anything else at the top of the workspace.
     #[must_use]
     pub fn new(name: &str, opt: &Path, workspace: &Path, slug: &str) -> Self {
         let (parent, base) = if name == opt_sync::ENVIRONMENTS {
@@ -50,18 +50,18 @@ impl TreePaths {
         }
     }
 
-    /// Returns the image's tree as this container has it: a directory that is still at the active link, or the image's own
-    /// copy. A directory of a lower layer that the link replaced is gone.
+    /// Returns the image's tree: a directory at the active link, or the image's copy. A directory of a lower layer that
+    /// the link replaced is gone.
     #[must_use]
-    pub fn brought(&self) -> Option<&Path> {
+    pub fn image_tree(&self) -> Option<&Path> {
         [self.active_link.as_path(), &self.image]
             .into_iter()
             .find(|path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir()))
     }
 
-    /// Returns the command that brings the copy to the image's generation.
+    /// Returns the command, or the steps, to bring the copy to the image's generation.
     #[must_use]
-    pub fn renewal(&self) -> String {
+    pub fn refresh_hint(&self) -> String {
         if self.image.is_dir() {
             return format!("workspace-sync refresh {}", self.name);
         }

@@ -1,4 +1,4 @@
-//! Looking at a tree: its active link, the image's copy, the workspace's.
+//! Inspects a tree: its active link, the image's copy, and the workspace's.
 
 use std::fs::File;
 use std::io;
@@ -16,11 +16,11 @@ use crate::decision::{TreeState, WorkspaceCopy};
 use crate::mount_check::{self, Mount};
 use crate::tree_paths::TreePaths;
 
-/// Looks at everything that the decision about `tree` needs; changes nothing.
+/// Reads the state that the decision about `tree` needs; changes nothing.
 pub fn inspect(tree: &TreePaths, workspace: &Path, mounted: bool, wanted: bool) -> Result<TreeState> {
     let copy = inspect_copy(tree, workspace, &tree.copy)?;
-    let mut mount = tree.brought().map_or(Ok(None), |path| mount_check::at(tree, path))?;
-    // An engine makes the directories that lead to a mount.
+    let mut mount = tree.image_tree().map_or(Ok(None), |path| mount_check::at(tree, path))?;
+    // A container engine creates the directories above a mount point.
     if mount.is_none()
         && matches!(copy, WorkspaceCopy::Foreign(_))
         && let Some(inside @ Mount::Inside(_)) = mount_check::at(tree, &tree.copy)?
@@ -37,16 +37,16 @@ pub fn inspect(tree: &TreePaths, workspace: &Path, mounted: bool, wanted: bool) 
     })
 }
 
-/// True if root is refused where the tree's copy would be, and programs do not use it: unless a copy is asked for,
-/// there is nothing to do on such a volume.
+/// True if root cannot access the path of the copy, and programs do not use it: unless a copy is requested, such a
+/// volume needs no action.
 pub fn is_inaccessible(tree: &TreePaths, workspace: &Path) -> bool {
     let refused = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
     !matches!(ActiveLink::of(tree), Ok(ActiveLink::Workspace | ActiveLink::Missing))
         && open_in_workspace(workspace, &tree.copy).is_err_and(refused)
 }
 
-/// Inspects `path`, the place of the tree's copy or of its previous one. What an account that faces the network can
-/// replace is no copy of ours: root runs programs from it.
+/// Inspects `path`, the tree's copy or its previous one. A copy that a network-facing account can replace is not used,
+/// because root runs programs from it.
 pub fn inspect_copy(tree: &TreePaths, workspace: &Path, path: &Path) -> Result<WorkspaceCopy> {
     let exposed = workspace::NETWORK_FACING_ACCOUNTS.map(|name| User::from_name(name).ok().flatten());
     copy_beside(&exposed.into_iter().flatten().collect::<Vec<_>>(), tree, workspace, path)
@@ -77,9 +77,9 @@ fn copy_beside(exposed: &[User], tree: &TreePaths, workspace: &Path, path: &Path
         }
         Err(error) => return Err(error).with_context(|| format!("cannot open {}", path.display())),
     };
-    let marker = Marker::read(&directory).with_context(|| format!("cannot look at {}", path.display()))?;
+    let marker = Marker::read(&directory).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(match marker {
-        Some(marker) if marker.tree == tree.name => WorkspaceCopy::Whole(marker),
+        Some(marker) if marker.tree == tree.name => WorkspaceCopy::Complete(marker),
         Some(marker) => WorkspaceCopy::Foreign(format!("a copy of {:?} is in its place", marker.tree)),
         None => {
             WorkspaceCopy::Foreign("a directory not created by workspace-sync is in its place".to_owned())
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(look(), WorkspaceCopy::Foreign("a copy of \"y\" is in its place".into()));
         marker.tree = "x".into();
         fs::write(&file, marker.render().unwrap()).unwrap();
-        assert_eq!(look(), WorkspaceCopy::Whole(marker));
+        assert_eq!(look(), WorkspaceCopy::Complete(marker));
         fs::rename(&tree.copy, workspace.join("moved")).unwrap();
         symlink("moved", &tree.copy).unwrap();
         assert_eq!(look(), WorkspaceCopy::Foreign("a link or a file is in its place".into()));

@@ -1,9 +1,8 @@
-//! The user's work in a copy, brought into another generation of it.
+//! Copies the user's work from a copy into another generation of it.
 //!
-//! What the image of the old generation did not bring as it is now is the user's: entries with names of their own,
-//! files that were written since, and what the first programs of the container may have made. The new generation's
-//! entries stay in their places. Where both have a name with different content, the user's lies beside it as
-//! `NAME.before-refresh`.
+//! Entries that differ from the old generation's image are the user's: new names, files written since, and possible
+//! entries of the container's first programs. The new generation's entries keep their names. If both have a name with
+//! different content, the user's entry becomes `NAME.before-refresh`.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
@@ -15,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dirfd::FileType;
-use dirfd::walk::{self, Entry, Next};
+use dirfd::walk::{self, Descend, Entry};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
@@ -28,7 +27,7 @@ use crate::image_listing::{ImageBase, PYCACHE, Provenance};
 use crate::merge_policy::{self, Relation};
 use crate::reserved_names;
 
-/// Behind the name of an entry of the user's whose place the image has.
+/// Suffix of a user's entry whose name the image has.
 const SUFFIX: &str = ".before-refresh";
 
 /// The copy in use, and the generation that is to replace it.
@@ -38,19 +37,19 @@ pub struct UserAdditions<'a> {
     pub old: OwnedFd,
     /// Path of the copy in use, for messages.
     pub shown: &'a Path,
-    /// Base of the copy's own generation.
+    /// Listing of the copy's own generation.
     pub base: ImageBase,
     /// The new generation.
     pub prepared: &'a ReadyCopy,
     /// Capabilities of the volume.
     pub capabilities: Capabilities,
-    /// Entries that came along, a new directory with all its content being one.
-    pub brought: Cell<u64>,
-    /// Names that the user's entries got because the image has theirs, relative to the root.
+    /// Number of copied entries; a new directory and its content count as one.
+    pub copied: Cell<u64>,
+    /// Renamed entries of the user, relative to the root.
     pub beside: RefCell<Vec<PathBuf>>,
 }
 
-/// Why the walk over the copy in use ended.
+/// Error of the walk over the copy in use.
 struct WalkError(anyhow::Error);
 
 impl From<Errno> for WalkError {
@@ -60,31 +59,31 @@ impl From<Errno> for WalkError {
 }
 
 impl UserAdditions<'_> {
-    /// Brings everything along.
-    pub fn bring(&self) -> Result<()> {
-        let walked = walk::each(&self.old, &mut |entry| {
+    /// Copies everything.
+    pub fn copy(&self) -> Result<()> {
+        let walked = walk::walk_tree(&self.old, &mut |entry| {
             self.entry(entry)
-                .with_context(|| format!("cannot bring {} along", self.shown.join(entry.name).display()))
+                .with_context(|| format!("cannot copy {}", self.shown.join(entry.name).display()))
                 .map_err(WalkError)
         });
         walked.map_err(|WalkError(error)| error)
     }
 
-    fn entry(&self, entry: &Entry<'_>) -> Result<Next> {
+    fn entry(&self, entry: &Entry<'_>) -> Result<Descend> {
         let is_ours = entry.name.as_os_str() == entry.base && reserved_names::all().contains(&entry.base);
-        // Half of something, left by a kill; and what Python makes again. In a directory of the user's, the whole comes
-        // along.
+        // Temporary entries of a killed process, and files that Python creates again. A directory of the user is copied
+        // with all its content.
         if is_ours || tree_copy::is_temporary(entry.base) || entry.base == PYCACHE {
-            return Ok(Next::Skip);
+            return Ok(Descend::Skip);
         }
         let provenance = self.base.provenance(entry);
         match (provenance, entry.is_directory()) {
-            (Provenance::Image, _) => return Ok(Next::Enter),
-            // The image's, in which something was made; or one of the first programs'.
+            (Provenance::Image, _) => return Ok(Descend::Enter),
+            // A directory of the image with new entries, or one of the first programs.
             (Provenance::Unknown, true) => {
                 self.prepared.check()?;
                 self.directory(entry.name)?;
-                return Ok(Next::Enter);
+                return Ok(Descend::Enter);
             }
             _ => {}
         }
@@ -93,12 +92,12 @@ impl UserAdditions<'_> {
         match dirfd::stat(&place, entry.base)? {
             None => self.replicate(entry, &place, entry.base)?,
             Some(found) if entry.is_directory() && dirfd::file_type(&found) == FileType::Directory => {
-                return Ok(Next::Enter);
+                return Ok(Descend::Enter);
             }
             Some(_) if is_same(entry, &place, entry.base)? => {}
             Some(_) => self.put_beside(entry, &place)?,
         }
-        Ok(Next::Skip)
+        Ok(Descend::Skip)
     }
 
     fn put_beside(&self, entry: &Entry<'_>, place: &OwnedFd) -> Result<()> {
@@ -119,12 +118,12 @@ impl UserAdditions<'_> {
     fn replicate(&self, entry: &Entry<'_>, place: &OwnedFd, base: &OsStr) -> Result<()> {
         let capabilities = &self.capabilities;
         tree_copy::replicate(entry.directory, entry.base, place.as_fd(), base, capabilities, &NoObserver)?;
-        self.brought.set(self.brought.get() + 1);
+        self.copied.set(self.copied.get() + 1);
         Ok(())
     }
 
-    /// Opens a directory of the new generation; one that only the old copy has is made as it is there. Where the new
-    /// one has a file or a link of that name, the directory gets a name beside it.
+    /// Opens a directory of the new generation; creates one that only the old copy has. If the new generation has a
+    /// file or link of that name, the directory gets a name beside it.
     fn directory(&self, name: &Path) -> Result<OwnedFd> {
         let mut directory = self.prepared.directory.try_clone()?;
         let mut old = self.old.try_clone()?;
@@ -152,11 +151,11 @@ impl UserAdditions<'_> {
                     mkdirat(directory, base.as_os_str(), Mode::from_bits_truncate(0o700))?;
                     let made = dirfd::open_dir(directory, base.as_os_str()).map_err(io::Error::from)?;
                     let meta = File::from(old.try_clone()?).metadata()?;
-                    // Volumes that keep neither refuse; the directory is usable all the same.
+                    // Volumes without owners or modes refuse; the directory is usable anyway.
                     let (user, group) = (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()));
                     let _ = fchown(&made, Some(user), Some(group));
                     let _ = fchmod(&made, Mode::from_bits_truncate(meta.mode() & 0o7777));
-                    self.brought.set(self.brought.get() + 1);
+                    self.copied.set(self.copied.get() + 1);
                     return Ok(made);
                 }
             }
@@ -165,7 +164,7 @@ impl UserAdditions<'_> {
     }
 }
 
-/// True if the entry has the same content as what has this name in the new generation.
+/// True if the entry of this name in the new generation has the same content.
 fn is_same(entry: &Entry<'_>, place: &OwnedFd, base: &OsStr) -> Result<bool> {
     let found = fstatat(place, base, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     if dirfd::file_type(&found) != entry.kind() || entry.is_directory() {

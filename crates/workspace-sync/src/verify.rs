@@ -1,4 +1,4 @@
-//! `verify`: is everything that the image brings in the workspace's copy, as it was?
+//! `verify`: compares the workspace's copy with the image's.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::tree_paths::TreePaths;
 use crate::tree_state;
 use kit::units;
 
-/// Names of each kind that are kept for the answer.
+/// Maximum number of names of each kind in the result.
 const MAX_LISTED: usize = 20;
 
 /// Result of comparing one copy.
@@ -27,12 +27,11 @@ pub struct VerifyReport {
     pub tree: String,
     /// Entries of the image's copy.
     pub entries: u64,
-    /// Those that were written in the workspace since, or got another owner, mode, access list or further names.
+    /// Entries that were written in the workspace since, or got another owner, mode, access list or hard links.
     pub changed: u64,
-    /// Those that are not there.
+    /// Entries that are missing.
     pub missing: u64,
-    /// Entries with the time of the image's and another size or content, or of another kind: no program means to do
-    /// that.
+    /// Entries with the image's time and another size or content, or of another type, which no program does on purpose.
     pub damaged: u64,
     /// Some of the missing.
     pub missing_names: Vec<PathBuf>,
@@ -40,16 +39,16 @@ pub struct VerifyReport {
     pub damaged_names: Vec<PathBuf>,
 }
 
-/// Compares each tree's copy with the image's; answers "no" if something is missing or damaged.
+/// Compares each tree's copy with the image's; exits with "no" if entries are missing or damaged.
 pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, json: bool) -> Outcome {
     let mut exit = Exit::Done;
     for tree in trees {
-        let WorkspaceCopy::Whole(_) = tree_state::inspect_copy(tree, &setting.workspace.path, &tree.copy)?
+        let WorkspaceCopy::Complete(_) = tree_state::inspect_copy(tree, &setting.workspace.path, &tree.copy)?
         else {
             log::info!("{}: there is no copy at {}", tree.name, tree.copy.display());
             continue;
         };
-        if tree.brought().is_none() {
+        if tree.image_tree().is_none() {
             log::warn!(
                 "{}: the image's directory was replaced by the link {}, so there is nothing to compare with",
                 tree.name,
@@ -66,7 +65,7 @@ pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, jso
             serde_json::to_writer(io::stdout(), &verdict).map_err(io::Error::from)?;
             writeln!(io::stdout())?;
         } else {
-            tell(&verdict)?;
+            print_verdict(&verdict)?;
         }
     }
     Ok(exit)
@@ -86,14 +85,14 @@ fn verify(setting: &SyncContext<'_>, tree: &TreePaths, content: bool) -> anyhow:
         ..Options::new(&capabilities)
     };
     let at = copy_job::path_of(&copy);
-    let image = tree.brought().unwrap_or(&tree.image);
+    let image = tree.image_tree().unwrap_or(&tree.image);
     let found = VerifyObserver { listing: setting.listing(tree)?, ..VerifyObserver::default() };
     let pass = tree_copy::pass(image, &at, &options, &found)?;
     let verdict = found.verdict.into_inner().unwrap_or_default();
     Ok(VerifyReport { tree: tree.name.clone(), entries: pass.entries, ..verdict })
 }
 
-fn tell(verdict: &VerifyReport) -> io::Result<()> {
+fn print_verdict(verdict: &VerifyReport) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(
         out,
@@ -112,10 +111,10 @@ fn tell(verdict: &VerifyReport) -> io::Result<()> {
     Ok(())
 }
 
-/// Meaning of a difference for the question if everything of the image is there.
+/// Meaning of a difference for `verify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finding {
-    /// It was meant: users write, and `fix-perms` gives access.
+    /// Intended: users write, and `fix-perms` changes access.
     Changed,
     Missing,
     Damaged,
@@ -126,13 +125,13 @@ fn judge(difference: Difference) -> Option<Finding> {
         Difference::Missing => Some(Finding::Missing),
         // No program sets a time back to what it was.
         Difference::Kind | Difference::Content => Some(Finding::Damaged),
-        Difference::Written | Difference::Names | Difference::Access => Some(Finding::Changed),
-        // It is not about what the image brings.
-        Difference::Surplus => None,
+        Difference::Modified | Difference::HardLinks | Difference::Metadata => Some(Finding::Changed),
+        // Not an entry of the image.
+        Difference::Extra => None,
     }
 }
 
-/// Counts what is found.
+/// Counts the findings.
 #[derive(Default)]
 struct VerifyObserver {
     verdict: Mutex<VerifyReport>,
@@ -140,7 +139,7 @@ struct VerifyObserver {
 }
 
 impl VerifyObserver {
-    /// True unless a program of this container made or changed the entry in the image's tree.
+    /// True unless a program of this container created or changed the entry in the image's tree.
     fn is_images(&self, name: &Path) -> bool {
         let Some(listing) = &self.listing else { return true };
         name.iter().any(|part| part == PYCACHE) || listing.named(name).is_some_and(|row| !row.touched)
@@ -184,12 +183,12 @@ mod tests {
     fn what_was_meant_is_no_damage() {
         let findings = [
             (Difference::Missing, Some(Finding::Missing)),
-            (Difference::Surplus, None),
+            (Difference::Extra, None),
             (Difference::Kind, Some(Finding::Damaged)),
-            (Difference::Written, Some(Finding::Changed)),
+            (Difference::Modified, Some(Finding::Changed)),
             (Difference::Content, Some(Finding::Damaged)),
-            (Difference::Names, Some(Finding::Changed)),
-            (Difference::Access, Some(Finding::Changed)),
+            (Difference::HardLinks, Some(Finding::Changed)),
+            (Difference::Metadata, Some(Finding::Changed)),
         ];
         for (difference, finding) in findings {
             assert_eq!(judge(difference), finding, "{difference:?}");

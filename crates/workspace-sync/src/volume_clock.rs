@@ -1,4 +1,4 @@
-//! Moments by the clock of a file system: a volume's server may be minutes off.
+//! Time by the clock of a file system: a volume's server may be minutes off.
 
 use std::fs::Metadata;
 use std::os::fd::AsFd;
@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use nix::sys::stat::FileStat;
 use serde::{Deserialize, Serialize};
 
-/// Seconds and nanoseconds since the Unix epoch, as a file system stamped them.
+/// Seconds and nanoseconds since the Unix epoch, by the clock of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Timestamp(pub i64, pub i64);
 
-/// The kernel stamps with a clock that may stand still for a tick, and some volumes only with whole seconds, or two.
+/// Margin for coarse clocks: the kernel's changes once a tick, and some volumes store one or two seconds.
 const CLOCK_RESOLUTION: i64 = 3;
 
 impl Timestamp {
@@ -28,26 +28,26 @@ impl Timestamp {
         Self(stat.st_ctime, stat.st_ctime_nsec)
     }
 
-    /// Returns the time of the last write to the content of an entry, or the one that a program set.
+    /// Returns the modification time of an entry, which a program may have set.
     #[must_use]
     pub fn modify_time(stat: &FileStat) -> Self {
         Self(stat.st_mtime, stat.st_mtime_nsec)
     }
 
-    /// Now, by the clock of the file system that `directory` is on.
+    /// Returns the current time of the file system of `directory`.
     pub fn now(directory: impl AsFd) -> Result<Self> {
         let (seconds, nanoseconds) =
-            tree_copy::stamp(directory.as_fd()).context("cannot read the volume's clock")?;
+            tree_copy::file_system_time(directory.as_fd()).context("cannot read the volume's clock")?;
         Ok(Self(seconds, nanoseconds))
     }
 
-    /// A moment that is surely before this one, however coarse the clock is.
+    /// Returns a time certainly before this one, even with a coarse clock.
     #[must_use]
     pub fn safely_before(self) -> Self {
         Self(self.0 - CLOCK_RESOLUTION, self.1)
     }
 
-    /// Returns the whole seconds from this moment to `later`; 0 if `later` is before it.
+    /// Returns the seconds from this time to `later`; 0 if `later` is earlier.
     #[must_use]
     pub fn seconds_until(self, later: Self) -> u64 {
         u64::try_from(later.0 - self.0).unwrap_or(0)

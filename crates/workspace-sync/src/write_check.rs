@@ -1,4 +1,4 @@
-//! Finds out whether an entry of the copy was written since it was copied, and the permissions that follow from it.
+//! Finds out if an entry of the copy was written since the copy, and computes its permissions.
 
 use std::cell::OnceCell;
 use std::ffi::OsStr;
@@ -18,23 +18,23 @@ use crate::sync_state::{self, OwnWrite, PendingDelta};
 use crate::tree_paths::TreePaths;
 use crate::volume_clock::Timestamp;
 
-/// Knows what the copy of a tree was like.
+/// Compares entries with the state of the copy before its first use.
 #[derive(Debug)]
 pub struct WriteCheck<'a> {
     state_dir: &'a Path,
     tree: &'a TreePaths,
-    /// Read when it is asked for, which is seldom.
+    /// Loaded on demand, which is rare.
     copied: OnceCell<CopiedState>,
 }
 
 impl<'a> WriteCheck<'a> {
-    /// With what the container remembers in `state_dir`.
+    /// Uses the stored state in `state_dir`.
     pub fn new(tree: &'a TreePaths, state_dir: &'a Path) -> Self {
         Self { state_dir, tree, copied: OnceCell::new() }
     }
 
-    /// Returns whether the new tree has the entry, and whether a program other than the copy has written it.
-    pub fn look(
+    /// Returns the state of an entry in the new tree: missing, untouched or written.
+    pub fn inspect(
         &self,
         name: &Path,
         above: &OwnedFd,
@@ -73,9 +73,9 @@ impl<'a> WriteCheck<'a> {
     }
 }
 
-/// Returns whether a file was made after the copy, and not by us: programs that save a document make a new one and
-/// rename it. Where the file system does not know the time of birth, the file counts as the old one. In a copy of
-/// another time every file counts as replaced: lines added to the user's would be damage.
+/// True if another program created the file after the copy: editors save a document to a new file and rename it.
+/// Without a birth time, false. In a copy of another container every file counts as replaced, because appended lines
+/// would damage the user's.
 pub fn is_replaced(name: &Path, new: &File, leftover: &PendingDelta) -> bool {
     let Ok(meta) = new.metadata() else { return leftover.is_from_other_container() };
     let ours = leftover.written.get(&sync_state::key(name)).is_some_and(|ours| ours.inode == meta.ino());

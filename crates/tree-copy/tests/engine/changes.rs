@@ -244,7 +244,7 @@ fn a_file_that_changes_while_it_is_copied_is_copied_again() {
     fs::write(&path, vec![1; 2 << 20]).unwrap();
     let meddler = Meddler { path: &path, once: true, done: AtomicBool::new(false) };
     let done = pass(&trees.source, &trees.target, &trees.options(), &meddler).unwrap();
-    assert_eq!((done.restless, done.copied_files), (0, 1));
+    assert_eq!((done.unstable, done.copied_files), (0, 1));
     trees.expect_equal();
 }
 
@@ -255,7 +255,7 @@ fn a_file_that_keeps_changing_is_said_and_looks_different_to_the_next_pass() {
     fs::write(&path, vec![1; 2 << 20]).unwrap();
     let meddler = Meddler { path: &path, once: false, done: AtomicBool::new(false) };
     let done = pass(&trees.source, &trees.target, &trees.options(), &meddler).unwrap();
-    assert_eq!((done.restless, done.copied_files), (1, 1));
+    assert_eq!((done.unstable, done.copied_files), (1, 1));
     assert_eq!(trees.pass_and_compare().copied_files, 1);
 }
 

@@ -101,6 +101,6 @@ fn permissions_that_the_user_set_in_the_copy_stay_whatever_the_old_file_says_lat
     drop(worker);
     follower.ends_well();
     assert_eq!(mode(&tool), 0o600);
-    assert_eq!(mode(&site.copy().join("late")), 0o600, "what was carried over follows the old one");
+    assert_eq!(mode(&site.copy().join("late")), 0o600, "later changes of the old file are copied");
     assert_eq!(kept_beside(&site.copy()), [""; 0]);
 }

@@ -72,7 +72,7 @@ fn a_container_made_from_a_saved_one_does_not_take_its_claim_for_its_own() {
 fn a_container_whose_claim_was_taken_over_ends_and_switches_nothing() {
     let failing = Failing::new();
     let site = &failing.site;
-    let run = failing.begun();
+    let run = failing.start();
     // As the other one does it: a new file in the place of the old.
     let theirs = failing.behind_partial().join(".sync_partial.other");
     fs::write(&theirs, claim_of("other")).unwrap();
@@ -89,7 +89,7 @@ fn a_container_whose_claim_was_taken_over_ends_and_switches_nothing() {
 fn a_directory_that_became_a_live_copy_meanwhile_is_not_pruned() {
     let failing = Failing::new();
     let site = &failing.site;
-    let run = failing.begun();
+    let run = failing.start();
     // The container that it was taken over from came back and switched; its user works there.
     let live = site.root().join("backing/environments/micromamba-base-image");
     fs::rename(failing.behind_partial(), &live).unwrap();

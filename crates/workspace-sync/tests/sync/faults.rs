@@ -64,7 +64,7 @@ fn no_copy_is_whole_before_its_files_are_on_the_disk() {
     failing.volume.inject(Fault::SyncError { files: Pattern::new("*/.tree-copy.*") });
     let output = site.run(&["refresh", "micromamba"]);
     assert_eq!(output.code, 1, "{output:?}");
-    assert!(output.stderr.contains("cannot bring"), "{}", output.stderr);
+    assert!(output.stderr.contains("cannot copy"), "{}", output.stderr);
     assert!(!site.copy().join("newer").exists());
 }
 
@@ -151,7 +151,7 @@ fn what_is_too_much_in_a_partial_copy_goes_also_where_listings_are_as_old_as_the
 fn a_volume_that_becomes_read_only_in_the_middle_ends_the_copy_and_is_gone_on_with_later() {
     let failing = Failing::new();
     let site = &failing.site;
-    let run = failing.begun();
+    let run = failing.start();
     failing.volume.inject(Fault::ReadOnly);
     let output = CommandOutput::of(run.wait_with_output().unwrap());
     assert!(output.code == 1 && output.stdout.contains("Read-only file system"), "{output:?}");

@@ -51,7 +51,7 @@ fn a_dry_run_prints_the_steps_of_the_real_run_and_takes_none() {
         format!(
             "micromamba: copy {image} to {copy}\n\
              micromamba: point {active_link} to {copy}\n\
-             micromamba: carry over changes from {image} to {copy}\n"
+             micromamba: copy changes from {image} to {copy}\n"
         )
     );
     assert_eq!(fs::read_dir(site.volume()).unwrap().count(), 0);

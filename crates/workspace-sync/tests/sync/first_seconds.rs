@@ -1,4 +1,4 @@
-//! Writes of programs in the first seconds of a container, before its image was listed and before its copy was whole.
+//! Writes of programs in the first seconds of a container, before its image was listed and before its copy was complete.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};

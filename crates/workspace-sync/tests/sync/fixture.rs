@@ -69,7 +69,7 @@ impl Failing {
     }
 
     /// Starts a run, the volume being slow, and returns when it is in the middle of its copy.
-    pub fn begun(&self) -> Child {
+    pub fn start(&self) -> Child {
         self.volume.inject(Fault::Slow(Duration::from_millis(4)));
         let mut command = self.site.command(&["run"]);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -291,7 +291,7 @@ impl Site {
             .args(arguments)
             .arg("--opt")
             .arg(self.root().join("opt"))
-            .arg("--memory")
+            .arg("--state-dir")
             .arg(self.root().join("memory"))
             .arg("--journal")
             .arg(self.root().join("boot.jsonl"))

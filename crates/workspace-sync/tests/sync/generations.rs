@@ -96,7 +96,7 @@ fn refreshed() -> Site {
     site
 }
 
-/// The partial copy as a refresh leaves it that is killed before the exchange: whole, and claimed.
+/// The partial copy of a refresh that was killed before the exchange: complete, and claimed.
 fn prepared(site: &Site, container: &str) {
     let status = std::process::Command::new("cp").arg("-a").args([site.copy(), site.partial()]).status();
     assert!(status.unwrap().success());

@@ -52,7 +52,7 @@ fn what_a_program_of_the_users_writes_after_the_switch_is_carried_over() {
     let output =
         in_container(&site, &site.image("micromamba"), r#"writer sh; "$@" run; let_go; "$@" follow"#);
     assert_eq!(output.code, 0, "{output:?}");
-    assert!(output.stderr.contains(") still write to the image's copy; "), "{output:?}");
+    assert!(output.stderr.contains(") still write to the old tree; "), "{output:?}");
     assert_eq!(fs::read_to_string(site.copy().join("log")).unwrap(), "late\n");
 }
 
@@ -82,7 +82,7 @@ fn a_program_that_hides_its_files_is_named_and_not_taken_for_idle() {
         r#"writer ./secret; "$@" run; "$@" status; let_go; "$@" follow"#,
     );
     assert_eq!(output.code, 0, "{output:?}");
-    assert!(output.stderr.contains("; changes to the image's copy are copied until they exit"), "{output:?}");
+    assert!(output.stderr.contains("; changes of the old tree are copied until they exit"), "{output:?}");
     assert!(output.stderr.contains("cannot inspect secret ("), "{output:?}");
     assert!(output.stdout.contains("maybe used"), "{output:?}");
     assert_eq!(fs::read_to_string(site.copy().join("log")).unwrap(), "late\n");
@@ -99,7 +99,7 @@ fn a_program_in_a_user_namespace_of_its_own_may_write_like_any() {
     "#;
     let output = in_container(&site, &site.image("micromamba"), script);
     assert_eq!(output.code, 0, "{output:?}");
-    assert!(output.stderr.contains("; changes to the image's copy are copied until they exit"), "{output:?}");
+    assert!(output.stderr.contains("; changes of the old tree are copied until they exit"), "{output:?}");
     assert_eq!(fs::read_to_string(site.copy().join("log")).unwrap(), "late\n");
 }
 

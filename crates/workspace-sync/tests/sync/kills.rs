@@ -8,7 +8,7 @@ use trees::{Random, Shape};
 
 use crate::fixture::{Site, differences};
 
-/// After a kill: programs find the image's tree, or a whole copy; nothing between.
+/// Checks that programs find the image's tree or a complete copy after a kill.
 #[track_caller]
 fn is_sound(site: &Site, original: &std::path::Path, seed: u64) {
     let active_link = site.leads_to();

@@ -66,7 +66,7 @@ fn a_directory_with_a_mount_in_it_is_neither_copied_nor_emptied() {
             "{output:?}"
         );
         assert_eq!((all_in(&app), all_in(&models)), before);
-        assert!(!site.volume().join("app.partial").exists(), "nothing is begun");
+        assert!(!site.volume().join("app.partial").exists(), "nothing is started");
         assert_eq!(site.leads_to(), site.copy(), "the other trees go on");
         let reports = site.run(&["run", "--json"]).stdout;
         assert!(!reports.contains("\"retrying\""), "it lasts: {reports}");
@@ -108,7 +108,7 @@ fn a_tree_that_is_a_mount_stays_where_it_is() {
     let site = Site::small();
     let _mount = Mount::bind(&volume(&site), &site.image("micromamba"));
     let output = site.sync();
-    let why = format!("{} is a mount, and stays where it is\n", site.active_link("micromamba").display());
+    let why = format!("{} is a mount point and is not synced\n", site.active_link("micromamba").display());
     assert!(output.stdout.ends_with(&why), "{output:?}");
     assert_eq!(site.leads_to(), site.image("micromamba"));
 }
@@ -189,6 +189,6 @@ fn nothing_is_removed_from_a_mount_because_the_old_tree_lost_it() {
     fs::write(image.join("late"), "x").unwrap();
     drop(worker);
     assert_eq!(site.run(&["follow"]).code, 0);
-    assert!(copy.join("late").exists(), "it was carried over");
+    assert!(copy.join("late").exists(), "it was copied");
     assert!(models.join("model.bin").exists());
 }

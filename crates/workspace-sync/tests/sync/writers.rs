@@ -110,7 +110,7 @@ fn nothing_that_programs_write_during_copy_and_switch_is_missing() {
         let stopping = Stopping(&stop);
         let output = site.sync();
         drop(stopping);
-        assert!(output.stderr.contains(" still write to the image's copy; "), "{output:?}");
+        assert!(output.stderr.contains(" still write to the old tree; "), "{output:?}");
         assert_eq!(site.leads_to(), site.copy());
         (by_path.join().unwrap(), by_file.join().unwrap(), made.join().unwrap(), state.join().unwrap())
     });

@@ -1,8 +1,8 @@
 //! A walk over a tree by several threads, which keeps few directories open and few names in memory.
 //!
-//! A [`Visitor`] decides what happens to entries. Directories are walked depth first, so that little of the tree waits. Each
-//! is listed in parts, its files are handled in the order of their inodes, and its [`leave`](Visitor::leave) comes after
-//! everything below it. A directory whose descriptor was closed for want of descriptors is opened again when it is needed.
+//! A [`Visitor`] decides what happens to entries. Directories are walked depth first, so that little of the tree waits.
+//! Each is listed in parts, its files are handled in the order of their inodes, and [`leave`](Visitor::leave) is called
+//! after everything below it. If descriptors run out, a directory is closed and reopened later.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, OsStr};
@@ -23,8 +23,8 @@ use crate::Identity;
 use crate::listing::{BUFFER, errno, is_dot};
 use crate::queue::Queue;
 
-/// Names after which a listing waits until these are done.
-const LISTED: usize = 512;
+/// Maximum number of unvisited names of one directory; listing pauses at this number.
+const LISTING_CHUNK: usize = 512;
 
 /// A directory of the walk, from its listing until everything below it is done.
 ///
@@ -36,10 +36,10 @@ pub struct Directory<O, S> {
     /// Its name there; empty for the root.
     pub name: CString,
     state: S,
-    /// Tasks, directories in it and held names that are not done; the one that brings it to zero leaves the directory.
+    /// Number of unfinished tasks, subdirectories and deferred names; the directory is left at zero.
     pending: AtomicUsize,
     opened: Mutex<Option<Arc<O>>>,
-    /// Which directory it was when it was closed: its name may lead to another one since.
+    /// Identity of the directory when it was closed: its name may lead to another one since.
     closed: OnceLock<Identity>,
 }
 
@@ -69,13 +69,14 @@ impl<O, S> Directory<O, S> {
         names.into_iter().rev().collect()
     }
 
-    /// Keeps the directory from being left until a name in it comes again by [`Walk::resume`] or is released.
-    pub fn hold(&self) {
+    /// Delays `leave` for this directory until a deferred name is resumed ([`Walk::resume`]) or released
+    /// ([`Directory::undo_defer`]).
+    pub fn defer_leave(&self) {
         self.pending.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Takes back a [`Directory::hold`] while an entry of the directory is visited.
-    pub fn release(&self) {
+    /// Undoes [`Directory::defer_leave`]; call it only while an entry of the directory is visited.
+    pub fn undo_defer(&self) {
         self.pending.fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -110,26 +111,26 @@ pub struct Entry {
 pub trait Visitor: Sync + Sized {
     /// The open descriptors of a directory.
     type Open: Send + Sync;
-    /// What is known about a directory.
+    /// State of one directory.
     type State: Send + Sync;
-    /// What one thread has for itself.
+    /// State of one thread.
     type Worker: Default;
-    /// The first one ends the walk.
+    /// Error that ends the walk.
     type Error: Send;
-    /// Descriptors that an open directory takes.
-    const DESCRIPTORS: usize;
-    /// Descriptors that a thread has open besides.
-    const SPARE: usize;
+    /// Number of descriptors of one open directory.
+    const DESCRIPTORS_PER_DIRECTORY: usize;
+    /// Number of other descriptors that one thread holds open.
+    const SPARE_DESCRIPTORS: usize;
     /// Files that one task handles: enough to be worth handing over, few enough to share a directory among threads.
     const BATCH: usize = 32;
 
     /// Returns the descriptor that is listed.
     fn source(open: &Self::Open) -> BorrowedFd<'_>;
 
-    /// Comes before each task and each entry; an error ends the walk.
-    fn before(&self) -> Result<(), Self::Error>;
+    /// Called before each task and each entry; an error ends the walk.
+    fn before_step(&self) -> Result<(), Self::Error>;
 
-    /// Comes after each task.
+    /// Called after each task.
     fn after_task(&self) {}
 
     /// True if a listed name is to be visited.
@@ -147,7 +148,7 @@ pub trait Visitor: Sync + Sized {
         worker: &mut Self::Worker,
     ) -> Result<Entered<Self>, Self::Error>;
 
-    /// Handles an entry that was not listed as a directory; one after all is handed to [`Walk::enter`].
+    /// Handles an entry that was not listed as a directory; pass one that is a directory to [`Walk::enter`].
     fn entry(
         &self,
         walk: &Walk<'_, Self>,
@@ -160,24 +161,24 @@ pub trait Visitor: Sync + Sized {
     /// Opens a directory that was closed; nothing if it is gone.
     fn reopen(&self, parent: &Self::Open, directory: &Dir<Self>) -> Result<Option<Self::Open>, Self::Error>;
 
-    /// Notes that a directory, or one above it, is gone.
-    fn gone(&self, directory: &Dir<Self>);
+    /// Called if a directory, or one above it, was removed.
+    fn on_vanished(&self, directory: &Dir<Self>);
 
     /// Handles an error of a listing; the names that were read are visited if it returns none.
-    fn unlisted(
+    fn on_list_error(
         &self,
         directory: &Dir<Self>,
         cause: Errno,
         worker: &mut Self::Worker,
     ) -> Result<(), Self::Error>;
 
-    /// Comes after everything below a directory.
+    /// Called after everything below a directory was visited.
     fn leave(&self, _walk: &Walk<'_, Self>, _directory: &Arc<Dir<Self>>) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    /// Takes what a thread had for itself, in that thread.
-    fn end(&self, worker: Self::Worker) -> Result<(), Self::Error>;
+    /// Receives the state of a thread at its end, in that thread.
+    fn finish_worker(&self, worker: Self::Worker) -> Result<(), Self::Error>;
 }
 
 enum Task<O, S> {
@@ -208,12 +209,12 @@ pub fn walk<V: Visitor>(
     let walk = Walk {
         visitor,
         queue: Queue::new(Task::List(root, 0)),
-        open: OpenDirectories::new(V::DESCRIPTORS, V::SPARE * threads, V::source),
+        open: OpenDirectories::new(V::DESCRIPTORS_PER_DIRECTORY, V::SPARE_DESCRIPTORS * threads, V::source),
         failure: Mutex::new(None),
     };
     thread::scope(|scope| {
         for _ in 1..threads {
-            // A thread that cannot be started is done without.
+            // If a thread cannot be started, the others do its work.
             let _ = thread::Builder::new().spawn_scoped(scope, || walk.work());
         }
         walk.work();
@@ -232,7 +233,7 @@ impl<V: Visitor> Walk<'_, V> {
             self.visitor.after_task();
             self.queue.done();
         }
-        self.check(self.visitor.end(worker));
+        self.check(self.visitor.finish_worker(worker));
     }
 
     fn check(&self, result: Result<(), V::Error>) {
@@ -243,7 +244,7 @@ impl<V: Visitor> Walk<'_, V> {
     }
 
     fn step(&self, task: Task<V::Open, V::State>, worker: &mut V::Worker) -> Result<(), V::Error> {
-        self.visitor.before()?;
+        self.visitor.before_step()?;
         match task {
             Task::List(directory, position) => {
                 self.list(&directory, position, worker)?;
@@ -280,7 +281,7 @@ impl<V: Visitor> Walk<'_, V> {
         worker: &mut V::Worker,
     ) -> Result<(), V::Error> {
         for entry in entries {
-            self.visitor.before()?;
+            self.visitor.before_step()?;
             self.visitor.entry(self, directory, open, entry, worker)?;
         }
         Ok(())
@@ -294,7 +295,7 @@ impl<V: Visitor> Walk<'_, V> {
         if position > 0
             && let Err(cause) = lseek(source, position.cast_signed(), Whence::SeekSet)
         {
-            return self.visitor.unlisted(directory, cause, worker);
+            return self.visitor.on_list_error(directory, cause, worker);
         }
         let (mut files, mut tasks) = (vec![], vec![]);
         let mut buffer = Vec::with_capacity(BUFFER);
@@ -303,7 +304,7 @@ impl<V: Visitor> Walk<'_, V> {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(cause) => {
-                    self.visitor.unlisted(directory, errno(cause), worker)?;
+                    self.visitor.on_list_error(directory, errno(cause), worker)?;
                     break;
                 }
             };
@@ -316,7 +317,7 @@ impl<V: Visitor> Walk<'_, V> {
                 }
             }
             // A small directory is read to its end at once.
-            if listing.is_buffer_empty() && files.len() + tasks.len() >= LISTED {
+            if listing.is_buffer_empty() && files.len() + tasks.len() >= LISTING_CHUNK {
                 // Taken from the end: files of this directory, directories in it, then the rest of its names.
                 tasks.insert(0, Task::List(Arc::clone(directory), position));
                 break;
@@ -333,7 +334,7 @@ impl<V: Visitor> Walk<'_, V> {
         self.entries(directory, &open, own, worker)
     }
 
-    /// Ends one pending thing of a directory; leaves every directory that this completes.
+    /// Finishes one pending item of a directory, and leaves every directory that this completes.
     fn finish(&self, mut directory: Arc<Dir<V>>) -> Result<(), V::Error> {
         while directory.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.visitor.leave(self, &directory)?;
@@ -349,17 +350,17 @@ impl<V: Visitor> Walk<'_, V> {
         self.queue.add(tasks);
     }
 
-    /// Has a name entered that turned out to be a directory.
+    /// Schedules a directory that was not listed as one.
     pub fn enter(&self, directory: &Arc<Dir<V>>, name: CString) {
         self.add(directory, vec![Task::Enter(Arc::clone(directory), name)]);
     }
 
-    /// Has an entry visited again for which its directory was held.
+    /// Schedules a deferred entry again, see [`Directory::defer_leave`].
     pub fn resume(&self, directory: Arc<Dir<V>>, entry: Entry) {
         self.queue.add([Task::Entries(directory, vec![entry])]);
     }
 
-    /// Returns the descriptors of a directory, opened again where they were closed; nothing if it is gone.
+    /// Returns the descriptors of a directory and reopens closed ones; nothing if it is gone.
     pub fn open(&self, directory: &Arc<Dir<V>>) -> Result<Option<Arc<V::Open>>, V::Error> {
         // Only the last ones stay open: a way back up from far below needs them next.
         let kept = self.open.limit / 4;
@@ -370,12 +371,12 @@ impl<V: Visitor> Walk<'_, V> {
             }
         })?;
         if open.is_none() {
-            self.visitor.gone(directory);
+            self.visitor.on_vanished(directory);
         }
         Ok(open)
     }
 
-    /// Returns the descriptors of a directory that may be done already, and keeps none open.
+    /// Returns the descriptors of a directory that may have been left already; keeps none open.
     pub fn visit(&self, directory: &Arc<Dir<V>>) -> Result<Option<Arc<V::Open>>, V::Error> {
         self.reach(directory, |_, _, _| ())
     }
@@ -410,7 +411,7 @@ impl<V: Visitor> Walk<'_, V> {
     }
 }
 
-/// Keeps the number of open directories within what the process may have.
+/// Keeps the number of open directories within the limit of the process (`RLIMIT_NOFILE`).
 struct OpenDirectories<O, S> {
     limit: usize,
     source: fn(&O) -> BorrowedFd<'_>,
@@ -425,7 +426,7 @@ impl<O, S> OpenDirectories<O, S> {
         Self { limit, source, oldest_first: Mutex::new(VecDeque::new()) }
     }
 
-    /// Remembers an open directory and closes the one that has been open for longest, if they are too many.
+    /// Registers an open directory; closes the oldest one if there are too many.
     fn add(&self, directory: &Arc<Directory<O, S>>) {
         let oldest = {
             let mut queue = self.oldest_first.lock().unwrap_or_else(PoisonError::into_inner);
@@ -477,14 +478,14 @@ mod tests {
         type State = ();
         type Worker = Vec<String>;
         type Error = &'static str;
-        const DESCRIPTORS: usize = 1;
-        const SPARE: usize = 0;
+        const DESCRIPTORS_PER_DIRECTORY: usize = 1;
+        const SPARE_DESCRIPTORS: usize = 0;
 
         fn source(open: &OwnedFd) -> BorrowedFd<'_> {
             open.as_fd()
         }
 
-        fn before(&self) -> Result<(), &'static str> {
+        fn before_step(&self) -> Result<(), &'static str> {
             if self.stopped.load(Ordering::Relaxed) { Err("stopped") } else { Ok(()) }
         }
 
@@ -517,9 +518,9 @@ mod tests {
             Ok(crate::open_dir(parent, directory.name.as_c_str()).ok())
         }
 
-        fn gone(&self, _: &Dir<Self>) {}
+        fn on_vanished(&self, _: &Dir<Self>) {}
 
-        fn unlisted(&self, _: &Dir<Self>, _: Errno, _: &mut Vec<String>) -> Result<(), &'static str> {
+        fn on_list_error(&self, _: &Dir<Self>, _: Errno, _: &mut Vec<String>) -> Result<(), &'static str> {
             Err("cannot list")
         }
 
@@ -528,7 +529,7 @@ mod tests {
             Ok(())
         }
 
-        fn end(&self, worker: Vec<String>) -> Result<(), &'static str> {
+        fn finish_worker(&self, worker: Vec<String>) -> Result<(), &'static str> {
             self.paths.lock().unwrap().extend(worker);
             Ok(())
         }
