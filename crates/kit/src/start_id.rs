@@ -28,13 +28,6 @@ fn from_kernel() -> Option<String> {
     format_id(&boot, number("pid")?, number("mnt")?)
 }
 
-/// Returns the kernel's random id of the machine's boot, a UUID.
-#[must_use]
-pub fn boot_id() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned())
-}
-
 fn format_id(boot: &str, processes: u64, mounts: u64) -> Option<String> {
     let boot: String = boot.chars().filter(char::is_ascii_hexdigit).collect();
     // A UUID has 32 digits; anything shorter is not unique.

@@ -46,7 +46,7 @@ pub struct Claim {
     pub instance: String,
     /// Its host name, for people.
     pub host: String,
-    /// Boot id of the kernel, see [`kit::instance::boot_id`].
+    /// Boot id of the kernel, see [`kit::start_id::boot_id`].
     pub boot: String,
     /// True once everything was copied and the copy waits for its switch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

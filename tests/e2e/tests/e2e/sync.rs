@@ -192,10 +192,7 @@ fn a_service_of_the_users_that_keeps_its_files_open_during_the_switch_loses_noth
             .any(|w| w == b"RUNNING")
     });
     let journal = container.exec(&["cat", "/run/leonardo/boot.jsonl"]).text();
-    assert!(
-        journal.contains("bash (") && journal.contains(") still write to the old tree; "),
-        "{journal}"
-    );
+    assert!(journal.contains("bash (") && journal.contains(") still write to the old tree; "), "{journal}");
     // Stopping the container ends the service first, and the follower after it.
     container.stop();
     let lines = |name: &str| -> Vec<u64> {
