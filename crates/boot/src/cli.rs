@@ -34,7 +34,7 @@ pub enum Task {
         #[arg(long)]
         json: bool,
     },
-    /// Wait for a stage to end; exits with 1 if it failed, with 124 on timeout
+    /// Wait for a stage to end; exits with 1 if it failed, with 124 on a timeout
     Wait(Wait),
     /// Print startup progress or failures, as shown at login
     Banner,
@@ -74,7 +74,7 @@ pub struct Wait {
     /// Give up after this time, such as 90s, 15m or 2h
     #[arg(long, value_name = "DURATION", value_parser = kit::duration::argument)]
     pub timeout: Option<Duration>,
-    /// Run this command afterwards, whatever the result
+    /// Command to run afterwards, even if the stage failed
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }

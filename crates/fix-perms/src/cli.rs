@@ -17,18 +17,16 @@ every corrected file is stored twice in the image.
 Environment (set by init):
   WORKSPACE          path of the workspace
   WORKSPACE_UID      user who gets access to its files
-  WORKSPACE_MOUNTED  true on a volume; otherwise nothing is changed
-
-Exit codes: 0 success; 1 something could not be corrected; 2 usage.";
+  WORKSPACE_MOUNTED  true on a volume; otherwise nothing is changed";
 
 /// Correct owners, modes and ACLs of /opt and the workspace
 #[derive(Debug, Parser)]
 #[command(name = "fix-perms", version, long_about = None, after_help = EPILOGUE)]
 pub struct Cli {
-    /// Correct only this part
+    /// Correct only /opt (container) or only the workspace
     #[arg(long, value_enum, value_name = "PART")]
     pub only: Option<Part>,
-    /// Print the changes, one per line, without making them
+    /// Print the changes without making them
     #[arg(long)]
     pub dry_run: bool,
     /// Print one JSON object; with --dry-run, one for each change before it
@@ -47,9 +45,8 @@ pub struct Cli {
 /// The parts of a container that can be corrected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// /opt, shared with the group leonardo
+    // No doc comments: clap would print a longer help for --help than for -h.
     Container,
-    /// $WORKSPACE, accessible to the owner of the volume
     Workspace,
 }
 

@@ -36,9 +36,6 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Task {
     /// Run a command that sees at most `GPU_COUNT` GPUs
-    #[command(
-        after_help = "Exit codes: those of the command; 126 if it cannot be run, 127 if it is not\nfound."
-    )]
     Exec {
         /// Command and its arguments
         #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]

@@ -9,9 +9,8 @@ Examples:
   docker run IMAGE init.sh WEB_USER=ada WORKSPACE=/data/
   docker exec CONTAINER init.sh WEB_USER=ada
 
-In a running container nothing is changed: the exit code is 0 if the
-given settings are in use, otherwise 1, and each line says how to apply
-one of them.";
+In a running container nothing is changed. If a given setting is not in
+use, a line names the command that applies it, and the exit code is 1.";
 
 /// Prepare the container at its start, then become supervisord.
 #[derive(Debug, Parser)]

@@ -83,35 +83,35 @@ macro_rules! variables {
 }
 
 variables! {
-    CF_QUICK_TUNNELS: Switch, "true", "not used yet", "maybe";
-    CF_TUNNEL_TOKEN: Secret, "", "not used yet", "a\nb";
+    CF_QUICK_TUNNELS: Switch, "true", "reserved; has no effect yet", "maybe";
+    CF_TUNNEL_TOKEN: Secret, "", "reserved; has no effect yet", "a\nb";
     DIRECT_ADDRESS: Host, "(the host name in your browser)",
         "host for the portal's links; on vast.ai and RunPod their own addresses win", "http://lab/";
-    DIRECT_ADDRESS_GET_WAN: Switch, "false", "not used yet", "maybe";
+    DIRECT_ADDRESS_GET_WAN: Switch, "false", "reserved; has no effect yet", "maybe";
     GPU_COUNT: Count, "(no limit)", "how many GPUs programs see ([docs/gpu.md](docs/gpu.md))", "two";
     IMAGE_SLUG: Name, "base-image",
         "the image's name for directories in the workspace ([docs/workspace.md](docs/workspace.md))", "a/b";
     OPT_SYNC: List, "", "further directories below `/opt` to keep on the workspace, as `NAME:NAME`", "../x";
     PROVISIONING_SCRIPT: Url, "",
-        "address of your own script, which runs once at the start ([docs/provisioning.md](docs/provisioning.md))", "setup.sh";
-    PROVISIONING_SCRIPT_SHA256: Digest, "", "its SHA-256; any other content is refused", "abc";
+        "URL of your script, which runs once at the start ([docs/provisioning.md](docs/provisioning.md))", "setup.sh";
+    PROVISIONING_SCRIPT_SHA256: Digest, "", "SHA-256 of the script; a script with another digest is not run", "abc";
     PROVISIONING_TIMEOUT: Time, "(none)", "time limit of the script: `90s`, `30m`, `2h`", "soon";
     SSH_PORT: Port, "22", "port of sshd inside the container", "1111";
-    SSH_PUBKEY: Keys, "", "public keys, one per line", "not a key";
-    PUBLIC_KEY: Keys, "", "the same, as RunPod names it", "not a key";
-    SSH_PUBLIC_KEY: Keys, "", "the same, as vast.ai names it", "not a key";
+    SSH_PUBKEY: Keys, "", "public keys for SSH, one per line", "not a key";
+    PUBLIC_KEY: Keys, "", "same as `SSH_PUBKEY`; set by RunPod", "not a key";
+    SSH_PUBLIC_KEY: Keys, "", "same as `SSH_PUBKEY`; set by vast.ai", "not a key";
     USER_NAME: Name, "user", "name of the system user: lower-case letters, digits, `_`, `-`", "../x y";
     USER_PASSWORD: Secret, "password",
-        "its password, at most 511 bytes; no service accepts it, `sudo` asks for none, and no session gets the variable",
+        "password of the system user, at most 511 bytes; SSH and web services do not accept it",
         "a\nb";
     WEB_ALLOWED_HOSTS: List, "",
-        "names under which services without a login may be reached at a port, such as `gpu.example.org` ([docs/design/gate.md](docs/design/gate.md#services-without-a-login))",
+        "host names under which services without a login can be opened, such as `gpu.example.org` ([docs/design/gate.md](docs/design/gate.md#services-without-a-login))",
         "http://gpu";
-    WEB_ENABLE_AUTH: Switch, "true", "`false` opens all web services; a typo does not", "flase";
+    WEB_ENABLE_AUTH: Switch, "true", "`false` turns the login off for all web services; an invalid value leaves it on", "flase";
     WEB_ENABLE_HTTPS: Switch, "false",
         "`true`: web ports speak https, with a mounted or a self-signed certificate ([docs/proxy.md](docs/proxy.md#https))", "ture";
-    WEB_PASSWORD: Secret, "(generated, kept over restarts)", "password of the web services, at most 4,096 bytes", "a\nb";
-    WEB_TOKEN: Secret, "(generated, kept over restarts)", "token for programs, at most 4,096 bytes", "a\nb";
+    WEB_PASSWORD: Secret, "(generated; kept when the container restarts)", "password of the web services, at most 4,096 bytes", "a\nb";
+    WEB_TOKEN: Secret, "(generated; kept when the container restarts)", "token for programs, at most 4,096 bytes", "a\nb";
     WEB_TRUSTED_PROXIES: List, "",
         "networks of proxies in front, such as `10.1.0.0/16`, whose `X-Forwarded-*` headers are trusted", "everyone";
     WEB_USER: Name, "user", "user of the web services, without `:`", "a:b";

@@ -17,7 +17,7 @@ pub struct Cli {
     /// Lifetime of the link, at most 24h, such as 90s, 10m or 2h
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = kit::duration::argument)]
     pub expires: Duration,
-    /// URL of the portal as you reach it, if the container does not know it
+    /// URL at which you reach the portal, if it cannot be detected
     #[arg(long, value_name = "URL")]
     pub portal: Option<String>,
     /// Do not print a QR code

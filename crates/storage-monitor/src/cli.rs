@@ -19,9 +19,7 @@ Files:
   /var/lib/leonardo/storage-monitor/ledger       links made by the monitor
 
 Environment:
-  WORKSPACE  the storage is $WORKSPACE/storage
-
-Exit codes: 0 success; 1 failure, or the answer is \"no\"; 2 usage.";
+  WORKSPACE  the storage is $WORKSPACE/storage";
 
 /// Link files of $WORKSPACE/storage into the directories of applications
 #[derive(Debug, Parser)]

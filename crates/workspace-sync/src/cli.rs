@@ -61,7 +61,7 @@ pub enum Task {
         #[command(flatten)]
         dry: DryRun,
         /// Compare file contents before the switch
-        #[arg(long)]
+        #[arg(long, value_name = "METHOD")]
         verify: Option<Verify>,
     },
     /// Record the files of the image (first step of late boot)
@@ -100,7 +100,7 @@ pub enum Task {
         #[command(flatten)]
         dry: DryRun,
     },
-    /// Copy late changes and retry failed copies (started by supervisord)
+    /// Copy remaining changes and retry failed copies (started by supervisord)
     Follow,
     /// Copy a directory tree, or update an existing copy
     Copy {
@@ -118,7 +118,7 @@ pub enum Task {
 /// The flag of every subcommand that changes trees.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct DryRun {
-    /// Print the steps without making them
+    /// Print the changes without making them
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -130,7 +130,7 @@ pub struct CopyOptions {
     #[arg(long)]
     pub prune: bool,
     /// Compare file contents
-    #[arg(long)]
+    #[arg(long, value_name = "METHOD")]
     pub verify: Option<Verify>,
     /// Print one JSON object
     #[arg(long)]
@@ -169,10 +169,10 @@ impl Cli {
     }
 }
 
-/// Extent of a comparison.
+/// Methods to compare files beyond size and time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Verify {
-    /// All bytes of every file
+    // No doc comment: clap would print a longer help for --help than for -h.
     Hash,
 }
 

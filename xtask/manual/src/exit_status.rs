@@ -15,18 +15,25 @@ pub struct Status {
 #[must_use]
 pub fn of(passes_on: PassesOn, subcommand: Option<&str>) -> Vec<Status> {
     let mut rows = vec![
-        row("0", "Done, or there was nothing to do"),
-        row("1", "It failed; standard error says why"),
-        row("2", "The command line was not understood"),
+        row("0", "Success"),
+        row("1", "Failure, or the answer is \"no\"; errors are printed to standard error"),
+        row("2", "Usage error"),
     ];
     match passes_on {
         PassesOn::Server(name) => rows.push(passed_on(name)),
-        PassesOn::CommandOf(name) if subcommand.is_none_or(|this| this == name) => rows.extend([
-            row("126", "COMMAND cannot be run"),
-            row("127", "COMMAND was not found"),
-            passed_on("COMMAND"),
-        ]),
-        PassesOn::CommandOf(_) | PassesOn::Nothing => {}
+        PassesOn::CommandOf(name) | PassesOn::CommandAfterWait(name)
+            if subcommand.is_none_or(|this| this == name) =>
+        {
+            if matches!(passes_on, PassesOn::CommandAfterWait(_)) {
+                rows.push(row("124", "The time limit was exceeded"));
+            }
+            rows.extend([
+                row("126", "COMMAND cannot be run"),
+                row("127", "COMMAND was not found"),
+                passed_on("COMMAND"),
+            ]);
+        }
+        PassesOn::CommandOf(_) | PassesOn::CommandAfterWait(_) | PassesOn::Nothing => {}
     }
     rows
 }
@@ -54,5 +61,8 @@ mod tests {
         assert_eq!(codes(PassesOn::CommandOf("exec"), None), ["0", "1", "2", "126", "127", "any"]);
         assert_eq!(codes(PassesOn::CommandOf("exec"), Some("exec")), ["0", "1", "2", "126", "127", "any"]);
         assert_eq!(codes(PassesOn::CommandOf("exec"), Some("list")), ["0", "1", "2"]);
+        let wait = PassesOn::CommandAfterWait("wait");
+        assert_eq!(codes(wait, Some("wait")), ["0", "1", "2", "124", "126", "127", "any"]);
+        assert_eq!(codes(wait, Some("report")), ["0", "1", "2"]);
     }
 }

@@ -27,7 +27,7 @@ pub fn page(command: &Command, statuses: &[Status]) -> Result<String, fmt::Error
 /// The list of all commands; one must have been [built](Command::build) to be described.
 pub fn index<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Result<String, fmt::Error> {
     let mut page = format!(
-        "<!-- {GENERATED} -->\n\n# Commands\n\nThe manual pages are in [`man`](../man).\n\n| Command | What it does |\n|---|---|\n"
+        "<!-- {GENERATED} -->\n\n# Commands\n\nThe manual pages are in [`man`](../man). `NAME --help` in the container prints the same text.\n\n| Command | What it does |\n|---|---|\n"
     );
     for command in commands {
         let name = command.get_name();
@@ -79,24 +79,22 @@ fn spelling(argument: &Arg) -> String {
 fn meaning(argument: &Arg, everywhere: bool) -> String {
     let help = argument.get_long_help().or_else(|| argument.get_help());
     let mut text = help.map(|help| prose(&help.to_string())).unwrap_or_default();
-    let mut add = |remark: String| text.extend(["; ", &remark]);
     if !argument.is_hide_possible_values_set() {
         let values = argument.get_possible_values();
         let values: Vec<_> =
             values.iter().filter(|value| !value.is_hide_set()).map(|value| code(value.get_name())).collect();
         if !values.is_empty() {
-            add(format!("one of {}", values.join(", ")));
+            text.extend(["; one of ", &values.join(", ")]);
         }
     }
-    if !argument.is_hide_default_value_set() && argument.get_action().takes_values() {
-        let values = argument.get_default_values();
-        let values: Vec<_> = values.iter().map(|value| code(&value.to_string_lossy())).collect();
-        if !values.is_empty() {
-            add(format!("default {}", values.join(", ")));
-        }
+    if !argument.is_hide_default_value_set()
+        && argument.get_action().takes_values()
+        && let [value] = argument.get_default_values()
+    {
+        text.extend([" ", &prose(&format!("[default: {}]", value.to_string_lossy()))]);
     }
     if everywhere {
-        add("also behind a subcommand".to_owned());
+        text.push_str("; can also follow the subcommand");
     }
     text
 }

@@ -51,11 +51,13 @@ pub enum PassesOn {
     Server(&'static str),
     /// The command that this subcommand becomes.
     CommandOf(&'static str),
+    /// The same, for a subcommand that may time out before.
+    CommandAfterWait(&'static str),
 }
 
 /// Every tool of the image, by name.
 pub const TOOLS: &[Tool] = &[
-    Tool { command: boot::command, section: Section::System, passes_on: PassesOn::Nothing },
+    Tool { command: boot::command, section: Section::System, passes_on: PassesOn::CommandAfterWait("wait") },
     Tool { command: caddy_run::command, section: Section::System, passes_on: PassesOn::Server("caddy") },
     Tool { command: env_store::command, section: Section::User, passes_on: PassesOn::CommandOf("exec") },
     Tool { command: fix_perms::command, section: Section::System, passes_on: PassesOn::Nothing },
@@ -118,7 +120,7 @@ mod tests {
     #[test]
     fn a_subcommand_that_passes_a_status_on_exists() {
         for tool in TOOLS {
-            if let PassesOn::CommandOf(name) = tool.passes_on {
+            if let PassesOn::CommandOf(name) | PassesOn::CommandAfterWait(name) = tool.passes_on {
                 let command = (tool.command)();
                 assert!(command.find_subcommand(name).is_some(), "{} has no {name}", command.get_name());
             }
