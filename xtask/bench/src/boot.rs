@@ -15,7 +15,7 @@ const DEADLINE: Duration = Duration::from_mins(2);
 /// An address of the documentation network (RFC 5737): nothing answers there.
 const DEAD_RESOLVER: &str = "192.0.2.1";
 
-/// From `docker run` to the login page; memory, processes and image size
+/// Time from `docker run` to the login page; memory, processes and image size
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Number of boots

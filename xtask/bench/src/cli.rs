@@ -21,17 +21,11 @@ pub struct Cli {
 /// Measurement to run.
 #[derive(Debug, Subcommand)]
 pub enum Measurement {
-    /// From `docker run` to the login page; memory, processes and image size
     Boot(boot::Args),
-    /// Cost of the gate for each request, and a change of the login under load
     Gate(gate::Args),
-    /// Linking 10,000 files into two applications, again, and as they come
     Storage(storage::Args),
-    /// Copying, repeating, sharing blocks, permissions and boot with a tree of 5.45 GB to sync
     Workspace(workspace::Args),
-    /// Throughput of logtail, delay of a line, and its memory; needs no engine
     Logtail(logtail::Args),
-    /// Throughput of provision, its memory, and its cost without anything to do; needs no engine
     Provision(provision::Args),
 }
 

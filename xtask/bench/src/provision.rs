@@ -20,7 +20,7 @@ const FILE: u64 = 100_000_000;
 /// Interval at which a program's memory is read.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Throughput of `provision` beside `tee`, its memory, and its cost without anything to do; as root
+/// Throughput and memory of provision, and its cost with nothing to do; needs root and no engine
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Output of the script, in MB

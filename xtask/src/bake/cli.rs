@@ -2,9 +2,10 @@
 
 /// Build variants of the image, or list them
 ///
-/// A VARIANT is a tag (cuda-12.1.1-runtime-22.04), a tag with a shortened version (cuda-12.1-runtime-22.04, the newest
-/// listed patch) or a plain `cudnn`, a target of docker-bake.hcl, an image reference that ends in a tag, a pattern in
-/// quotes ('cuda-12.1*'), or a group: all, a family (cpu, cuda, rocm), default. Without any it is the group default.
+/// A VARIANT is a tag, such as cuda-12.1.1-runtime-22.04. Its version may be shortened (cuda-12.1-runtime-22.04 is the
+/// newest listed patch), and cuDNN's may be left out. A target of docker-bake.hcl, an image reference that ends in a tag,
+/// a pattern in quotes ('cuda-12.1*') and a group (all, cpu, cuda, rocm, default) work too. Without a VARIANT, the group
+/// default is built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 pub struct Args {
     /// Variants to build

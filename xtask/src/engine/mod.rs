@@ -46,12 +46,12 @@ enum Task {
 /// Engine to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Choice {
-    /// This checkout's private engine if it runs, else the machine's, else a private one is set up
+    /// This checkout's private engine if it runs, else the machine's, else a new private one
     #[default]
     Auto,
-    /// The engine that the machine already has
+    /// The machine's own engine
     System,
-    /// An engine of this checkout's own
+    /// This checkout's private engine
     Private,
 }
 

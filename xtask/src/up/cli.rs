@@ -25,16 +25,16 @@ pub struct Args {
     #[arg(long, default_value = DEFAULT_NAME)]
     pub name: String,
     /// Port of the portal on this machine [default: 1111, or the next free one]
-    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub portal_port: Option<u16>,
     /// Port of the SSH server on this machine [default: 2222, or the next free one]
-    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub ssh_port: Option<u16>,
     /// Address on which to publish the ports
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub bind: IpAddr,
     /// Directory to mount at /workspace [default: workspace in the checkout]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIRECTORY")]
     pub workspace: Option<PathBuf>,
     /// Set a variable in the container; without `=VALUE`, take the value from the environment
     #[arg(long = "env", value_name = "NAME[=VALUE]")]

@@ -32,7 +32,7 @@ const SHARE: &str = "/opt/caddy/share";
 const PAGE: usize = 2_000;
 const PASSWORD: &str = "bench-password";
 
-/// Cost of the gate for each request, and a change of the login under load
+/// Cost of the gate per request, and a change of the login under load
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Rounds of each load, in turns; the median is shown

@@ -23,7 +23,7 @@ const BETWEEN: Duration = Duration::from_millis(15);
 /// Empty lines are the worst case: each gets a name and a time.
 const EMPTY: usize = 20_000_000;
 
-/// Throughput of `logtail`, delay of a line, its memory, and its cost at rest; needs no engine
+/// Throughput, delay and memory of logtail; needs no engine
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Size of each log, in MB

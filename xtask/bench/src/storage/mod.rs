@@ -17,7 +17,7 @@ use crate::samples::Samples;
 use crate::{process_usage, tools};
 use fixture::Fixture;
 
-/// Linking 10,000 files into two applications, again, and as they come
+/// Time to link 10,000 files into two applications, to check the links, and to link new files
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Number of measurements of each pass
@@ -26,10 +26,10 @@ pub struct Args {
     /// Files of our passes; the peer gets a tenth
     #[arg(long, default_value_t = 10_000)]
     files: usize,
-    /// Files that come one by one
+    /// Files that are added one by one
     #[arg(long, default_value_t = 1_000)]
     singles: usize,
-    /// Files that come as quickly as possible; the peer gets a hundredth
+    /// Files that are added as quickly as possible; the peer gets a hundredth
     #[arg(long, default_value_t = 100_000)]
     burst: usize,
     /// Files of the largest storage, whose memory is measured

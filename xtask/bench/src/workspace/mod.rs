@@ -27,7 +27,7 @@ Prints markdown tables for docs/design/measurements.md. A row's \"x ours\" says 
 is the time until nothing is left to be written. Copies begin with cold caches, which slows the whole machine for a moment, \
 and file systems are mounted: it needs root. It also needs 17 GB below target/, which are free again afterwards.";
 
-/// Copying, repeating, sharing blocks, permissions and boot with a tree of 5.45 GB to sync
+/// Time to copy a tree of 5.45 GB, to compare it again, to correct permissions, and to boot meanwhile
 #[derive(Debug, clap::Args)]
 #[command(after_help = EPILOGUE)]
 pub struct Args {
