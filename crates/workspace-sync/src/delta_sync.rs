@@ -12,8 +12,7 @@ use anyhow::{Result, anyhow};
 use dirfd::FileType;
 use dirfd::walk::{self, Descend, Entry};
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
+use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use tree_copy::{Capabilities, NoObserver};
 
@@ -113,8 +112,7 @@ impl<'a> DeltaSync<'a> {
             })();
             Ok(next.unwrap_or_else(|error| {
                 // It vanished meanwhile: the next round finds that in its parent.
-                let there = fstatat(entry.directory, entry.base, AtFlags::AT_SYMLINK_NOFOLLOW);
-                if there == Err(nix::Error::ENOENT) {
+                if dirfd::stat(entry.directory, entry.base).is_ok_and(|there| there.is_none()) {
                     return Descend::Skip;
                 }
                 let cannot = format!("cannot copy {}", self.old.join(entry.name).display());
@@ -326,7 +324,8 @@ impl<'a> DeltaSync<'a> {
         for base in dirfd::names(there).map_err(io::Error::from)? {
             let is_kept = name.as_os_str().is_empty() && reserved_names::all().contains(&base.as_os_str());
             let is_ours = base.as_bytes().ends_with(directory_entry::BEFORE_SWITCH.as_bytes());
-            if is_kept || is_ours || fstatat(&old, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
+            // An entry that cannot be read was not lost.
+            if is_kept || is_ours || dirfd::stat(&old, base.as_os_str()) != Ok(None) {
                 continue;
             }
             self.remove(&name.join(&base), there.as_fd(), &base, leftover, round)?;
@@ -344,7 +343,7 @@ impl<'a> DeltaSync<'a> {
         round: &mut DeltaRound,
     ) -> Result<()> {
         let above = above.try_clone_to_owned()?;
-        let Ok(stat) = fstatat(&above, base, AtFlags::AT_SYMLINK_NOFOLLOW) else { return Ok(()) };
+        let Some(stat) = dirfd::stat(&above, base)? else { return Ok(()) };
         let is_directory = dirfd::file_type(&stat) == FileType::Directory;
         // Creating or removing an entry writes its directory as well.
         if self.write_check.inspect(name, &above, base, leftover)? != NewEntry::Untouched {

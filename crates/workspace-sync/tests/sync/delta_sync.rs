@@ -1,6 +1,7 @@
 //! Carrying over on a volume that fails, and after a kill: what is not on the disk is not forgotten.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ impl Switched {
         fs::create_dir(&backing).unwrap();
         let volume = FaultFs::mount(&backing, &site.volume()).unwrap();
         fs::write(site.image("micromamba").join("log"), "line\n".repeat(200)).unwrap();
+        fs::create_dir(site.image("micromamba").join("shut")).unwrap();
+        fs::write(site.image("micromamba").join("shut/kept"), "kept").unwrap();
         let worker = Some(Worker::at(&site.image("micromamba")));
         site.sync();
         Self { worker, volume, site }
@@ -79,6 +82,20 @@ fn what_is_not_on_the_disk_is_not_forgotten() {
     fs::remove_file(switched.site.copy().join("late")).unwrap();
     assert_eq!(switched.run()["settling"], Value::Null);
     assert_eq!(fs::read_to_string(switched.site.copy().join("late")).unwrap(), "late");
+}
+
+#[test]
+fn what_cannot_be_read_any_more_is_not_removed_from_the_copy() {
+    let mut switched = Switched::new();
+    let directory = switched.image("shut");
+    // Its names can be listed, and nothing behind them can be reached.
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o600)).unwrap();
+    let output = switched.site.run_without_override();
+    assert!(output.stdout.contains("Permission denied"), "{output:?}");
+    assert_eq!(fs::read_to_string(switched.site.copy().join("shut/kept")).unwrap(), "kept");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    switched.worker = None;
+    assert_eq!(switched.run()["settling"], Value::Null);
 }
 
 fn half_made(switched: &Switched) -> Option<PathBuf> {

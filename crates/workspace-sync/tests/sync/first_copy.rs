@@ -3,13 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use journal::{Event, Journal, Stage, StageResult, Timeline};
 
-use crate::fixture::{CommandOutput, Failing, Site, differences};
+use crate::fixture::{Failing, Site, differences};
 
 #[test]
 fn a_first_run_copies_everything_switches_and_leaves_the_image_alone() {
@@ -101,12 +100,7 @@ fn a_volume_that_refuses_root_is_no_failure_unless_a_copy_is_wanted() {
         [("false", 0, "micromamba: using the image's copy\n"), ("true", 1, "cannot open")]
     {
         site.set("WORKSPACE_SYNC", wanted);
-        let tool = site.command(&["run"]);
-        let mut command = Command::new("setpriv");
-        command.args(["--bounding-set", "-dac_override,-dac_read_search"]);
-        command.arg(tool.get_program()).args(tool.get_args()).env_clear();
-        let variables = tool.get_envs().filter_map(|(name, value)| Some((name, value?)));
-        let output = CommandOutput::of(command.envs(variables).output().unwrap());
+        let output = site.run_without_override();
         assert_eq!(output.code, code, "{output:?}");
         assert!(output.stdout.contains(words), "{output:?}");
     }
@@ -123,19 +117,21 @@ fn without_its_volume_the_active_link_returns_to_the_image() {
     assert_eq!(site.leads_to(), site.image("micromamba"));
 }
 
-#[test]
-fn a_directory_of_an_extended_image_is_copied_and_replaced_by_a_link() {
+/// A directory of an extended image.
+fn with_a_directory() -> (Site, PathBuf) {
     let mut site = Site::small();
     let app = site.active_link("app");
-    trees::build(
-        &app,
-        &trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 },
-        3,
-    )
-    .unwrap();
+    let shape = trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 };
+    trees::build(&app, &shape, 3).unwrap();
+    site.set("OPT_SYNC", "app");
+    (site, app)
+}
+
+#[test]
+fn a_directory_of_an_extended_image_is_copied_and_replaced_by_a_link() {
+    let (site, app) = with_a_directory();
     let before = site.root().join("before");
     assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
-    site.set("OPT_SYNC", "app");
     site.sync();
     assert_eq!(fs::read_link(&app).unwrap(), site.volume().join("app"));
     assert_eq!(differences(&before, &site.volume().join("app")), [""; 0]);
@@ -149,15 +145,7 @@ fn a_directory_of_an_extended_image_is_copied_and_replaced_by_a_link() {
 
 #[test]
 fn a_kill_between_the_exchange_and_the_rename_loses_nothing_of_the_directory() {
-    let mut site = Site::small();
-    let app = site.active_link("app");
-    trees::build(
-        &app,
-        &trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 },
-        3,
-    )
-    .unwrap();
-    site.set("OPT_SYNC", "app");
+    let (site, app) = with_a_directory();
     site.sync();
     // As a kill at that moment leaves it.
     fs::rename(site.image("app"), site.root().join("opt/.app.link-77")).unwrap();
@@ -176,20 +164,15 @@ fn a_kill_between_the_exchange_and_the_rename_loses_nothing_of_the_directory() {
 }
 
 /// A directory of an extended image that cannot be renamed into the image's place, as on an overlay file system.
-fn with_a_fixed_directory() -> Site {
-    let mut site = Site::small();
-    let app = site.active_link("app");
-    let shape = trees::Shape { files: 20, hard_linked: 2, links: 2, directories: 4, bytes: 9_000 };
-    trees::build(&app, &shape, 3).unwrap();
+fn with_a_fixed_directory() -> (Site, PathBuf) {
+    let (site, app) = with_a_directory();
     fs::create_dir(site.image("app")).unwrap();
-    site.set("OPT_SYNC", "app");
-    site
+    (site, app)
 }
 
 #[test]
 fn a_directory_that_cannot_be_renamed_is_emptied_although_it_was_written_a_moment_ago() {
-    let site = with_a_fixed_directory();
-    let app = site.active_link("app");
+    let (site, app) = with_a_fixed_directory();
     let before = site.root().join("before");
     assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
     site.sync();
@@ -201,8 +184,7 @@ fn a_directory_that_cannot_be_renamed_is_emptied_although_it_was_written_a_momen
 
 #[test]
 fn a_kill_while_the_directory_is_emptied_does_not_empty_the_copy() {
-    let site = with_a_fixed_directory();
-    let app = site.active_link("app");
+    let (site, app) = with_a_fixed_directory();
     let before = site.root().join("before");
     assert!(std::process::Command::new("cp").arg("-a").args([&app, &before]).status().unwrap().success());
     // A program works there, so that the copy is made and the directory stays.
@@ -223,8 +205,7 @@ fn a_kill_while_the_directory_is_emptied_does_not_empty_the_copy() {
 
 #[test]
 fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
-    let site = with_a_fixed_directory();
-    let app = site.active_link("app");
+    let (site, app) = with_a_fixed_directory();
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "exec 3>> server.log; cd /; echo ready; read line; echo late >&3"]).current_dir(&app);
     shell.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
@@ -272,8 +253,8 @@ fn a_directory_in_which_a_program_has_a_file_open_is_not_emptied() {
 
 #[test]
 fn a_directory_from_which_a_program_started_a_moment_ago_is_not_emptied() {
-    let site = with_a_fixed_directory();
-    let (app, copy) = (site.active_link("app"), site.volume().join("app"));
+    let (site, app) = with_a_fixed_directory();
+    let copy = site.volume().join("app");
     let (library, late) = (app.join("library"), site.root().join("late"));
     fs::write(&library, "code").unwrap();
     fs::write(&late, "").unwrap();
