@@ -106,8 +106,17 @@ pub fn open_file<P: ?Sized + NixPath>(directory: impl AsFd, name: &P) -> nix::Re
 /// Creates a file for writing; replaces an existing file or link.
 pub fn create_file<P: ?Sized + NixPath>(directory: impl AsFd, name: &P, mode: u32) -> nix::Result<File> {
     unlink(&directory, name)?;
+    create_new_file(directory, name, mode).map(File::from)
+}
+
+/// Creates a file for writing; fails with `EEXIST` if the name is taken.
+pub fn create_new_file<P: ?Sized + NixPath>(
+    directory: impl AsFd,
+    name: &P,
+    mode: u32,
+) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(directory, name, flags, Mode::from_bits_truncate(mode)).map(File::from)
+    openat(directory, name, flags, Mode::from_bits_truncate(mode))
 }
 
 /// Opens a directory of a directory, created if it is missing; true if this call has created it. A mount is entered.

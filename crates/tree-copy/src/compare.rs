@@ -125,21 +125,7 @@ impl ChangeTimes {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const FILE: Metadata = Metadata {
-        kind: FileType::RegularFile,
-        mode: 0o4755,
-        owner: (1000, 1000),
-        size: 10,
-        allocated: 4096,
-        accessed: (1, 0),
-        modified: (100, 5),
-        changed: (200, 0),
-        device: 1,
-        inode: 2,
-        links: 1,
-        special: 0,
-    };
+    use crate::metadata::FILE;
 
     #[test]
     fn each_part_of_the_metadata_decides() {

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dirfd::READ;
 use dirfd::xattr::Node;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -51,10 +52,9 @@ pub(crate) struct CopiedFile {
 ///
 /// Another kind of entry fails with `ENXIO`.
 pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Metadata), Errno> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let opened = match openat(directory, name, flags | OFlag::O_NOATIME, Mode::empty()) {
+    let opened = match openat(directory, name, READ | OFlag::O_NOATIME, Mode::empty()) {
         // Only the owner may use `O_NOATIME` (open(2)).
-        Err(Errno::EPERM) => openat(directory, name, flags, Mode::empty())?,
+        Err(Errno::EPERM) => openat(directory, name, READ, Mode::empty())?,
         answer => answer?,
     };
     let meta = Metadata::from(fstat(&opened)?);
@@ -79,8 +79,7 @@ pub(crate) fn copy_file(
     let can = making.can;
     // Created with its final bits, which often saves a call, and never with more.
     let bits = attributes::wanted_mode(&before, can) & 0o777;
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let target = openat(directory, name, flags, Mode::from_bits_truncate(bits)).map_err(SideError::Target)?;
+    let target = dirfd::create_new_file(directory, name, bits).map_err(SideError::Target)?;
     let mut unstable = true;
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {

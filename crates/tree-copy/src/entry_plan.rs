@@ -133,21 +133,8 @@ mod tests {
     use super::EntryAction::{Adjust, Keep, Link, Make, Report, SetAttributes, Skip};
     use super::Inspection::{Attributes, Content, LinkText};
     use super::*;
+    use crate::metadata::FILE;
 
-    const FILE: Metadata = Metadata {
-        kind: FileType::RegularFile,
-        mode: 0o644,
-        owner: (0, 0),
-        size: 10,
-        allocated: 4096,
-        accessed: (1, 0),
-        modified: (100, 0),
-        changed: (200, 0),
-        device: 1,
-        inode: 2,
-        links: 1,
-        special: 0,
-    };
     const LINK: Metadata = Metadata { kind: FileType::Symlink, ..FILE };
     const FIFO: Metadata = Metadata { kind: FileType::Fifo, ..FILE };
     /// The copy of it, made later.

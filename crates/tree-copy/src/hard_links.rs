@@ -79,10 +79,10 @@ impl HardLinks {
         directory: &Arc<WalkDirectory>,
         name: &CString,
     ) -> LinkDecision {
-        let mut part = self.part(identity(meta));
-        let Some(entry) = part.get_mut(&identity(meta)) else {
+        let mut part = self.part(meta.identity());
+        let Some(entry) = part.get_mut(&meta.identity()) else {
             let names_left = meta.links.saturating_sub(1);
-            part.insert(identity(meta), Entry { state: State::Copying(vec![]), names_left });
+            part.insert(meta.identity(), Entry { state: State::Copying(vec![]), names_left });
             return LinkDecision::First;
         };
         match &mut entry.state {
@@ -95,7 +95,7 @@ impl HardLinks {
                 let first = first.clone();
                 entry.names_left = entry.names_left.saturating_sub(1);
                 if entry.names_left == 0 {
-                    part.remove(&identity(meta));
+                    part.remove(&meta.identity());
                 }
                 LinkDecision::Link(first)
             }
@@ -104,8 +104,8 @@ impl HardLinks {
 
     /// Records that the target has the file at `first`; returns the names that wait for it.
     pub fn first_copied(&self, meta: &Metadata, first: FirstName) -> Vec<PendingName> {
-        let mut part = self.part(identity(meta));
-        let Some(entry) = part.get_mut(&identity(meta)) else { return vec![] };
+        let mut part = self.part(meta.identity());
+        let Some(entry) = part.get_mut(&meta.identity()) else { return vec![] };
         match std::mem::replace(&mut entry.state, State::Copied(first)) {
             State::Copying(waiting) => waiting,
             State::Copied(_) => vec![],
@@ -114,7 +114,7 @@ impl HardLinks {
 
     /// Forgets a file whose first name vanished; returns the names that wait for it.
     pub fn first_vanished(&self, meta: &Metadata) -> Vec<PendingName> {
-        match self.part(identity(meta)).remove(&identity(meta)) {
+        match self.part(meta.identity()).remove(&meta.identity()) {
             Some(Entry { state: State::Copying(waiting), .. }) => waiting,
             _ => vec![],
         }
@@ -122,12 +122,8 @@ impl HardLinks {
 
     /// True if the target's file may stand for this file of the source, because it stands for no other one.
     pub fn claim_target(&self, target_inode: u64, meta: &Metadata) -> bool {
-        *lock(&self.claimed, target_inode).entry(target_inode).or_insert(identity(meta)) == identity(meta)
+        *lock(&self.claimed, target_inode).entry(target_inode).or_insert(meta.identity()) == meta.identity()
     }
-}
-
-fn identity(meta: &Metadata) -> Identity {
-    (meta.device, meta.inode)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "a remainder below PARTS")]

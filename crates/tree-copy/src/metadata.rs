@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
-use dirfd::FileType;
+use dirfd::{FileType, Identity};
 use nix::errno::Errno;
 use nix::sys::stat::FileStat;
 
@@ -39,6 +39,10 @@ impl Metadata {
     /// True if neither content nor attributes changed.
     pub fn unchanged(&self, later: &Self) -> bool {
         (self.size, self.modified, self.changed) == (later.size, later.modified, later.changed)
+    }
+
+    pub fn identity(&self) -> Identity {
+        (self.device, self.inode)
     }
 
     pub fn is_file(&self) -> bool {
@@ -83,3 +87,20 @@ impl From<FileStat> for Metadata {
         }
     }
 }
+
+/// A file, for tests.
+#[cfg(test)]
+pub(crate) const FILE: Metadata = Metadata {
+    kind: FileType::RegularFile,
+    mode: 0o4755,
+    owner: (1000, 1000),
+    size: 10,
+    allocated: 4096,
+    accessed: (1, 0),
+    modified: (100, 5),
+    changed: (200, 0),
+    device: 1,
+    inode: 2,
+    links: 1,
+    special: 0,
+};

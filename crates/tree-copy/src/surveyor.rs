@@ -84,7 +84,7 @@ impl Surveyor {
             return true;
         }
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let identity = (meta.device, meta.inode);
+        let identity = meta.identity();
         let Some(left) = links.get_mut(&identity) else {
             links.insert(identity, meta.links - 1);
             return true;

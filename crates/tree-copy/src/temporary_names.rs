@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use kit::process::Process;
 use kit::start_id;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::fstat;
 
 /// Age after which a temporary entry of another container is abandoned: making one takes moments.
 const FORGOTTEN_AFTER_SECONDS: i64 = 24 * 60 * 60;
@@ -58,9 +57,7 @@ pub(crate) fn with_free_name<T>(
 /// Returns the current time of the file system of `directory` (seconds, nanoseconds): the change time of a temporary
 /// file.
 pub fn file_system_time(directory: BorrowedFd<'_>) -> std::io::Result<(i64, i64)> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-    let (name, file) = with_free_name(|name| openat(directory, name, flags, mode))?;
+    let (name, file) = with_free_name(|name| dirfd::create_new_file(directory, name, 0o600))?;
     let stat = fstat(&file);
     let _ = dirfd::unlink(directory, name.as_c_str());
     let stat = stat?;

@@ -76,11 +76,11 @@ pub fn read_small(directory: impl AsFd, name: &str) -> Result<Option<Vec<u8>>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use std::fs::{self, File};
 
-    fn marker() -> Marker {
+    pub fn marker() -> Marker {
         Marker {
             tree: "x".into(),
             generation: "g".into(),

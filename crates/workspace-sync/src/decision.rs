@@ -176,17 +176,7 @@ pub fn describe(refusal: &Refusal, tree: &TreePaths) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn marker() -> Marker {
-        Marker {
-            tree: "x".into(),
-            generation: "g".into(),
-            manifest: "m".into(),
-            entries: 1,
-            bytes: 2,
-            completed_at: 3,
-        }
-    }
+    use crate::copy_marker::tests::marker;
 
     fn of(active_link: ActiveLink, image: bool, copy: WorkspaceCopy, mounted: bool, wanted: bool) -> Action {
         decide(&TreeState { active_link, image, copy, mounted, wanted, mount: None })

@@ -15,8 +15,6 @@ use nix::sys::stat::{Mode, fstat};
 use crate::copied_state::EntryState;
 use crate::merge_policy;
 
-const FLAGS: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
-
 /// Returns the part of a file's state that every write changes.
 pub fn state(file: impl AsFd) -> io::Result<EntryState> {
     Ok(EntryState::of(&fstat(file)?))
@@ -24,7 +22,7 @@ pub fn state(file: impl AsFd) -> io::Result<EntryState> {
 
 /// Opens a regular file of the new tree; nothing for anything else.
 pub fn open_for_appending(above: &OwnedFd, base: &OsStr) -> Option<File> {
-    let flags = OFlag::O_RDWR | OFlag::O_APPEND | FLAGS;
+    let flags = dirfd::READ | OFlag::O_RDWR | OFlag::O_APPEND;
     let file = File::from(openat(above, base, flags, Mode::empty()).ok()?);
     file.metadata().is_ok_and(|meta| meta.is_file()).then_some(file)
 }

@@ -205,7 +205,7 @@ fn age(directory: &OwnedFd) -> Result<u64> {
 fn touched(directory: &OwnedFd) -> Result<Timestamp> {
     let stat = fstatat(directory, CLAIM, AtFlags::AT_SYMLINK_NOFOLLOW)
         .with_context(|| format!("cannot read {CLAIM}"))?;
-    Ok(Timestamp(stat.st_ctime, stat.st_ctime_nsec))
+    Ok(Timestamp::change_time(&stat))
 }
 
 /// True if the claim in `directory` is touched within this time.
@@ -222,6 +222,7 @@ fn is_touched(directory: &OwnedFd, listen: Duration) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::copy_marker::tests::marker;
     use std::ffi::OsStr;
     use std::fs;
     use std::path::Path;
@@ -306,14 +307,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let own = claim("a", "1");
         let ClaimResult::Ours { directory, .. } = take(&own, dir.path()) else { panic!("it is new") };
-        let marker = Marker {
-            tree: "x".into(),
-            generation: "g".into(),
-            manifest: "m".into(),
-            entries: 1,
-            bytes: 2,
-            completed_at: 3,
-        };
+        let marker = marker();
         let file = dir.path().join("x.partial").join(reserved_names::MARKER);
         fs::write(&file, marker.render().unwrap()).unwrap();
         assert!(

@@ -14,8 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use dirfd::FileType;
 use kit::process::Process;
-use nix::fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2};
-use nix::sys::stat::fstatat;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::active_link;
@@ -160,10 +159,7 @@ fn empty(directory: &OwnedFd, since: Option<Timestamp>) -> Result<bool, nix::Err
         names => names?,
     };
     for base in names {
-        let stat = match fstatat(directory, base.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(nix::Error::ENOENT) => continue,
-            stat => stat?,
-        };
+        let Some(stat) = dirfd::stat(directory, base.as_os_str())? else { continue };
         let flag = if dirfd::file_type(&stat) == FileType::Directory {
             let emptied = match dirfd::open_dir(directory, base.as_os_str()) {
                 Err(error) if dirfd::is_absent(error) => continue,

@@ -97,6 +97,7 @@ pub fn open_in_workspace(workspace: &Path, path: &Path) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::copy_marker::tests::marker;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
@@ -113,14 +114,7 @@ mod tests {
             look(),
             WorkspaceCopy::Foreign("a directory not created by workspace-sync is in its place".into())
         );
-        let mut marker = Marker {
-            tree: "y".into(),
-            generation: "g".into(),
-            manifest: "m".into(),
-            entries: 1,
-            bytes: 2,
-            completed_at: 3,
-        };
+        let mut marker = Marker { tree: "y".into(), ..marker() };
         let file = tree.copy.join(crate::reserved_names::MARKER);
         fs::write(&file, marker.render().unwrap()).unwrap();
         assert_eq!(look(), WorkspaceCopy::Foreign("a copy of \"y\" is in its place".into()));

@@ -16,8 +16,7 @@ use anyhow::{Context, Result};
 use dirfd::FileType;
 use dirfd::walk::{self, Descend, Entry};
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{Mode, fchmod, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, fchmod, mkdirat};
 use nix::unistd::{Gid, Uid, fchown};
 use tree_copy::{Capabilities, NoObserver};
 
@@ -94,7 +93,7 @@ impl UserAdditions<'_> {
             Some(found) if entry.is_directory() && dirfd::file_type(&found) == FileType::Directory => {
                 return Ok(Descend::Enter);
             }
-            Some(_) if is_same(entry, &place, entry.base)? => {}
+            Some(found) if is_same(entry, &place, entry.base, &found)? => {}
             Some(_) => self.put_beside(entry, &place)?,
         }
         Ok(Descend::Skip)
@@ -103,11 +102,10 @@ impl UserAdditions<'_> {
     fn put_beside(&self, entry: &Entry<'_>, place: &OwnedFd) -> Result<()> {
         for number in 1_u32.. {
             let base = directory_entry::suffixed_name(entry.base, number, SUFFIX);
-            let is_free = dirfd::stat(place, base.as_os_str())?.is_none();
-            if is_free {
-                self.replicate(entry, place, &base)?;
-            } else if !is_same(entry, place, &base)? {
-                continue;
+            match dirfd::stat(place, base.as_os_str())? {
+                None => self.replicate(entry, place, &base)?,
+                Some(found) if is_same(entry, place, &base, &found)? => {}
+                Some(_) => continue,
             }
             self.beside.borrow_mut().push(entry.name.with_file_name(base));
             break;
@@ -164,10 +162,9 @@ impl UserAdditions<'_> {
     }
 }
 
-/// True if the entry of this name in the new generation has the same content.
-fn is_same(entry: &Entry<'_>, place: &OwnedFd, base: &OsStr) -> Result<bool> {
-    let found = fstatat(place, base, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    if dirfd::file_type(&found) != entry.kind() || entry.is_directory() {
+/// True if the entry of this name in the new generation, `found`, has the same content.
+fn is_same(entry: &Entry<'_>, place: &OwnedFd, base: &OsStr, found: &FileStat) -> Result<bool> {
+    if dirfd::file_type(found) != entry.kind() || entry.is_directory() {
         return Ok(false);
     }
     if entry.kind() != FileType::RegularFile {
