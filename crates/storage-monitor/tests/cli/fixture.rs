@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use tempfile::TempDir;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_storage-monitor");
@@ -88,6 +89,21 @@ impl World {
 
     pub fn run(&self, arguments: &[&str]) -> Answer {
         self.answer(self.command(arguments).output().unwrap())
+    }
+
+    /// Returns the state that the monitor has written.
+    pub fn state(&self) -> Value {
+        serde_json::from_str(&self.run(&["status", "--json"]).out).unwrap()
+    }
+
+    /// Requests scans until one was quick: the monitor pauses for a thousand times as long as the last scan took, which a
+    /// busy machine makes longer than a test waits.
+    #[track_caller]
+    pub fn until_a_scan_is_due_soon(&self) {
+        self.until("a quick scan", || {
+            self.run(&["once"]);
+            self.state()["rescan_seconds"].as_u64() <= Some(15)
+        });
     }
 
     /// With the directories' names taken out.

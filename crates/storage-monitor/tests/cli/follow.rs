@@ -105,7 +105,8 @@ fn a_directory_of_an_application_is_used_as_soon_as_it_can_be() {
     let path = "not/installed/models";
     let all = ["not/".into(), "not/installed/".into(), format!("{path}/"), format!("{path}/x -> a/x")];
     world.until("the link", || world.links() == all);
-    assert_eq!(world.run(&["status"]).out, "1 file linked into applications\n");
+    // The state is written after the links are made.
+    world.until("the state", || world.run(&["status"]).out == "1 file linked into applications\n");
 }
 
 #[test]
@@ -213,13 +214,12 @@ fn without_watches_changes_are_found_by_looking() {
     let script = "echo 5 > /proc/sys/user/max_inotify_watches && exec \"$0\" \"$@\"";
     command.args(["--user", "--map-root-user", "sh", "-c", script, PROGRAM]);
     world.start_as(command);
-    let state =
-        |world: &World| -> Value { serde_json::from_str(&world.run(&["status", "--json"]).out).unwrap() };
-    world.until("the state", || state(&world)["events"] == "none");
+    world.until("the state", || world.state()["events"] == "none");
     let advice =
         "the kernel grants no more than 5 watches; on the host: sysctl fs.inotify.max_user_watches=1048576";
-    assert_eq!(state(&world)["problems"], serde_json::json!([advice]));
-    assert!(state(&world)["rescan_seconds"].as_u64() >= Some(5));
+    assert_eq!(world.state()["problems"], serde_json::json!([advice]));
+    assert!(world.state()["rescan_seconds"].as_u64() >= Some(5));
+    world.until_a_scan_is_due_soon();
     for directory in 0..10 {
         world.store(format!("a/{directory}/y"));
     }
@@ -235,6 +235,7 @@ fn without_any_instance_of_inotify_changes_are_found_by_looking() {
     let script = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"";
     command.args(["--user", "--map-root-user", "sh", "-c", script, PROGRAM]);
     world.start_as(command);
+    world.until_a_scan_is_due_soon();
     world.store("a/y");
     world.until_links(&["x -> a/x", "y -> a/y"]);
     assert!(world.log().contains("sysctl fs.inotify.max_user_instances=1024"), "{}", world.log());

@@ -147,10 +147,7 @@ fn an_empty_mapping_is_in_the_state_until_it_is_corrected() {
     world.store("a/x");
     world.start();
     world.until_links(&["x -> a/x"]);
-    let problems = || {
-        let state: serde_json::Value = serde_json::from_str(&world.run(&["status", "--json"]).out).unwrap();
-        state["problems"].to_string()
-    };
+    let problems = || world.state()["problems"].to_string();
     world.map("storage_map=()\n");
     world.until("the problem", || problems().contains("storage_map is empty"));
     world.until_links(&["x -> a/x"]);

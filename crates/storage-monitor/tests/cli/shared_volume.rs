@@ -6,7 +6,6 @@ use std::process::Command;
 
 use faultfs::FaultFs;
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
 use crate::fixture::{World, mount, unmount};
 
@@ -207,11 +206,13 @@ fn what_others_do_to_a_volume_is_found_by_looking() {
     fs::create_dir_all(volume.join("a")).unwrap();
     let disk = FaultFs::mount(&volume, &world.stored("")).unwrap();
     world.start();
-    let state: Value = serde_json::from_str(&world.run(&["status", "--json"]).out).unwrap();
+    let state = world.state();
     assert_eq!((&state["events"], &state["problems"]), (&"partial".into(), &serde_json::json!([])));
     // Past the mounted file system, as from another machine: no event reports it.
+    world.until_a_scan_is_due_soon();
     fs::write(volume.join("a/x"), "").unwrap();
     world.until_links(&["x -> a/x"]);
+    world.until_a_scan_is_due_soon();
     fs::remove_file(volume.join("a/x")).unwrap();
     world.until_links(&[]);
     world.stop(Signal::SIGTERM);
