@@ -96,7 +96,7 @@ pub fn fix_tree(tree: &Tree, dry_run: bool, on_step: StepCallback<'_>) -> Result
     match tree {
         Tree::Container { path, gid } => {
             let root = open(path)?;
-            Ok(walk::walk(&rules::OptRules { gid: *gid }, path, root, dry_run, on_step)?)
+            Ok(walk::walk(&opt_rules::OptRules { gid: *gid }, path, root, dry_run, on_step)?)
         }
         Tree::Workspace { path, uid } => {
             let root = open(path)?;
@@ -104,7 +104,7 @@ pub fn fix_tree(tree: &Tree, dry_run: bool, on_step: StepCallback<'_>) -> Result
             if mount(&root)? == mount(&dirfd::open_root("/")?)? {
                 bail!("{} is not on a mounted volume", path.display());
             }
-            Ok(walk::walk(&rules::WorkspaceRules { uid: *uid }, path, root, dry_run, on_step)?)
+            Ok(walk::walk(&workspace_rules::WorkspaceRules { uid: *uid }, path, root, dry_run, on_step)?)
         }
     }
 }

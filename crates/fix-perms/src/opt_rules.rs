@@ -1,9 +1,18 @@
 //! Rules of `/opt`: shared with the group, except programs that root runs and trees of services or packages.
 
+use std::io;
+
 use dirfd::FileType;
 
 use crate::change::Change;
 use crate::entry::{Entry, SET_GROUP_ID};
+use crate::rules::{ReadAcl, Rules};
+
+/// Rules of `/opt`.
+pub struct OptRules {
+    /// The group that the tree is shared with.
+    pub gid: u32,
+}
 
 /// A part of `/opt` with rules of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,27 +62,49 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// True if the content of a directory is checked: not if only its owner can reach it.
-pub fn descends(zone: Zone, entry: &Entry) -> bool {
-    zone != Zone::Shared || !entry.is_private()
-}
+impl Rules for OptRules {
+    type Zone = Zone;
+    // A hard link to a file of a lower layer is copied up separately, while the link count stays. Only members of the group
+    // could link a file into the tree, and they may become root anyway.
+    const NEEDS_ALL_LINKS: bool = false;
+    const USES_ACLS: bool = false;
 
-/// Changes that give the group the owner's permissions; none takes a permission away.
-pub fn required_changes(zone: Zone, gid: u32, entry: &Entry) -> Vec<Change> {
-    // A new group clears set-user-ID and set-group-ID, and write access would give their rights away.
-    if zone != Zone::Shared || entry.is_special() || entry.is_private() || entry.is_setid() {
-        return Vec::new();
+    fn root(&self) -> Zone {
+        Zone::Top
     }
-    let inherits = if entry.kind == FileType::Directory { SET_GROUP_ID } else { 0 };
-    let mode = entry.mode | u32::from(entry.owner_bits()) << 3 | inherits;
-    let mut changes = Vec::new();
-    if entry.gid != gid {
-        changes.push(Change::Group(gid));
+
+    fn child(&self, zone: Zone, name: &[u8]) -> Option<Zone> {
+        zone.child(name)
     }
-    if entry.mode != mode {
-        changes.push(Change::Mode(entry.mode, mode));
+
+    /// Not if only its owner can reach it.
+    fn descends(&self, zone: Zone, entry: &Entry) -> bool {
+        zone != Zone::Shared || !entry.is_private()
     }
-    changes
+
+    /// Gives the group the owner's permissions; no permission is taken away.
+    fn required_changes(
+        &self,
+        zone: Zone,
+        _: &[u8],
+        entry: &Entry,
+        _: ReadAcl<'_>,
+    ) -> io::Result<Vec<Change>> {
+        // A new group clears set-user-ID and set-group-ID, and write access would give their rights away.
+        if zone != Zone::Shared || entry.is_special() || entry.is_private() || entry.is_setid() {
+            return Ok(Vec::new());
+        }
+        let inherits = if entry.kind == FileType::Directory { SET_GROUP_ID } else { 0 };
+        let mode = entry.mode | u32::from(entry.owner_bits()) << 3 | inherits;
+        let mut changes = Vec::new();
+        if entry.gid != self.gid {
+            changes.push(Change::Group(self.gid));
+        }
+        if entry.mode != mode {
+            changes.push(Change::Mode(entry.mode, mode));
+        }
+        Ok(changes)
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +113,11 @@ mod tests {
     use crate::entry::example::{directory, file};
 
     const GROUP: u32 = 1111;
+    const RULES: OptRules = OptRules { gid: GROUP };
+
+    fn changes_of(zone: Zone, entry: &Entry) -> Vec<Change> {
+        RULES.required_changes(zone, b"x", entry, &|_| Ok(None)).unwrap()
+    }
 
     #[test]
     fn the_group_gets_the_owners_permissions_and_only_directories_are_set_gid() {
@@ -105,7 +141,7 @@ mod tests {
             (Entry { kind: FileType::Symlink, ..file(0o777) }, vec![]),
         ];
         for (entry, expected) in cases {
-            assert_eq!(required_changes(Zone::Shared, GROUP, &entry), expected, "{entry:?}");
+            assert_eq!(changes_of(Zone::Shared, &entry), expected, "{entry:?}");
         }
     }
 
@@ -129,9 +165,12 @@ mod tests {
         assert_eq!(Zone::Top.child(b".image"), Some(Zone::TreeDirectory));
         assert_eq!(Zone::TreeDirectory.child(b"micromamba"), Some(Zone::Shared));
         for zone in [Zone::Top, Zone::TreeDirectory] {
-            assert_eq!(required_changes(zone, GROUP, &directory(0o755)), []);
-            assert!(descends(zone, &directory(0o700)));
+            assert_eq!(changes_of(zone, &directory(0o755)), []);
+            assert!(RULES.descends(zone, &directory(0o700)));
         }
-        assert!(descends(Zone::Shared, &directory(0o711)) && !descends(Zone::Shared, &directory(0o700)));
+        assert!(
+            RULES.descends(Zone::Shared, &directory(0o711))
+                && !RULES.descends(Zone::Shared, &directory(0o700))
+        );
     }
 }

@@ -7,6 +7,13 @@ use dirfd::FileType;
 use crate::acl::{Acl, AclKind};
 use crate::change::Change;
 use crate::entry::{ALL, Entry};
+use crate::rules::{ReadAcl, Rules};
+
+/// Rules of the workspace.
+pub struct WorkspaceRules {
+    /// The volume's owner.
+    pub uid: u32,
+}
 
 /// A part of the workspace with rules of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +26,6 @@ pub enum Zone {
     Keys,
 }
 
-/// Reads an ACL of the entry, if it has one.
-pub type ReadAcl<'a> = &'a dyn Fn(AclKind) -> io::Result<Option<Acl>>;
-
 impl Zone {
     /// Zone of the entry `name`.
     pub fn child(self, name: &[u8]) -> Self {
@@ -32,39 +36,53 @@ impl Zone {
     }
 }
 
-/// True if the content of a directory is checked: not if it is private to a user other than the volume's owner.
-pub fn descends(zone: Zone, uid: u32, entry: &Entry) -> bool {
-    zone == Zone::Top || entry.uid == uid || !entry.is_private()
-}
+impl Rules for WorkspaceRules {
+    type Zone = Zone;
+    const NEEDS_ALL_LINKS: bool = true;
+    const USES_ACLS: bool = true;
 
-/// Changes that make an entry accessible to the volume's owner `uid`, or close one in a `.ssh` directory.
-pub fn required_changes(
-    zone: Zone,
-    uid: u32,
-    name: &[u8],
-    entry: &Entry,
-    read_acl: ReadAcl<'_>,
-) -> io::Result<Vec<Change>> {
-    if entry.is_special() || entry.is_setid() {
-        return Ok(Vec::new());
+    fn root(&self) -> Zone {
+        Zone::Top
     }
-    let mut changes = Vec::new();
-    if zone == Zone::Keys {
-        let mode = entry.mode & !too_open(name, entry.kind);
-        if entry.mode != mode {
-            changes.push(Change::Mode(entry.mode, mode));
+
+    fn child(&self, zone: Zone, name: &[u8]) -> Option<Zone> {
+        Some(zone.child(name))
+    }
+
+    /// Not if it is private to a user other than the volume's owner.
+    fn descends(&self, zone: Zone, entry: &Entry) -> bool {
+        zone == Zone::Top || entry.uid == self.uid || !entry.is_private()
+    }
+
+    /// Makes an entry accessible to the volume's owner, or closes one in a `.ssh` directory.
+    fn required_changes(
+        &self,
+        zone: Zone,
+        name: &[u8],
+        entry: &Entry,
+        read_acl: ReadAcl<'_>,
+    ) -> io::Result<Vec<Change>> {
+        if entry.is_special() || entry.is_setid() {
+            return Ok(Vec::new());
         }
-        // An inherited default ACL would open new keys to other users.
-        if entry.kind == FileType::Directory && read_acl(AclKind::Default)?.is_some() {
-            changes.push(Change::NoDefault);
+        let mut changes = Vec::new();
+        if zone == Zone::Keys {
+            let mode = entry.mode & !too_open(name, entry.kind);
+            if entry.mode != mode {
+                changes.push(Change::Mode(entry.mode, mode));
+            }
+            // An inherited default ACL would open new keys to other users.
+            if entry.kind == FileType::Directory && read_acl(AclKind::Default)?.is_some() {
+                changes.push(Change::NoDefault);
+            }
+            return Ok(changes);
         }
-        return Ok(changes);
+        changes.extend(access(zone, self.uid, entry, read_acl)?);
+        if entry.kind == FileType::Directory && (zone == Zone::Top || !entry.is_private()) {
+            changes.extend(default(self.uid, entry, read_acl)?);
+        }
+        Ok(changes)
     }
-    changes.extend(access(zone, uid, entry, read_acl)?);
-    if entry.kind == FileType::Directory && (zone == Zone::Top || !entry.is_private()) {
-        changes.extend(default(uid, entry, read_acl)?);
-    }
-    Ok(changes)
 }
 
 /// Returns the bits that ssh and sshd refuse: write access for others, and any access of others to a private key.
@@ -102,6 +120,7 @@ mod tests {
     use crate::entry::example::{directory, file};
 
     const UID: u32 = 1000;
+    const RULES: WorkspaceRules = WorkspaceRules { uid: UID };
 
     #[allow(clippy::unnecessary_wraps, reason = "has the type of a read")]
     fn none(_: AclKind) -> io::Result<Option<Acl>> {
@@ -109,7 +128,7 @@ mod tests {
     }
 
     fn changes_of(zone: Zone, name: &str, entry: &Entry, read: ReadAcl<'_>) -> Vec<Change> {
-        required_changes(zone, UID, name.as_bytes(), entry, read).unwrap()
+        RULES.required_changes(zone, name.as_bytes(), entry, read).unwrap()
     }
 
     fn access_change(entry: &Entry, digit: u8) -> Change {
@@ -195,11 +214,11 @@ mod tests {
             [(0, 0o755, true), (0, 0o700, false), (33, 0o700, false), (UID, 0o700, true)]
         {
             assert_eq!(
-                descends(Zone::Open, UID, &Entry { uid, ..directory(mode) }),
+                RULES.descends(Zone::Open, &Entry { uid, ..directory(mode) }),
                 entered,
                 "{uid} {mode:o}"
             );
         }
-        assert!(descends(Zone::Top, UID, &directory(0o700)));
+        assert!(RULES.descends(Zone::Top, &directory(0o700)));
     }
 }
