@@ -46,7 +46,7 @@ impl TestCounts {
 
     /// Prints the failures and the line of totals, which other programs parse.
     pub fn print(&self) -> Result<()> {
-        let failures = kit::logging::escape_control(&self.failures);
+        let failures = kit::quote::escape_control(&self.failures);
         writeln!(io::stdout(), "{failures}{} passed, {} failed", self.passed, self.failed)
             .context("cannot print")
     }

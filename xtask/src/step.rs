@@ -198,7 +198,7 @@ impl View {
         let _ = self.output.read_to_end(&mut new);
         let new = String::from_utf8_lossy(&new);
         if log::log_enabled!(Level::Debug) {
-            let _ = io::stderr().write_all(kit::logging::escape_control(&new).as_bytes());
+            let _ = io::stderr().write_all(kit::quote::escape_control(&new).as_bytes());
         }
         if let Some(line) = new.lines().rev().find(|line| !line.trim().is_empty()) {
             self.last_line = kit::quote::escape_control_line(line.trim());

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use journal::StageRun;
 use kit::duration;
-use kit::logging::escape_control;
+use kit::quote::escape_control;
 
 use crate::boot_state::{BootState, Phase};
 use crate::report::{STOPPED_MESSAGE, one_line};

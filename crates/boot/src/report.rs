@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::Result;
 use journal::{Stage, StageResult, StageRun};
 use kit::duration;
-use kit::logging::escape_control;
+use kit::quote::escape_control;
 
 use crate::boot_state::{BootState, Phase};
 

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::quote::escape_control;
+
 struct Stderr {
     tool: &'static str,
 }
@@ -59,23 +61,6 @@ fn attribute(tool: &str, text: &str, in_stream: bool) -> String {
     }
 }
 
-/// Escapes control characters, so that a terminal displays the text and does not execute it: file names and output of
-/// other programs can contain anything.
-///
-/// Line breaks and tabs stay, because messages of other programs have them.
-#[must_use]
-pub fn escape_control(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() && !matches!(character, '\n' | '\t') {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
 /// Sends `log` records to stderr: warnings and errors always, progress from `verbosity` 0 on, details from 1 on.
 ///
 /// `-q` is -1, each `-v` adds 1. Calling it twice keeps the first tool name.
@@ -126,11 +111,6 @@ mod tests {
         let text = "warning: one\nhint: two";
         assert_eq!(attribute("init", text, true), "init | warning: one\ninit | hint: two\n");
         assert_eq!(attribute("init", text, false), "init: warning: one\nhint: two\n");
-    }
-
-    #[test]
-    fn a_terminal_gets_nothing_but_text() {
-        assert_eq!(escape_control("a\u{1b}[2J\u{9b}m\r b\n\tc ä"), "a\\u{1b}[2J\\u{9b}m\\r b\n\tc ä");
     }
 
     #[derive(Parser)]

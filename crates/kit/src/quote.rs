@@ -1,4 +1,4 @@
-//! Quoting of names and messages for output: one line, without terminal control characters.
+//! Quoting of names and messages for output, without terminal control characters.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -24,18 +24,27 @@ pub fn quoted(path: &Path) -> String {
     text
 }
 
-/// Returns a message as one line without control characters: file names can contain anything.
+/// Escapes control characters, so that a terminal displays the text and does not execute it: file names and output of
+/// other programs can contain anything.
+///
+/// Line breaks and tabs stay, because messages of other programs have them.
 #[must_use]
-pub fn escape_control_line(message: &str) -> String {
-    let mut line = String::with_capacity(message.len());
-    for character in message.chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
+pub fn escape_control(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !matches!(character, '\n' | '\t') {
+            shown.extend(character.escape_default());
         } else {
-            line.push(character);
+            shown.push(character);
         }
     }
-    line
+    shown
+}
+
+/// Like [`escape_control`], with line breaks and tabs escaped too.
+#[must_use]
+pub fn escape_control_line(message: &str) -> String {
+    escape_control(message).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 #[cfg(test)]
@@ -47,7 +56,15 @@ mod tests {
 
     #[test]
     fn a_name_cannot_add_lines_or_colours_to_a_message() {
-        assert_eq!(escape_control_line("cannot read a\nb\u{1b}[31m ä"), "cannot read a\\nb\\u{1b}[31m ä");
+        assert_eq!(
+            escape_control_line("cannot read a\nb\tc\u{1b}[31m ä"),
+            "cannot read a\\nb\\tc\\u{1b}[31m ä"
+        );
+    }
+
+    #[test]
+    fn a_terminal_gets_nothing_but_text() {
+        assert_eq!(escape_control("a\u{1b}[2J\u{9b}m\r b\n\tc ä"), "a\\u{1b}[2J\\u{9b}m\\r b\n\tc ä");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use journal::{Event, Journal, Stage, StageResult, Timeline};
-use kit::logging::escape_control;
+use kit::quote::escape_control;
 use kit::rfc3339;
 
 use crate::log_file::LogFile;

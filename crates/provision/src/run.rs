@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
-use kit::logging::escape_control;
+use kit::quote::escape_control;
 use kit::{Env, Exit, SettingsReader, duration, rfc3339, variables};
 
 use crate::account::Account;

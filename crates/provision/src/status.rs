@@ -122,7 +122,7 @@ fn text(status: &Status) -> String {
         }
     }
     rows.push(("log", status.log.display().to_string()));
-    let lines = rows.iter().map(|(name, value)| format!("{name:<11}{}", kit::logging::escape_control(value)));
+    let lines = rows.iter().map(|(name, value)| format!("{name:<11}{}", kit::quote::escape_control(value)));
     lines.chain([String::new()]).collect::<Vec<_>>().join("\n")
 }
 

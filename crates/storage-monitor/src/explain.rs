@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use kit::Exit;
-use kit::logging::escape_control;
+use kit::quote::escape_control;
 use kit::quote::quoted;
 
 use crate::directory_scan::{ARIA2_SUFFIX, waiting_reason};
