@@ -1,10 +1,10 @@
 //! Evaluates the mappings file with bash, so that its author can compute names, without privileges.
 //!
-//! bash starts with an empty environment (`PATH` and `WORKSPACE` alone), as `nobody` if we are root, without standard
-//! input, with 10 seconds of processor time, 1 GB of memory and files of 4 MB for each process, and has five seconds; then
-//! its process group ends, and with the monitor bash does. The file's output is discarded; its array is printed
-//! in fields that end in NUL. A file that writes to standard error or exits bash is rejected; one with a failed command, or
-//! without entries, is treated as incomplete.
+//! bash gets no standard input and no environment except `PATH` and `WORKSPACE`, and runs as `nobody` if we are root. Each
+//! process is limited to 10 seconds of processor time, 1 GB of memory and files of 4 MB. After five seconds the process
+//! group is killed; if the monitor exits, bash is. The file's output is discarded; its array is printed in fields that end
+//! in NUL. A file that writes to standard error or exits bash is rejected; one with a failed command, or without entries, is
+//! treated as incomplete.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -26,13 +26,13 @@ use crate::mapping::{Mapping, find_line};
 
 /// Limit of the evaluation's duration.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
-/// Limit of the file, and of what it prints, in bytes: `ulimit -f` is the same.
+/// Limit of the file and of its output, in bytes; the same as `ulimit -f` below.
 const MAX_BYTES: u64 = 4 << 20;
 /// Sources the file of its only argument and prints the array, after that the first command that failed, the marker of a
 /// deliberately empty map, and a last field that proves that the file was read to its end.
 ///
-/// A command fails as for `set -e`: not in a condition, nor before `&&` and `||`; a pipeline fails with any command of it, but
-/// for one whose reader has enough, as `head` has (SIGPIPE, 141).
+/// Failures count as with `set -e`: not in a condition, nor before `&&` and `||`. A pipeline fails if any of its commands
+/// does, except by SIGPIPE (141), as before `head`.
 const PROGRAM: &str = r#"
 umask 022
 ulimit -t 10 2>/dev/null
@@ -94,7 +94,7 @@ fn evaluate_text(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated
     Ok(Evaluated { mapping, incomplete })
 }
 
-/// Reads the file, if only users who may decide where root makes links can write it.
+/// Reads the file. Users who can write to it decide where root creates links, so only root and this user may.
 fn trusted(file: &Path) -> Result<Vec<u8>> {
     let opened = ReadPolicy::max_size(MAX_BYTES).open(file)?;
     let meta = opened.meta();
@@ -110,12 +110,12 @@ fn trusted(file: &Path) -> Result<Vec<u8>> {
 
 /// Runs bash, and returns its output and its errors; `None` if it exceeded the time limit.
 fn run_bash(file: &Path, workspace: &Path) -> io::Result<Option<(Vec<u8>, String)>> {
-    // Files in memory: a pipe would stay open as long as any process that bash has started.
+    // Files in memory: background processes would keep a pipe open.
     let stream = |name: &str| memfd_create(name, MFdFlags::MFD_CLOEXEC).map(File::from);
     let [mut output, mut error] = [stream("output")?, stream("error")?];
     let mut bash = spawn(file, workspace, &output, &error)?;
     let group = Pid::from_raw(bash.id().cast_signed());
-    // Not yet reaped, so that its number stays its own until its group has ended.
+    // Without reaping it, so that its id is not reused before its group is killed.
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     let ended =
         || waitid(Id::Pid(group), flags).is_ok_and(|status| status != WaitStatus::StillAlive).then_some(());
@@ -145,7 +145,7 @@ fn spawn(file: &Path, workspace: &Path, output: &File, error: &File) -> io::Resu
         Ok::<_, io::Error>(command)
     };
     if nix::unistd::geteuid().is_root() {
-        // The standard library gives up the supplementary groups with it.
+        // With a user id, the standard library drops the supplementary groups too.
         match bash()?.gid(workspace::NOBODY).uid(workspace::NOBODY).spawn() {
             // A user namespace may have no other user than root.
             Err(error) if [Some(libc::EINVAL), Some(libc::EPERM)].contains(&error.raw_os_error()) => {}

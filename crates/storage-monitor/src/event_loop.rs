@@ -10,10 +10,10 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::findings::{LISTED, ScanCounts, abbreviate};
-use crate::monitor::{Monitor, milliseconds_since_boot};
+use crate::monitor::Monitor;
 use crate::pending_events::{EventReceiver, PendingEvents};
 use crate::rescan_interval::{EventCoverage, rescan_interval};
-use crate::status::Status;
+use crate::status::{Status, milliseconds_since_boot};
 use crate::watcher::Watcher;
 
 /// Changes within this time are scanned together.
@@ -30,8 +30,7 @@ const MAX_FULL_ROUNDS: usize = 3;
 /// continues it.
 pub fn run(monitor: Monitor) -> Result<()> {
     let receiver = Arc::new(EventReceiver::new(&monitor.paths().mappings));
-    let mut signals = SigSet::empty();
-    signals.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     // Before any other thread exists, so that every thread inherits the mask.
     signals.thread_block().context("cannot install the signal handler")?;
     let mut event_loop = EventLoop {

@@ -225,8 +225,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Rewrites our own log if most of its records are obsolete. A shared log is set aside when it has too many records to be
-    /// read.
+    /// Rewrites the log if most of its records are obsolete; a shared one only if it also exceeds the limit for reading, and
+    /// the old file is kept under another name.
     pub fn compact_if_large(&mut self) -> Result<()> {
         let history = self.records > 2 * (self.count() + self.directories.len()) + TOLERATED;
         if !history || self.file.is_shared() && self.records <= SHARED.1 {

@@ -46,7 +46,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use kit::lock::Lock;
-use kit::logging::escape_control;
+use kit::quote::escape_control;
 use kit::{Env, Exit, HintExt, Outcome};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -56,7 +56,8 @@ pub use status::{PATH as STATUS_PATH, Status};
 
 use cli::{Cli, Paths, Task};
 use findings::{LISTED, ScanCounts};
-use monitor::{Monitor, milliseconds_since_boot};
+use monitor::Monitor;
+use status::milliseconds_since_boot;
 
 /// Time to wait for another process; a scan of everything takes seconds.
 const TIMEOUT: Duration = Duration::from_mins(5);

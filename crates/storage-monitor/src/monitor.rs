@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use dirfd::Identity;
 use kit::quote::quoted;
-use nix::time::{ClockId, clock_gettime};
 
 use crate::active_mapping::ActiveMapping;
 use crate::cli::Paths;
@@ -356,17 +355,7 @@ fn cannot_read(tree: &str, error: &io::Error) -> String {
 
 /// Borrows the same receiver once more.
 fn again<'a>(dry_run: &'a mut DryRun<'_>) -> DryRun<'a> {
-    match dry_run {
-        Some(dry_run) => Some(&mut **dry_run),
-        None => None,
-    }
-}
-
-/// Milliseconds since the machine's start.
-pub fn milliseconds_since_boot() -> u64 {
-    // Every Linux kernel has this clock.
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    dry_run.as_mut().map(|dry_run| &mut **dry_run as _)
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kit::ReadPolicy;
 use kit::atomic::{self, WriteOptions};
 use kit::process::Process;
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// Path of the file.
@@ -108,6 +110,13 @@ pub fn omitted_message(conflicts: usize, listed: usize) -> Option<String> {
 pub fn make_directories(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
     made.with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Milliseconds since the machine's start.
+pub fn milliseconds_since_boot() -> u64 {
+    // Every Linux kernel has this clock.
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
