@@ -23,7 +23,8 @@ fn asked() -> MutexGuard<'static, bool> {
     ASKED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Handles the signals from here on: they no longer end this process themselves.
+/// Handles the signals from here on: they no longer end this process themselves. They are not blocked, because hooks and
+/// tools would inherit that.
 pub fn install_handler(journal: Journal) -> Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot install the signal handler")?;
     let listen = move || {

@@ -84,8 +84,7 @@ impl Events {
 
 /// Sends signals to the queue, from a thread that waits for them.
 fn forward_signals(sender: Sender<ProxyEvent>) -> Result<()> {
-    let mut signals = SigSet::empty();
-    signals.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     // Blocked before any other thread exists, so that every thread inherits the mask.
     signals.thread_block().context("cannot install the signal handler")?;
     thread::spawn(move || {

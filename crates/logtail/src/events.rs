@@ -168,8 +168,7 @@ pub struct Signals(SignalFd);
 impl Signals {
     /// Blocks both signals in this process, which has one thread.
     pub fn install() -> Result<Self> {
-        let mut signals = SigSet::empty();
-        signals.extend([Signal::SIGTERM, Signal::SIGINT]);
+        let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
         signals.thread_block().context("cannot install the signal handler")?;
         let fd = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
         Ok(Self(fd.context("cannot install the signal handler")?))

@@ -45,10 +45,7 @@ pub struct ScriptEnd {
 
 /// Blocks the signals that would end this process, and returns them as a descriptor.
 pub fn signals() -> Result<SignalFd> {
-    let mut wanted = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
-        wanted.add(signal);
-    }
+    let wanted = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT]);
     wanted.thread_block().context("cannot set the signal mask")?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     SignalFd::with_flags(&wanted, flags).context("cannot wait for signals")
