@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::redact::Redactor;
 
 /// Kind of result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportOutcome {
     /// The script exited with code 0.
@@ -15,6 +15,7 @@ pub enum ReportOutcome {
     /// The script has already run successfully.
     Unchanged,
     /// No script is configured.
+    #[default]
     None,
     /// The workspace is locked against changes.
     Locked,
@@ -23,7 +24,7 @@ pub enum ReportOutcome {
 }
 
 /// Result of one run; `--json` prints it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Kind of result.
     pub outcome: ReportOutcome,
@@ -57,17 +58,7 @@ impl Report {
     /// Returns a report with nothing but the outcome.
     #[must_use]
     pub fn new(outcome: ReportOutcome) -> Self {
-        Self {
-            outcome,
-            source: None,
-            digest: None,
-            seconds: None,
-            exit_code: None,
-            signal: None,
-            cause: None,
-            last_line: None,
-            hint: None,
-        }
+        Self { outcome, ..Self::default() }
     }
 
     /// Returns the report of a failure.
