@@ -102,21 +102,16 @@ impl Running {
         Ok(f64::from(kilobytes) * 1.024e-3)
     }
 
-    /// The time that all its processes have spent on a processor (`schedstat` of proc(5)).
+    /// The time that all its processes have spent on a processor.
     pub fn processor(&self) -> Result<Duration> {
-        let mut nanoseconds = 0;
-        for process in self.processes()? {
-            let text = read(process, "schedstat")?;
-            let spent = text.split(' ').next().context("no time")?;
-            nanoseconds += spent.parse::<u64>().context("not a number")?;
-        }
-        Ok(Duration::from_nanos(nanoseconds))
+        self.processes()?.into_iter().map(process_usage::processor_time).sum()
     }
 
     /// Its process and its children, which have no children.
     fn processes(&self) -> Result<Vec<u32>> {
         let own = self.child.id();
-        let children = read(own, &format!("task/{own}/children"))?;
+        let path = format!("/proc/{own}/task/{own}/children");
+        let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         let children = children.split_whitespace().map(|child| child.parse().context("not a number"));
         std::iter::once(Ok(own)).chain(children).collect()
     }
@@ -124,11 +119,6 @@ impl Running {
     fn group(&self) -> Result<Pid> {
         Ok(Pid::from_raw(self.child.id().try_into().context("too great a number")?))
     }
-}
-
-fn read(process: u32, name: &str) -> Result<String> {
-    let path = format!("/proc/{process}/{name}");
-    fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
 }
 
 impl Drop for Running {

@@ -57,8 +57,13 @@ pub fn run(args: &Args) -> Result<()> {
         command
     };
     passes("peer", args, tenth, &mut fixtures, peer)?;
-    singles("ours", args, &mut fixtures, |fixture| ours(fixture, "run"))?;
-    singles("peer", args, &mut fixtures, Fixture::shell_command)?;
+    let name = |number: usize| format!("new-{number}");
+    let (fixture, monitor) = start(args, 1, &mut fixtures, |fixture| ours(fixture, "run"))?;
+    singles("ours", "one new file", args, fixture, name)?;
+    drop(monitor);
+    let (fixture, monitor) = start(args, 1, &mut fixtures, Fixture::shell_command)?;
+    singles("peer", "one new file", args, fixture, name)?;
+    drop(monitor);
     burst("ours", args, args.burst, &mut fixtures, |fixture| ours(fixture, "run"))?;
     burst("peer", args, (args.burst / 100).max(1), &mut fixtures, Fixture::shell_command)?;
     for directories in [1, 200, 20_000] {
@@ -98,25 +103,18 @@ fn passes(
     row("bare", &format!("the links of {files} files"), baseline)
 }
 
-fn singles(
-    who: &str,
+/// Starts a monitor of one directory, and waits until it reacts to changes.
+fn start<'a>(
     args: &Args,
-    fixtures: &mut Fixtures,
+    files: usize,
+    fixtures: &'a mut Fixtures,
     command: impl Fn(&Fixture) -> Command,
-) -> Result<()> {
-    let fixture = keep(fixtures, Fixture::new(&args.directory, 1, 1)?)?;
-    let _monitor = Running::start(command(fixture))?;
-    fixture.wait_for_all(1)?;
+) -> Result<(&'a Fixture, Running)> {
+    let fixture = keep(fixtures, Fixture::new(&args.directory, files, 1)?)?;
+    let monitor = Running::start(command(fixture))?;
+    fixture.wait_for_all(files)?;
     wait_for_watch(fixture)?;
-    let mut times = Vec::new();
-    for number in 0..args.singles.max(1) {
-        let name = format!("new-{number}");
-        let started = Instant::now();
-        fixture.add(&name)?;
-        fixture.wait_for(&name)?;
-        times.push(started.elapsed());
-    }
-    row(who, "one new file", times)
+    Ok((fixture, monitor))
 }
 
 fn burst(
@@ -126,10 +124,7 @@ fn burst(
     fixtures: &mut Fixtures,
     command: impl Fn(&Fixture) -> Command,
 ) -> Result<()> {
-    let fixture = keep(fixtures, Fixture::new(&args.directory, 1, 1)?)?;
-    let _monitor = Running::start(command(fixture))?;
-    fixture.wait_for_all(1)?;
-    wait_for_watch(fixture)?;
+    let (fixture, _monitor) = start(args, 1, fixtures, command)?;
     (0..files).try_for_each(|number| fixture.add(&format!("burst-{number}")))?;
     let last = Instant::now();
     // The first file, and the one by which the watch was detected.
@@ -137,17 +132,22 @@ fn burst(
     row(who, &format!("{files} new files, after the last"), vec![last.elapsed()])
 }
 
-/// New files in one directory of many after the other.
-fn singles_in(args: &Args, directories: usize, fixture: &Fixture) -> Result<()> {
+/// New files, each after the link to the one before; `name` depends on its number.
+fn singles(
+    who: &str,
+    what: &str,
+    args: &Args,
+    fixture: &Fixture,
+    name: impl Fn(usize) -> String,
+) -> Result<()> {
     let mut times = Vec::new();
-    for number in 0..args.singles.max(1) {
-        let name = format!("{:04}/new-{number}", number * 97 % directories);
+    for name in (0..args.singles.max(1)).map(name) {
         let started = Instant::now();
         fixture.add(&name)?;
         fixture.wait_for(&name)?;
         times.push(started.elapsed());
     }
-    row("ours", &format!("one new file, {directories} directories"), times)
+    row(who, what, times)
 }
 
 /// Peak memory of a first pass, and of another after a restart.
@@ -165,9 +165,13 @@ fn memory(
         kit::wait::until(Duration::from_mins(5), "the monitor", || {
             fixture.has_state().then(|| kit::cmd::run(&mut ours(fixture, "once")).ok()).flatten()
         })?;
-        peaks.push(monitor.memory()?);
+        let peak = process_usage::peak_kilobytes(monitor.0.id());
+        peaks.push(peak.context("cannot read the monitor's peak memory")?);
         if directories > 1 && peaks.len() == 1 {
-            singles_in(args, directories, fixture)?;
+            let what = format!("one new file, {directories} directories");
+            singles("ours", &what, args, fixture, |number| {
+                format!("{:04}/new-{number}", number * 97 % directories)
+            })?;
         }
         drop(monitor);
         fixture.forget_state()?;
@@ -185,14 +189,11 @@ fn memory(
 
 /// Processor time of a monitor without events.
 fn idle(args: &Args, fixtures: &mut Fixtures, ours: impl Fn(&Fixture, &str) -> Command) -> Result<()> {
-    let fixture = keep(fixtures, Fixture::new(&args.directory, args.files, 1)?)?;
-    let monitor = Running::start(ours(fixture, "run"))?;
-    fixture.wait_for_all(args.files)?;
-    wait_for_watch(fixture)?;
+    let (fixture, monitor) = start(args, args.files, fixtures, |fixture| ours(fixture, "run"))?;
     kit::cmd::run(&mut ours(fixture, "once"))?;
-    let before = monitor.processor()?;
+    let before = process_usage::processor_time(monitor.0.id())?;
     std::thread::sleep(Duration::from_secs(args.idle));
-    let used = monitor.processor()?.saturating_sub(before);
+    let used = process_usage::processor_time(monitor.0.id())?.saturating_sub(before);
     writeln!(
         io::stdout(),
         "ours  idle, {} files: {:.0} ms of processor time in {} s",
@@ -229,23 +230,6 @@ impl Running {
     fn start(mut command: Command) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         command.spawn().map(Self).with_context(|| format!("cannot run {}", kit::cmd::describe(&command)))
-    }
-}
-
-impl Running {
-    /// Its peak memory, in kB.
-    fn memory(&self) -> Result<u32> {
-        process_usage::peak_kilobytes(self.0.id()).context("cannot read the monitor's peak memory")
-    }
-
-    /// Processor time of its threads, as counted by the scheduler.
-    fn processor(&self) -> Result<Duration> {
-        let mut sum = 0;
-        for thread in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
-            let times = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-            sum += times.split(' ').next().context("the kernel reports no times")?.parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(sum))
     }
 }
 
