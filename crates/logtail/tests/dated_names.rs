@@ -105,16 +105,22 @@ fn a_dated_copy_of_a_log_is_not_shown() {
     assert_eq!(follower.stop(), (Some(0), Vec::new()));
 }
 
+/// A machine whose log `x` was read, got another line, and was renamed.
+fn renamed_while_stopped(name: &str) -> Machine {
+    let machine = Machine::new();
+    append(&machine.log("x"), "1\n");
+    let follower = machine.follow();
+    assert_eq!(follower.line(), "x | 1");
+    assert_eq!(follower.stop(), (Some(0), Vec::new()));
+    append(&machine.log("x"), "2\n");
+    fs::rename(machine.log("x"), machine.log(name)).unwrap();
+    machine
+}
+
 #[test]
 fn a_log_renamed_between_two_runs_is_continued() {
     for name in ["x-20261128", "y"] {
-        let machine = Machine::new();
-        append(&machine.log("x"), "1\n");
-        let follower = machine.follow();
-        assert_eq!(follower.line(), "x | 1");
-        assert_eq!(follower.stop(), (Some(0), Vec::new()));
-        append(&machine.log("x"), "2\n");
-        fs::rename(machine.log("x"), machine.log(name)).unwrap();
+        let machine = renamed_while_stopped(name);
         let follower = machine.follow();
         assert_eq!(follower.line(), format!("{name} | 2"));
         append(&machine.log(name), "3\n");
@@ -152,13 +158,7 @@ fn a_log_whose_rotated_files_look_like_logs_is_shown_once() {
 #[test]
 fn the_rest_of_a_log_that_is_renamed_beside_its_successor_is_read_whatever_its_new_name() {
     for name in ["x_old", "xold", "x-old", "a"] {
-        let machine = Machine::new();
-        append(&machine.log("x"), "1\n");
-        let follower = machine.follow();
-        assert_eq!(follower.line(), "x | 1");
-        assert_eq!(follower.stop(), (Some(0), Vec::new()));
-        append(&machine.log("x"), "2\n");
-        fs::rename(machine.log("x"), machine.log(name)).unwrap();
+        let machine = renamed_while_stopped(name);
         append(&machine.log("x"), "3\n");
         let follower = machine.follow();
         assert_eq!([follower.line(), follower.line()], ["x | 2", "x | 3"]);

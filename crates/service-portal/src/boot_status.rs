@@ -59,15 +59,8 @@ mod tests {
     #[test]
     fn the_progress_of_the_copy_is_shown_before_and_after_ready() {
         let started = Event::StageStarted { stage: Stage::Sync };
-        let progress = Event::SyncProgress {
-            tree: "micromamba".into(),
-            entries: 1,
-            entries_total: 2,
-            bytes: 2_300_000_000,
-            bytes_total: 5_450_000_000,
-            bytes_per_second: 100_000_000,
-            seconds_left: Some(32),
-        };
+        let message = "micromamba: 42 %, 2.3 GB of 5.5 GB, 32 s left".to_owned();
+        let progress = Event::StageNote { stage: Stage::Sync, message };
         assert_eq!(line(&[]), "Still starting…");
         let provisioning = Event::StageStarted { stage: Stage::Provisioning };
         let mut events = vec![Event::BootStarted { pid: 7 }, started, provisioning];

@@ -1,30 +1,12 @@
 //! Runs the binary against a control socket with fixed responses.
 
-// The lint's exception for tests does not reach the functions that tests share.
-#![allow(clippy::unwrap_used)]
+use harness::control_socket;
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
-use std::process::Command;
-use std::thread;
-
-/// Runs the tool with these arguments; returns its exit code, stdout and stderr, and the first line of its request.
+/// Runs the tool; returns its exit code, stdout and stderr, and the first line of its request.
 fn run(args: &[&str], body: &str) -> (Option<i32>, String, String, String) {
-    let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("control.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let response = format!("HTTP/1.0 200 OK\r\n\r\n{body}");
-    let server = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut request = vec![0; 1_000];
-        let length = stream.read(&mut request).unwrap();
-        stream.write_all(response.as_bytes()).unwrap();
-        String::from_utf8_lossy(&request[..length]).lines().next().unwrap().to_owned()
-    });
-    let mut command = Command::new(env!("CARGO_BIN_EXE_share"));
-    let output = command.env_clear().arg("--socket").arg(&socket).args(args).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr), server.join().unwrap())
+    let (output, request) = control_socket::run(env!("CARGO_BIN_EXE_share"), args, body);
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.code, stdout, output.stderr, request.lines().take(1).collect())
 }
 
 fn result(code: i32, stdout: &str, stderr: &str, request: &str) -> (Option<i32>, String, String, String) {

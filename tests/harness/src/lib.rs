@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod container;
+pub mod control_socket;
 pub mod output;
 pub mod ssh;
 pub mod volume;

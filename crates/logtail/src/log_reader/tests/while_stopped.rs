@@ -176,22 +176,18 @@ impl Log {
 
 fn style(random: &mut Random) -> Style {
     use Compress::{AtOnce, Delayed, Never};
-    use Names::{
-        BeforeExtension, Dates, DayFirst, MonthDay, MonthName, Numbers, Offset, OldBeforeExtension, Rising,
-        Weekday, Words,
-    };
     const NAMES: [Names; 11] = [
-        Numbers,
-        Dates,
-        DayFirst,
-        BeforeExtension,
-        MonthDay,
-        MonthName,
-        Offset,
-        Weekday,
-        Words,
-        Rising,
-        OldBeforeExtension,
+        Names::Numbers,
+        Names::Dates,
+        Names::DayFirst,
+        Names::BeforeExtension,
+        Names::MonthDay,
+        Names::MonthName,
+        Names::Offset,
+        Names::Weekday,
+        Names::Words,
+        Names::Rising,
+        Names::OldBeforeExtension,
     ];
     let names = NAMES[random.below(NAMES.len())];
     Style {
@@ -199,10 +195,10 @@ fn style(random: &mut Random) -> Style {
         copies: random.below(2) == 0,
         compress: [Never, AtOnce, Delayed][random.below(3)],
         keep: match names {
-            OldBeforeExtension => 1,
-            Words => 2,
+            Names::OldBeforeExtension => 1,
+            Names::Words => 2,
             // A name is reused after seven days.
-            Weekday => [1, 2, 6][random.below(3)],
+            Names::Weekday => [1, 2, 6][random.below(3)],
             _ => [1, 2, 7][random.below(3)],
         },
         leaves: random.below(8) == 0,
