@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use journal::Stage;
 
 const EPILOGUE: &str = "\
@@ -70,43 +70,13 @@ pub struct Run {
 #[derive(Debug, Args)]
 pub struct Wait {
     /// Stage to wait for
-    pub stage: WaitStage,
+    pub stage: Stage,
     /// Give up after this time, such as 90s, 15m or 2h
     #[arg(long, value_name = "DURATION", value_parser = kit::duration::argument)]
     pub timeout: Option<Duration>,
     /// Command to run afterwards, even if the stage failed
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
-}
-
-/// Stages by the names that the report uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum WaitStage {
-    /// Synced trees are used from the workspace
-    Sync,
-    /// Owners, modes and ACLs are correct
-    Permissions,
-    /// Preflight hooks have run
-    Preflight,
-    /// The provisioning script has run
-    Provisioning,
-    /// Programs of the extended image are started
-    Programs,
-    /// All stages but sync and permissions have ended
-    Ready,
-}
-
-impl From<WaitStage> for Stage {
-    fn from(awaited: WaitStage) -> Self {
-        match awaited {
-            WaitStage::Sync => Self::Sync,
-            WaitStage::Permissions => Self::Permissions,
-            WaitStage::Preflight => Self::Preflight,
-            WaitStage::Provisioning => Self::Provisioning,
-            WaitStage::Programs => Self::Programs,
-            WaitStage::Ready => Self::Ready,
-        }
-    }
 }
 
 /// Returns the command line, for the generator of the manual pages.

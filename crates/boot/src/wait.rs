@@ -20,7 +20,7 @@ const TIMED_OUT: u8 = 124;
 
 /// Waits until the stage has ended, then runs the command, or else returns the stage's result as exit code.
 pub fn wait(journal: &Journal, wait: &Wait) -> Outcome {
-    let stage = Stage::from(wait.stage);
+    let stage = wait.stage;
     // A timeout that overflows the clock means no limit.
     let deadline = wait.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut was_dead = false;

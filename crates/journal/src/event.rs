@@ -98,8 +98,9 @@ pub enum Event {
     },
 }
 
-/// The stages of late boot. Sync and permissions run beside the others, which run one after another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The stages of late boot. Sync and permissions run beside the others, which run one after another. Comments and names
+/// of the variants are help of `boot wait`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Synced trees are used from the workspace.
