@@ -72,27 +72,19 @@ impl Viewer {
     /// Prints the last `limit` lines; returns true if there were any.
     fn begin(&mut self, place: &Paths, limit: Option<usize>) -> Result<bool> {
         let (mut last, mut seen, mut any) = (LastLines::new(limit.unwrap_or(0)), BTreeSet::new(), false);
-        self.rescan()?;
-        loop {
-            let (filter, format) = (&self.filter, self.format);
-            let mut text = Vec::new();
-            let more = read(&self.record, &mut self.stream, &mut self.buffer, &mut |entry| {
-                if filter.services.iter().any(|service| service == entry.service)
-                    && seen.len() < filter.services.len()
-                {
-                    seen.insert(entry.service.to_owned());
-                }
-                if !filter.matches(entry) {
-                    return Ok(());
-                }
-                any = true;
-                if limit.is_some() { last.take(format, entry) } else { format.print(&mut text, entry) }
-            })?;
-            self.print(&text)?;
-            if !more {
-                break;
+        let format = self.format;
+        self.print_new(|filter, entry, text| {
+            if filter.services.iter().any(|service| service == entry.service)
+                && seen.len() < filter.services.len()
+            {
+                seen.insert(entry.service.to_owned());
             }
-        }
+            if !filter.matches(entry) {
+                return Ok(());
+            }
+            any = true;
+            if limit.is_some() { last.take(format, entry) } else { format.print(text, entry) }
+        })?;
         if let Some(limit) = limit.filter(|_| self.filter.since.is_none()) {
             let missing = self.filter.services.iter().filter(|service| !seen.contains(*service));
             let mut older = LastLines::new(limit);
@@ -109,23 +101,40 @@ impl Viewer {
     }
 
     fn follow(mut self) -> Outcome {
+        let format = self.format;
         loop {
-            self.rescan()?;
-            loop {
-                let (filter, format) = (&self.filter, self.format);
-                let mut text = Vec::new();
-                let more = read(&self.record, &mut self.stream, &mut self.buffer, &mut |entry| {
-                    if filter.matches(entry) { format.print(&mut text, entry) } else { Ok(()) }
-                })?;
-                self.print(&text)?;
-                if !more {
-                    break;
-                }
-            }
+            let print = |filter: &Filter, entry: &Entry<'_>, text: &mut Vec<u8>| {
+                if filter.matches(entry) { format.print(text, entry) } else { Ok(()) }
+            };
+            self.print_new(print)?;
             if self.watch.wait(None, Some(self.out.as_fd()), false, self.watch.pause())? {
                 return Ok(Exit::Done);
             }
             self.watch.take();
+        }
+    }
+
+    /// Reads the merged log to its end, and prints what `take` makes of each line.
+    fn print_new(
+        &mut self,
+        mut take: impl FnMut(&Filter, &Entry<'_>, &mut Vec<u8>) -> io::Result<()>,
+    ) -> Result<()> {
+        self.rescan()?;
+        loop {
+            let (mut text, mut taken) = (Vec::new(), Ok(()));
+            let more = self.stream.read(&self.record, &mut self.buffer, Instant::now(), &mut |piece| {
+                let line = String::from_utf8_lossy(piece.text);
+                if let (Ok(()), Some(entry)) = (&taken, Entry::parse(&line)) {
+                    taken = take(&self.filter, &entry, &mut text);
+                }
+            });
+            let cannot = || format!("cannot read {}", self.record.path().join(MERGED_LOG).display());
+            let more = more.with_context(cannot)?;
+            taken?;
+            self.print(&text)?;
+            if !more {
+                return Ok(());
+            }
         }
     }
 
@@ -166,25 +175,6 @@ impl Viewer {
         }
         Ok(())
     }
-}
-
-/// Emits the lines of one read of the merged log; returns false at its end.
-fn read(
-    record: &LogDirectory,
-    stream: &mut LogReader,
-    buffer: &mut [u8],
-    take: &mut dyn FnMut(&Entry<'_>) -> io::Result<()>,
-) -> Result<bool> {
-    let mut taken = Ok(());
-    let more = stream.read(record, buffer, Instant::now(), &mut |piece| {
-        let line = String::from_utf8_lossy(piece.text);
-        if let (Ok(()), Some(entry)) = (&taken, Entry::parse(&line)) {
-            taken = take(&entry);
-        }
-    });
-    let more = more.with_context(|| format!("cannot read {}", record.path().join(MERGED_LOG).display()))?;
-    taken?;
-    Ok(more)
 }
 
 /// Reads a service's own log, which may be older than the merged one; returns true if a line matched.
