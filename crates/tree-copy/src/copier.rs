@@ -1,6 +1,6 @@
 //! Handles each entry of a pass: reads both sides, plans, and executes the plan, in the order of the names of one file.
 
-use std::ffi::{CStr, CString};
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -9,16 +9,13 @@ use std::sync::atomic::Ordering;
 use crate::copy_directory;
 use crate::entry_execute::{Executed, execute};
 use crate::entry_plan::{EntryPlan, plan};
-use crate::entry_state::{EntryPlace, EntryState, Pairing, SourceEntry};
-use crate::error::Result;
+use crate::entry_state::{EntryState, Pairing};
+use crate::error::{Result, SideError};
 use crate::hard_links::{FirstName, HardLinks, LinkDecision, PendingName};
 use crate::metadata::Metadata;
-use crate::open_directories::{OpenPair, TargetSide, WalkDirectory};
+use crate::open_directories::{TargetSide, WalkDirectory};
 use crate::pass_context::{PassContext, increment};
-use crate::tree_walk::{Visitor, Walk, WorkerScratch};
-
-/// Attempts to handle an entry that changes its type meanwhile.
-const LOOKS: u32 = 5;
+use crate::tree_walk::{EntryPlace, Visitor, Walk, WorkerScratch};
 
 /// The visitor of a pass.
 pub(crate) struct Copier<'a> {
@@ -27,74 +24,16 @@ pub(crate) struct Copier<'a> {
 }
 
 impl Visitor for Copier<'_> {
+    /// Handles an entry in the order of the names of its file.
     fn entry(
         &self,
-        walk: &Walk,
-        directory: &Arc<WalkDirectory>,
-        pair: &OpenPair,
-        name: CString,
-        scratch: &mut WorkerScratch,
-    ) -> Result<()> {
-        let at = EntryPlace { walk, directory, pair, name: &name };
-        for _ in 0..LOOKS {
-            let source = SourceEntry::read(pair.source.as_fd(), &name)
-                .map_err(|cause| walk.source_error("read", directory, Some(&name), cause))?;
-            match source {
-                SourceEntry::Nothing => break,
-                SourceEntry::Changed => {}
-                SourceEntry::Directory => {
-                    walk.enter(directory, name);
-                    return Ok(());
-                }
-                SourceEntry::Entry(source, text) => {
-                    if self.process_entry(&at, EntryState::read(&at, source, text)?, scratch)? {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        walk.vanished(directory, &name);
-        Ok(())
-    }
-
-    fn enter(
-        &self,
-        walk: &Walk,
-        parent: &WalkDirectory,
-        pair: &OpenPair,
-        name: &CStr,
-        source: &Metadata,
-    ) -> Result<TargetSide> {
-        copy_directory::enter_directory(&self.context, walk, parent, pair, name, source)
-    }
-
-    fn leave(&self, walk: &Walk, directory: &Arc<WalkDirectory>) -> Result<()> {
-        copy_directory::finish_directory(&self.context, walk, directory)
-    }
-
-    fn mount(&self, walk: &Walk, directory: &WalkDirectory, pair: &OpenPair, name: &CStr) -> Result<()> {
-        increment(&self.context.counters.skipped);
-        let source = Metadata::at(pair.source.as_fd(), name)
-            .map_err(|cause| walk.source_error("read", directory, Some(name), cause))?;
-        match source {
-            Some(source) => {
-                copy_directory::enter_directory(&self.context, walk, directory, pair, name, &source).map(drop)
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-impl Copier<'_> {
-    /// Handles an entry in the order of the names of its file; false if it must be read again.
-    fn process_entry(
-        &self,
         at: &EntryPlace<'_, '_>,
-        mut state: EntryState,
+        source: Metadata,
+        link_text: OsString,
         scratch: &mut WorkerScratch,
     ) -> Result<bool> {
+        let mut state = EntryState::read(at, source, link_text)?;
         let EntryPlace { walk, directory, .. } = *at;
-        let source = state.source;
         if source.links <= 1 || !self.context.options.capabilities.hard_links {
             let done = self.execute_plan(at, &mut state, None, scratch)?;
             return Ok(self.count(at, &state, &done, true, scratch));
@@ -129,11 +68,28 @@ impl Copier<'_> {
                 return Ok(false);
             }
         };
-        let first = FirstName { directory: Arc::clone(directory), name: at.name.clone(), inode };
+        let first = FirstName { directory: Arc::clone(directory), name: at.name.to_owned(), inode };
         resume_waiting(walk, self.links.first_copied(&source, first));
         Ok(self.count(at, &state, &done, true, scratch))
     }
 
+    fn enter(&self, at: &EntryPlace<'_, '_>, source: &Metadata) -> Result<TargetSide> {
+        copy_directory::enter_directory(&self.context, at, source)
+    }
+
+    fn leave(&self, walk: &Walk, directory: &Arc<WalkDirectory>) -> Result<()> {
+        copy_directory::finish_directory(&self.context, walk, directory)
+    }
+
+    fn mount(&self, at: &EntryPlace<'_, '_>) -> Result<()> {
+        increment(&self.context.counters.skipped);
+        let source = Metadata::at(at.pair.source.as_fd(), at.name)
+            .map_err(|cause| at.error("read", SideError::Source(cause)))?;
+        source.map_or(Ok(()), |source| self.enter(at, &source).map(drop))
+    }
+}
+
+impl Copier<'_> {
     /// Plans, reads what the plan asks for, and executes it.
     fn execute_plan(
         &self,

@@ -14,29 +14,26 @@ use crate::compare::{Verdict, compare};
 use crate::error::{Error, Result, SideError};
 use crate::metadata::Metadata;
 use crate::observer::{Difference, NoteKind};
-use crate::open_directories::{OpenPair, TargetSide, WalkDirectory};
+use crate::open_directories::{TargetSide, WalkDirectory};
 use crate::options::Check;
 use crate::pass_context::{PassContext, increment, note_dropped};
 use crate::prune;
-use crate::tree_walk::Walk;
+use crate::tree_walk::{EntryPlace, Walk};
 
 const SET_GROUP_ID: u32 = 0o2000;
 
 /// Opens the target's directory, or makes it.
 pub(crate) fn enter_directory(
     context: &PassContext<'_>,
-    walk: &Walk,
-    parent: &WalkDirectory,
-    pair: &OpenPair,
-    name: &CStr,
+    at: &EntryPlace<'_, '_>,
     source: &Metadata,
 ) -> Result<TargetSide> {
-    let Some(target) = &pair.target else {
+    let EntryPlace { walk, directory: parent, name, .. } = *at;
+    let Some(target) = at.target() else {
         context.differs(walk, parent, name, Difference::Missing);
         return Ok(TargetSide::default());
     };
-    let target = target.as_fd();
-    let refused = |action| move |cause| walk.target_error(action, parent, Some(name), cause);
+    let refused = |action| move |cause| at.error(action, SideError::Target(cause));
     let there = if parent.is_new { None } else { Metadata::at(target, name).map_err(refused("read"))? };
     if let Some(before) = there.filter(Metadata::is_directory) {
         parent.shared.fetch_add(1, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::attributes::{self, AttributesResult};
 use crate::entry_plan::EntryAction;
-use crate::entry_state::{EntryPlace, EntryState};
+use crate::entry_state::EntryState;
 use crate::error::{Result, SideError};
 use crate::hard_links::FirstName;
 use crate::make_entry::{EntrySource, MadeEntry, TargetState, make_entry};
@@ -16,7 +16,7 @@ use crate::metadata::Metadata;
 use crate::observer::NoteKind;
 use crate::pass_context::{PassContext, increment, note_dropped};
 use crate::replace_entry;
-use crate::tree_walk::WorkerScratch;
+use crate::tree_walk::{EntryPlace, WorkerScratch};
 
 /// Result of an action.
 pub(crate) enum Executed {

@@ -1,8 +1,7 @@
 //! The state of one name on both sides of a pass.
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 
 use dirfd::xattr::Node;
 use nix::errno::Errno;
@@ -10,72 +9,10 @@ use nix::fcntl::readlinkat;
 
 use crate::attributes;
 use crate::copy_file::{self, FileContext};
-use crate::error::{Error, Result, SideError};
+use crate::error::{Result, SideError};
 use crate::file_content;
 use crate::metadata::Metadata;
-use crate::open_directories::{OpenPair, WalkDirectory};
-use crate::tree_walk::{Walk, WorkerScratch};
-
-/// Place of an entry: one name in an open directory of both sides.
-pub(crate) struct EntryPlace<'a, 't> {
-    pub walk: &'a Walk<'a, 't>,
-    pub directory: &'a Arc<WalkDirectory>,
-    pub pair: &'a OpenPair,
-    pub name: &'a CString,
-}
-
-impl EntryPlace<'_, '_> {
-    /// Adds the entry's path to an error.
-    pub fn error(&self, action: &'static str, error: SideError) -> Error {
-        match error {
-            SideError::Source(cause) => {
-                self.walk.source_error(action, self.directory, Some(self.name), cause)
-            }
-            SideError::Target(cause) => {
-                self.walk.target_error(action, self.directory, Some(self.name), cause)
-            }
-            SideError::Stopped => Error::Stopped,
-        }
-    }
-
-    /// The target's directory, if it has one.
-    pub fn target(&self) -> Option<BorrowedFd<'_>> {
-        self.pair.target.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Returns the source's entry, to read its attributes.
-    pub fn source_node(&self) -> Node<'static> {
-        Node::named(self.pair.source.as_fd(), self.name)
-    }
-}
-
-/// An entry of the source.
-pub(crate) enum SourceEntry {
-    Nothing,
-    Directory,
-    /// It changed its type since it was listed.
-    Changed,
-    /// Anything else, and the target of a symbolic link.
-    Entry(Metadata, OsString),
-}
-
-impl SourceEntry {
-    /// Reads a name without following it.
-    pub fn read(directory: BorrowedFd<'_>, name: &CStr) -> std::result::Result<Self, Errno> {
-        let Some(meta) = Metadata::at(directory, name)? else { return Ok(Self::Nothing) };
-        if meta.is_directory() {
-            return Ok(Self::Directory);
-        }
-        if !meta.is_link() {
-            return Ok(Self::Entry(meta, OsString::new()));
-        }
-        match readlinkat(directory, name) {
-            Ok(text) => Ok(Self::Entry(meta, text)),
-            Err(Errno::ENOENT | Errno::EINVAL) => Ok(Self::Changed),
-            Err(cause) => Err(cause),
-        }
-    }
-}
+use crate::tree_walk::{EntryPlace, WorkerScratch};
 
 /// The relation of the target's entry to the source's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +82,7 @@ impl EntryState {
         let Some(target) = at.target() else { return Ok(()) };
         match inspection {
             Inspection::LinkText => {
-                let text = readlinkat(target, at.name.as_c_str())
+                let text = readlinkat(target, at.name)
                     .map_err(|cause| at.error("read", SideError::Target(cause)))?;
                 self.link_text_equal = Some(text == self.link_text);
             }

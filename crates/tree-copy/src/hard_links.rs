@@ -1,7 +1,7 @@
 //! Files of the source with several names, and their first names in the target.
 
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dirfd::Identity;
@@ -73,12 +73,7 @@ impl HardLinks {
     }
 
     /// Registers a name of a hard-linked file and decides what to do with it.
-    pub fn visit_name(
-        &self,
-        meta: &Metadata,
-        directory: &Arc<WalkDirectory>,
-        name: &CString,
-    ) -> LinkDecision {
+    pub fn visit_name(&self, meta: &Metadata, directory: &Arc<WalkDirectory>, name: &CStr) -> LinkDecision {
         let mut part = self.part(meta.identity());
         let Some(entry) = part.get_mut(&meta.identity()) else {
             let names_left = meta.links.saturating_sub(1);
@@ -88,7 +83,7 @@ impl HardLinks {
         match &mut entry.state {
             // Not counted yet: the name is visited again.
             State::Copying(waiting) => {
-                waiting.push(PendingName { directory: Arc::clone(directory), name: name.clone() });
+                waiting.push(PendingName { directory: Arc::clone(directory), name: name.to_owned() });
                 LinkDecision::WaitForFirst
             }
             State::Copied(first) => {

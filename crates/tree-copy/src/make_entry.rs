@@ -1,10 +1,13 @@
 //! Makes one entry that is not a directory; replaces an existing one. For a pass and for a single entry.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use dirfd::FileType;
 use dirfd::xattr::Node;
 use nix::errno::Errno;
+use nix::sys::stat::{Mode, SFlag, mknodat};
+use nix::unistd::symlinkat;
 
 use crate::copy_file::{self, FileContext};
 use crate::error::SideError;
@@ -50,33 +53,15 @@ pub(crate) enum MadeEntry {
 pub(crate) fn make_entry(
     entry_source: &EntrySource<'_>,
     target: BorrowedFd<'_>,
-    target_name: &CString,
+    target_name: &CStr,
     how: TargetState,
     making: &FileContext<'_>,
     buffer: &mut Buffer,
     progress: &dyn Fn(u64) -> Result<(), SideError>,
 ) -> Result<MadeEntry, SideError> {
-    let EntrySource { directory, name, meta, link_text } = *entry_source;
+    let EntrySource { directory, name, meta, .. } = *entry_source;
     if !meta.is_file() {
-        let from = Node::named(directory, name);
-        let made = replace_entry::make_node(
-            meta,
-            link_text,
-            &from,
-            target,
-            target_name,
-            how.free,
-            how.plain,
-            making,
-        );
-        return match made {
-            Err(SideError::Source(Errno::ENOENT)) => Ok(MadeEntry::Changed),
-            Err(error) => Err(error),
-            Ok(None) => Ok(MadeEntry::Unmakeable),
-            Ok(Some(attributes)) => {
-                Ok(MadeEntry::Made { inode: None, unstable: false, dropped: attributes.dropped })
-            }
-        };
+        return make_node(entry_source, target, target_name, how, making);
     }
     let (source, meta) = match copy_file::open_source(directory, name) {
         Ok(opened) => opened,
@@ -92,5 +77,41 @@ pub(crate) fn make_entry(
         Ok(made) => {
             Ok(MadeEntry::Made { inode: Some(made.inode), unstable: made.unstable, dropped: made.dropped })
         }
+    }
+}
+
+/// Makes a symbolic link or a special file with everything of the source's.
+fn make_node(
+    entry_source: &EntrySource<'_>,
+    target: BorrowedFd<'_>,
+    target_name: &CStr,
+    how: TargetState,
+    making: &FileContext<'_>,
+) -> Result<MadeEntry, SideError> {
+    let EntrySource { directory, name, meta, link_text } = *entry_source;
+    let special = !meta.is_link();
+    if meta.kind == FileType::Fifo && !making.can.special_files {
+        return Ok(MadeEntry::Unmakeable);
+    }
+    let from = Node::named(directory, name);
+    let made = replace_entry::replace(target, target_name, how.free, |name| {
+        if special {
+            // The kind of a special file, as mknod(2) takes it.
+            let kind = SFlag::from_bits_truncate(meta.kind.as_raw_mode());
+            mknodat(target, name, kind, Mode::from_bits_truncate(meta.mode), meta.special)
+        } else {
+            symlinkat(link_text, target, name)
+        }
+        .map_err(SideError::Target)?;
+        // As with files, the time is set last: an incomplete link has another time.
+        replace_entry::set_metadata(meta, &from, target, name, how.plain, making)
+    });
+    match made {
+        Ok(attributes) => Ok(MadeEntry::Made { inode: None, unstable: false, dropped: attributes.dropped }),
+        Err(SideError::Source(Errno::ENOENT)) => Ok(MadeEntry::Changed),
+        Err(SideError::Target(Errno::EPERM | Errno::ENOTSUP | Errno::ENOSYS | Errno::EACCES)) if special => {
+            Ok(MadeEntry::Unmakeable)
+        }
+        Err(error) => Err(error),
     }
 }

@@ -1,10 +1,11 @@
 //! Metadata of one entry.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::os::fd::BorrowedFd;
 
 use dirfd::{FileType, Identity};
 use nix::errno::Errno;
+use nix::fcntl::readlinkat;
 use nix::sys::stat::FileStat;
 
 /// Seconds since 1970 and nanoseconds.
@@ -60,6 +61,34 @@ impl Metadata {
     /// Fewer blocks than bytes: there are holes, or the file system compresses.
     pub fn is_sparse(&self) -> bool {
         self.allocated < self.size
+    }
+}
+
+/// An entry of the source.
+pub(crate) enum SourceEntry {
+    Nothing,
+    Directory,
+    /// It changed its type since it was listed.
+    Changed,
+    /// Anything else, and the target of a symbolic link.
+    Entry(Metadata, OsString),
+}
+
+impl SourceEntry {
+    /// Reads a name without following it.
+    pub fn read(directory: BorrowedFd<'_>, name: &CStr) -> Result<Self, Errno> {
+        let Some(meta) = Metadata::at(directory, name)? else { return Ok(Self::Nothing) };
+        if meta.is_directory() {
+            return Ok(Self::Directory);
+        }
+        if !meta.is_link() {
+            return Ok(Self::Entry(meta, OsString::new()));
+        }
+        match readlinkat(directory, name) {
+            Ok(text) => Ok(Self::Entry(meta, text)),
+            Err(Errno::ENOENT | Errno::EINVAL) => Ok(Self::Changed),
+            Err(cause) => Err(cause),
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! Puts an entry at a name of the target; replaces an existing entry.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use dirfd::FileType;
 use dirfd::xattr::Node;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat, mknodat};
-use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::attributes::{self, AttributesResult};
 use crate::copy_file::FileContext;
@@ -22,7 +22,7 @@ use crate::temporary_names::with_free_name;
 /// the old or the new entry; only a directory is removed first, because nothing can be renamed over it.
 pub(crate) fn replace<T>(
     directory: BorrowedFd<'_>,
-    name: &CString,
+    name: &CStr,
     free: bool,
     mut make: impl FnMut(&CStr) -> Result<T, SideError>,
 ) -> Result<T, SideError> {
@@ -44,7 +44,7 @@ pub(crate) fn replace<T>(
         }
     })
     .map_err(|cause| broken.unwrap_or(SideError::Target(cause)))?;
-    let (temporary, name) = (temporary.as_c_str(), name.as_c_str());
+    let temporary = temporary.as_c_str();
     let renamed = match renameat(directory, temporary, directory, name) {
         Err(Errno::EISDIR | Errno::ENOTEMPTY | Errno::EEXIST) => {
             dirfd::remove_all(directory, name).and_then(|_| renameat(directory, temporary, directory, name))
@@ -63,7 +63,7 @@ pub(crate) fn hard_link(
     from: BorrowedFd<'_>,
     old: &CStr,
     directory: BorrowedFd<'_>,
-    name: &CString,
+    name: &CStr,
     free: bool,
 ) -> Result<bool, SideError> {
     let linked = replace(directory, name, free, |name| {
@@ -74,48 +74,6 @@ pub(crate) fn hard_link(
         Err(SideError::Target(Errno::EMLINK | Errno::EPERM | Errno::EXDEV | Errno::ENOTSUP)) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Makes a symbolic link or a special file with everything of the source's; `Ok(None)` if this kind cannot be made.
-#[allow(clippy::too_many_arguments, reason = "two sides, what is known about them, and how to make it")]
-pub(crate) fn make_node(
-    source: &Metadata,
-    text: &OsStr,
-    from: &Node<'_>,
-    directory: BorrowedFd<'_>,
-    name: &CString,
-    free: bool,
-    plain: bool,
-    making: &FileContext<'_>,
-) -> Result<Option<AttributesResult>, SideError> {
-    let special = !source.is_link();
-    let can = making.can;
-    if special && source.kind == FileType::Fifo && !can.special_files {
-        return Ok(None);
-    }
-    let made = replace(directory, name, free, |name| {
-        if special {
-            let mode = Mode::from_bits_truncate(source.mode);
-            mknodat(directory, name, node_kind(source.kind), mode, source.special)
-                .map_err(SideError::Target)?;
-        } else {
-            symlinkat(text, directory, name).map_err(SideError::Target)?;
-        }
-        // As with files, the time is set last: an incomplete link has another time.
-        set_metadata(source, from, directory, name, plain, making)
-    });
-    match made {
-        Ok(attributes) => Ok(Some(attributes)),
-        Err(SideError::Target(Errno::EPERM | Errno::ENOTSUP | Errno::ENOSYS | Errno::EACCES)) if special => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Returns the kind of a special file as mknod(2) takes it.
-fn node_kind(kind: FileType) -> SFlag {
-    SFlag::from_bits_truncate(kind.as_raw_mode())
 }
 
 /// Sets owner, attributes, mode and time of an existing entry that is not a directory.

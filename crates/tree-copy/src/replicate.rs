@@ -13,12 +13,11 @@ use nix::unistd::{getegid, geteuid};
 use crate::capabilities::Capabilities;
 use crate::copy_file::FileContext;
 use crate::disk_sync::TargetDisk;
-use crate::entry_state::SourceEntry;
 use crate::error::{Error, Result, SideError};
 use crate::file_content::Buffer;
 use crate::kernel_copy::KernelCopy;
 use crate::make_entry::{EntrySource, MadeEntry, TargetState, make_entry};
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, SourceEntry};
 use crate::observer::{Note, NoteKind, Observer};
 use crate::options::Options;
 use crate::pass::pass_between;
@@ -108,7 +107,7 @@ pub fn is_temporary(name: &OsStr) -> bool {
 struct One<'a> {
     source: BorrowedFd<'a>,
     target: BorrowedFd<'a>,
-    name: &'a CString,
+    name: &'a CStr,
     making: FileContext<'a>,
     observer: &'a dyn Observer,
     from: &'a Path,
@@ -174,7 +173,7 @@ impl One<'_> {
 
     /// Renames a finished directory into place and removes the old entry.
     fn swap(&self, temporary: &CStr) -> std::result::Result<(), Errno> {
-        let name = self.name.as_c_str();
+        let name = self.name;
         if Metadata::at(self.target, name)?.is_none() {
             return renameat(self.target, temporary, self.target, name);
         }

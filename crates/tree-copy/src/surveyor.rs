@@ -1,26 +1,23 @@
 //! Walks one tree and counts.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::AsFd;
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dirfd::xattr::Node;
 use dirfd::{FileType, Identity, open_root};
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 use nix::unistd::{getegid, geteuid};
 
 use crate::attributes;
-use crate::entry_state::SourceEntry;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SideError};
 use crate::metadata::Metadata;
 use crate::observer::Observer;
 use crate::open_directories::{DirectoryState, OpenPair, TargetSide, WalkDirectory};
 use crate::survey::Survey;
-use crate::tree_walk::{Roots, Visitor, Walk, WorkerScratch, walk};
+use crate::tree_walk::{EntryPlace, Roots, Visitor, Walk, WorkerScratch, walk};
 
 /// Counts everything below `root` except the names in `keep` directly in it; errors name the path.
 pub fn survey(root: &Path, threads: usize, keep: &[&OsStr], observer: &dyn Observer) -> Result<Survey> {
@@ -98,59 +95,29 @@ impl Surveyor {
 }
 
 /// Returns the names of the kept attributes; none if the file vanished.
-fn attribute_names(
-    walk: &Walk,
-    directory: &WalkDirectory,
-    pair: &OpenPair,
-    name: &CStr,
-) -> Result<Vec<CString>> {
-    match attributes::names(&Node::named(pair.source.as_fd(), name)) {
+fn attribute_names(at: &EntryPlace<'_, '_>) -> Result<Vec<CString>> {
+    match attributes::names(&at.source_node()) {
         Err(Errno::ENOENT | Errno::EACCES | Errno::EPERM) => Ok(vec![]),
-        answer => {
-            answer.map_err(|cause| walk.source_error("read the attributes of", directory, Some(name), cause))
-        }
+        answer => answer.map_err(|cause| at.error("read the attributes of", SideError::Source(cause))),
     }
 }
 
 impl Visitor for Surveyor {
     fn entry(
         &self,
-        walk: &Walk,
-        directory: &Arc<WalkDirectory>,
-        pair: &OpenPair,
-        name: CString,
+        at: &EntryPlace<'_, '_>,
+        source: Metadata,
+        link_text: OsString,
         scratch: &mut WorkerScratch,
-    ) -> Result<()> {
-        let source = SourceEntry::read(pair.source.as_fd(), &name)
-            .map_err(|cause| walk.source_error("read", directory, Some(&name), cause))?;
-        let (meta, text) = match source {
-            SourceEntry::Entry(meta, text) => (meta, text),
-            SourceEntry::Directory => {
-                walk.enter(directory, name);
-                return Ok(());
-            }
-            SourceEntry::Nothing | SourceEntry::Changed => {
-                walk.vanished(directory, &name);
-                return Ok(());
-            }
-        };
-        let attributes = attribute_names(walk, directory, pair, &name)?;
-        self.add(&meta, &name, &attributes);
-        scratch.sum.add_entry(&directory.path_hash, &name, &meta, text.as_bytes());
-        walk.counters.add(1, if meta.is_file() { meta.size } else { 0 }, 0);
-        Ok(())
+    ) -> Result<bool> {
+        self.add(&source, at.name, &attribute_names(at)?);
+        scratch.sum.add_entry(&at.directory.path_hash, at.name, &source, link_text.as_bytes());
+        at.walk.counters.add(1, if source.is_file() { source.size } else { 0 }, 0);
+        Ok(true)
     }
 
-    fn enter(
-        &self,
-        walk: &Walk,
-        parent: &WalkDirectory,
-        pair: &OpenPair,
-        name: &CStr,
-        source: &Metadata,
-    ) -> Result<TargetSide> {
-        let attributes = attribute_names(walk, parent, pair, name)?;
-        self.add(source, name, &attributes);
+    fn enter(&self, at: &EntryPlace<'_, '_>, source: &Metadata) -> Result<TargetSide> {
+        self.add(source, at.name, &attribute_names(at)?);
         Ok(TargetSide::default())
     }
 
@@ -178,10 +145,6 @@ impl Visitor for Surveyor {
                 .case_collision
                 .get_or_insert_with(|| directory.path().join(name).display().to_string());
         }
-        Ok(())
-    }
-
-    fn mount(&self, _walk: &Walk, _directory: &WalkDirectory, _pair: &OpenPair, _name: &CStr) -> Result<()> {
         Ok(())
     }
 }

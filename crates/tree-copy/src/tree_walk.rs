@@ -1,6 +1,6 @@
 //! Walks a tree with several threads and hands its entries to a [`Visitor`].
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,16 +10,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dirfd::FileType;
 use dirfd::parallel_walk::{self, Entered, Entry};
+use dirfd::xattr::Node;
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SideError};
 use crate::file_content::Buffer;
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, SourceEntry};
 use crate::observer::{Counters, Note, NoteKind, Observer};
 use crate::open_directories::{DirectoryState, OpenPair, TargetSide, WalkDirectory};
 use crate::space_check;
 use crate::tree_digest::TreeDigest;
+
+/// Attempts to handle an entry that changes its type meanwhile.
+const LOOKS: u32 = 5;
 
 /// Memory of one worker.
 #[derive(Debug, Default)]
@@ -30,28 +34,55 @@ pub(crate) struct WorkerScratch {
 
 /// Handles the entries of a tree.
 pub(crate) trait Visitor: Sync {
-    /// Handles an entry; pass one that is a directory to [`Walk::enter`].
+    /// Handles an entry that is not a directory; false if it must be read again.
     fn entry(
         &self,
-        walk: &Walk,
-        directory: &Arc<WalkDirectory>,
-        pair: &OpenPair,
-        name: CString,
+        at: &EntryPlace<'_, '_>,
+        source: Metadata,
+        link_text: OsString,
         scratch: &mut WorkerScratch,
-    ) -> Result<()>;
+    ) -> Result<bool>;
     /// Enters a directory, before its entries; `source` is its metadata.
-    fn enter(
-        &self,
-        walk: &Walk,
-        parent: &WalkDirectory,
-        pair: &OpenPair,
-        name: &CStr,
-        source: &Metadata,
-    ) -> Result<TargetSide>;
+    fn enter(&self, at: &EntryPlace<'_, '_>, source: &Metadata) -> Result<TargetSide>;
     /// Leaves a directory, after everything below it.
     fn leave(&self, walk: &Walk, directory: &Arc<WalkDirectory>) -> Result<()>;
     /// Handles a mount point, whose content is skipped.
-    fn mount(&self, walk: &Walk, directory: &WalkDirectory, pair: &OpenPair, name: &CStr) -> Result<()>;
+    fn mount(&self, _at: &EntryPlace<'_, '_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Place of an entry: one name in an open directory of both sides.
+pub(crate) struct EntryPlace<'a, 't> {
+    pub walk: &'a Walk<'a, 't>,
+    pub directory: &'a Arc<WalkDirectory>,
+    pub pair: &'a OpenPair,
+    pub name: &'a CStr,
+}
+
+impl EntryPlace<'_, '_> {
+    /// Adds the entry's path to an error.
+    pub fn error(&self, action: &'static str, error: SideError) -> Error {
+        match error {
+            SideError::Source(cause) => {
+                self.walk.source_error(action, self.directory, Some(self.name), cause)
+            }
+            SideError::Target(cause) => {
+                self.walk.target_error(action, self.directory, Some(self.name), cause)
+            }
+            SideError::Stopped => Error::Stopped,
+        }
+    }
+
+    /// The target's directory, if it has one.
+    pub fn target(&self) -> Option<BorrowedFd<'_>> {
+        self.pair.target.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Returns the source's entry, to read its attributes.
+    pub fn source_node(&self) -> Node<'static> {
+        Node::named(self.pair.source.as_fd(), self.name)
+    }
 }
 
 /// The roots of a walk.
@@ -124,12 +155,12 @@ impl parallel_walk::Visitor for Tree<'_> {
         name: &CStr,
         scratch: &mut WorkerScratch,
     ) -> Result<Entered<Self>> {
-        let walk = Walk { tree: self, steps };
+        let at = EntryPlace { walk: &Walk { tree: self, steps }, directory: parent, pair, name };
         let opened = dirfd::open_dir(&pair.source, name)
             .and_then(|source| Ok((Metadata::from(fstat(&source)?), source)));
         match opened {
             Ok((meta, source)) => {
-                let side = self.visitor.enter(&walk, parent, pair, name, &meta)?;
+                let side = self.visitor.enter(&at, &meta)?;
                 scratch.sum.add_entry(&parent.path_hash, name, &meta, b"");
                 self.counters.add(1, 0, 0);
                 let state = DirectoryState::below(parent, name, meta, &side);
@@ -137,12 +168,10 @@ impl parallel_walk::Visitor for Tree<'_> {
             }
             // It was a directory when it was listed.
             Err(Errno::ENOENT) => self.vanished(parent, name),
-            Err(cause) if dirfd::is_not_directory(cause) => {
-                self.visitor.entry(&walk, parent, pair, name.to_owned(), scratch)?;
-            }
+            Err(cause) if dirfd::is_not_directory(cause) => self.visit_name(&at, scratch)?,
             Err(Errno::EXDEV) => {
                 self.note(parent, name, NoteKind::SkippedMount);
-                self.visitor.mount(&walk, parent, pair, name)?;
+                self.visitor.mount(&at)?;
             }
             Err(cause) => return Err(self.source_error("open", parent, Some(name), cause)),
         }
@@ -157,7 +186,8 @@ impl parallel_walk::Visitor for Tree<'_> {
         entry: Entry,
         scratch: &mut WorkerScratch,
     ) -> Result<()> {
-        self.visitor.entry(&Walk { tree: self, steps }, directory, pair, entry.name, scratch)
+        let walk = Walk { tree: self, steps };
+        self.visit_name(&EntryPlace { walk: &walk, directory, pair, name: &entry.name }, scratch)
     }
 
     fn reopen(&self, parent: &OpenPair, directory: &WalkDirectory) -> Result<Option<OpenPair>> {
@@ -211,11 +241,6 @@ impl Walk<'_, '_> {
         self.steps.resume(directory, Entry { name, kind: FileType::Unknown });
     }
 
-    /// Schedules a directory that was not listed as one.
-    pub fn enter(&self, directory: &Arc<WalkDirectory>, name: CString) {
-        self.steps.enter(directory, name);
-    }
-
     /// Returns the directory's descriptors; nothing if the source's directory is gone.
     pub fn open_pair(&self, directory: &Arc<WalkDirectory>) -> Result<Option<Arc<OpenPair>>> {
         self.steps.open(directory)
@@ -228,6 +253,29 @@ impl Walk<'_, '_> {
 }
 
 impl Tree<'_> {
+    /// Reads an entry and hands it to the visitor.
+    fn visit_name(&self, at: &EntryPlace<'_, '_>, scratch: &mut WorkerScratch) -> Result<()> {
+        for _ in 0..LOOKS {
+            let source = SourceEntry::read(at.pair.source.as_fd(), at.name)
+                .map_err(|cause| at.error("read", SideError::Source(cause)))?;
+            match source {
+                SourceEntry::Nothing => break,
+                SourceEntry::Changed => {}
+                SourceEntry::Directory => {
+                    at.walk.steps.enter(at.directory, at.name.to_owned());
+                    return Ok(());
+                }
+                SourceEntry::Entry(source, link_text) => {
+                    if self.visitor.entry(at, source, link_text, scratch)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.vanished(at.directory, at.name);
+        Ok(())
+    }
+
     pub fn keeps(&self, directory: &WalkDirectory, name: &[u8]) -> bool {
         directory.parent.is_none() && self.roots.keep.iter().any(|kept| kept.as_bytes() == name)
     }
