@@ -43,6 +43,8 @@ const BROWSER: &str = "open the address in a private browser window: it must sho
 const LATER: &str = "open the address in a browser; to retry: supervisorctl restart boot";
 pub const NETWORK: &str =
     "check that the container can reach the internet, then run: supervisorctl restart boot";
+const CLOSED: &str =
+    "the connection to http://HOST/x.sh was closed before the response was complete (tried 4 times)";
 const RAW: &str = "use the address of the plain text: look for a link or button named \"raw\"";
 
 #[test]
@@ -153,33 +155,18 @@ fn a_gzipped_script_runs_and_a_cut_one_does_not() {
     assert_eq!((result.report.outcome, machine.read("work/ran").as_str()), (Ran, "ran\n"));
     let cut = &zipped[..zipped.len() - 10];
     let server = Server::saying(answer("200 OK", "Content-Encoding: gzip\r\n", cut));
-    refused(
-        &server,
-        4,
-        "the connection to http://HOST/x.sh was closed before the response was complete (tried 4 times)",
-        NETWORK,
-    );
+    refused(&server, 4, CLOSED, NETWORK);
 }
 
 #[test]
 fn a_body_that_breaks_off_is_never_half_a_script() {
     let whole = script("echo ran >> $WORKSPACE/ran\n# the rest\n");
     let half = whole[..whole.len() - 5].to_vec();
-    refused(
-        &Server::saying(half),
-        4,
-        "the connection to http://HOST/x.sh was closed before the response was complete (tried 4 times)",
-        NETWORK,
-    );
+    refused(&Server::saying(half), 4, CLOSED, NETWORK);
     let chunked =
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1b\r\necho ran >> $WORKSPACE/ran\n\r\n";
     let server = Server::saying(chunked);
-    refused(
-        &server,
-        4,
-        "the connection to http://HOST/x.sh was closed before the response was complete (tried 4 times)",
-        NETWORK,
-    );
+    refused(&server, 4, CLOSED, NETWORK);
 }
 
 #[test]
@@ -196,10 +183,7 @@ fn a_connection_that_is_reset_in_the_middle_is_tried_again() {
         |_, _, _| (),
     );
     let (machine, result) = fetch(&reset);
-    let cause = format!(
-        "the connection to {} was closed before the response was complete (tried 4 times)",
-        reset.url("/x.sh")
-    );
+    let cause = CLOSED.replace("HOST", &reset.host);
     assert_eq!((result.report.cause, machine.read("work/ran").as_str()), (Some(cause), ""));
     assert_eq!(result.report.hint.as_deref(), Some(NETWORK));
 }
