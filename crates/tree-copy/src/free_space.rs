@@ -5,6 +5,8 @@ use std::fmt;
 use kit::units;
 use serde::Serialize;
 
+use crate::survey::Survey;
+
 /// Free space of a file system, for this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct FreeSpace {
@@ -12,6 +14,17 @@ pub struct FreeSpace {
     pub bytes: u64,
     /// Entries that may still be made; `None` if the file system has no fixed number of inodes.
     pub inodes: Option<u64>,
+}
+
+impl FreeSpace {
+    /// Returns the space for a copy over an earlier copy, which needs it only once.
+    #[must_use]
+    pub fn with_reused(self, earlier: &Survey) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(earlier.bytes_allocated),
+            inodes: self.inodes.map(|inodes| inodes.saturating_add(earlier.inodes)),
+        }
+    }
 }
 
 impl fmt::Display for FreeSpace {

@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, anyhow, bail};
 use journal::Journal;
 use kit::{Exit, HintExt, Outcome};
-use tree_copy::{
-    Check, Counters, FreeSpace, NoObserver, Note, NoteKind, Observer, Options, PassStats, Survey,
-};
+use tree_copy::{Check, Counters, NoObserver, Note, NoteKind, Observer, Options, PassStats, Survey};
 
 use crate::cli::{CopyOptions, DryRun};
 use crate::progress::{Phase, Progress, Total};
@@ -54,11 +52,7 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
     let shared = tree_copy::shares_blocks(source, target, &capabilities)?;
     let counted = |survey: Survey| if shared { survey.with_shared_blocks() } else { survey };
     let have = tree_copy::survey(target, tree_copy::default_threads(), &[], &NoObserver).map(counted)?;
-    let free = tree_copy::free_space(target)?;
-    let free_space = FreeSpace {
-        bytes: free.bytes.saturating_add(have.bytes_allocated),
-        inodes: free.inodes.map(|inodes| inodes.saturating_add(have.inodes)),
-    };
+    let free_space = tree_copy::free_space(target)?.with_reused(&have);
     let survey = counted(survey);
     tree_copy::fits(&survey, &free_space, capabilities.hard_links, 0)?;
     let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();

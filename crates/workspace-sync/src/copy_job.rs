@@ -13,7 +13,7 @@ use kit::HintExt;
 use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Uid, fchown};
-use tree_copy::{Capabilities, Check, FreeSpace, NoObserver, Options, PassStats, Survey};
+use tree_copy::{Capabilities, Check, NoObserver, Options, PassStats, Survey};
 
 use crate::changed_since::find_changed;
 use crate::claim_lease::ClaimLease;
@@ -300,11 +300,7 @@ impl CopyJob<'_> {
             &reserved_names::all(),
             &NoObserver,
         )?;
-        let free = tree_copy::free_space(&path_of(parent))?;
-        let free_space = FreeSpace {
-            bytes: free.bytes.saturating_add(have.bytes_allocated),
-            inodes: free.inodes.map(|inodes| inodes.saturating_add(have.inodes)),
-        };
+        let free_space = tree_copy::free_space(&path_of(parent))?.with_reused(&have);
         tree_copy::fits(survey, &free_space, capabilities.hard_links, RESERVED_BYTES)
             .map_err(|shortage| anyhow!("not enough space for {} at {}: {shortage}", self.tree.name, at()))
             .hint(|| {

@@ -74,7 +74,7 @@ pub fn delay_restart(error: anyhow::Error) -> anyhow::Error {
 
 /// True if a `run` has a tree to copy or to switch, or cannot read the state of one.
 fn is_unfinished(setting: &SyncContext<'_>, trees: &[TreePaths]) -> bool {
-    let is_left = |step: &Step| !matches!(step, Step::SyncDelta { .. });
+    let is_left = |step: &Step| *step != Step::SyncDelta;
     trees.iter().any(|tree| setting.steps(tree).map_or(true, |steps| steps.iter().any(is_left)))
 }
 

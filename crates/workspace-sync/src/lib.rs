@@ -169,7 +169,7 @@ fn act(cli: &Cli, setting: &SyncContext<'_>, trees: &[TreePaths]) -> Outcome {
         Task::Run { json, dry: DryRun { dry_run: true }, .. } => {
             for tree in trees {
                 for step in setting.steps(tree)? {
-                    let (name, step) = (&tree.name, step.to_string());
+                    let (name, step) = (&tree.name, step.describe(tree));
                     let text = format!("{name}: {step}");
                     print(*json, &serde_json::json!({ "tree": name, "step": step }), &text)?;
                 }

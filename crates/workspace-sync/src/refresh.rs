@@ -11,7 +11,7 @@ use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::active_link::{self, ActiveLink};
-use crate::copy_job::{self, CopyJob, ReadyCopy};
+use crate::copy_job::{self, ReadyCopy};
 use crate::copy_marker::{self, Marker};
 use crate::decision::WorkspaceCopy;
 use crate::generation::{self, Comparison};
@@ -74,17 +74,7 @@ pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> Outcom
     }
     is_obsolete(setting, tree)?;
     let claim = setting.claim_on(tree);
-    let job = CopyJob {
-        tree,
-        source: &tree.image,
-        listing: &listing,
-        workspace: &setting.workspace.path,
-        claim: &claim,
-        state_dir: setting.state_dir,
-        journal: setting.journal,
-        compare_content: setting.compare_content,
-    };
-    let prepared = job.prepare()?;
+    let prepared = setting.job(tree, &tree.image, &listing, &claim).prepare()?;
     let copied = copy_additions(setting, tree, &prepared, &marker, base)?;
     tree_copy::sync_to_disk(&copy_job::path_of(&prepared.directory))
         .with_context(|| format!("cannot force {} to the disk", tree.partial.display()))?;
@@ -177,7 +167,6 @@ fn copy_additions(
     marker: &Marker,
     listing: Option<Listing>,
 ) -> Result<u64> {
-    let root = &setting.workspace.path;
     if listing.is_none() {
         log::warn!(
             "{}: the list of what the image brought is missing or damaged: what you made before {} was complete may be \
@@ -189,12 +178,11 @@ fn copy_additions(
     }
     let completed_at = i64::try_from(marker.completed_at).unwrap_or(i64::MAX);
     let additions = UserAdditions {
-        old: tree_state::open_in_workspace(root, &tree.copy)
-            .with_context(|| format!("cannot open {}", tree.copy.display()))?,
+        old: setting.open_copy(tree)?,
         shown: &tree.copy,
         base: ImageBase { listing, unlisted_since: Timestamp(completed_at.saturating_add(1), 0) },
         prepared,
-        capabilities: tree_copy::probe(&copy_job::path_of(&copy_job::open_parent(tree, root)?))?,
+        capabilities: setting.capabilities(tree)?,
         copied: Cell::new(0),
         beside: RefCell::default(),
     };

@@ -8,7 +8,7 @@ use crate::holders::Holder;
 use crate::tree_paths::TreePaths;
 
 /// The copy that programs use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActiveCopy {
     /// The image's own.
@@ -18,6 +18,7 @@ pub enum ActiveCopy {
     /// A directory at `/opt/NAME`.
     Directory,
     /// Something else, or nothing.
+    #[default]
     Other,
 }
 

@@ -11,7 +11,7 @@ use journal::{Event, Stage};
 
 use crate::active_link;
 use crate::copied_state::CopiedState;
-use crate::copy_job::{CopyJob, StartedCopy};
+use crate::copy_job::StartedCopy;
 use crate::decision::{self, Action, Refusal};
 use crate::failure::Failure;
 use crate::image_listing::Listing;
@@ -256,19 +256,20 @@ impl SyncContext<'_> {
     fn advance(&self, work: &mut TreeWork<'_>) -> Result<(), Failure> {
         let tree = work.tree;
         while let Some(step) = work.steps.next() {
-            log::debug!("{}: {step}", tree.name);
+            log::debug!("{}: {}", tree.name, step.describe(tree));
             match &step {
-                Step::Copy { from, .. } => {
+                Step::Copy(from) => {
                     work.copying = Some(self.copy(tree, from)?);
                     return Ok(());
                 }
-                Step::Point { to, .. } => {
+                Step::Point(to) => {
                     if *to == tree.copy {
                         mount_check::refuse(tree, &[&tree.image])?;
                     }
                     active_link::switch_to(tree, to)?;
                 }
-                Step::ReplaceDirectory { active_link, .. } => {
+                Step::ReplaceDirectory => {
+                    let active_link = &tree.active_link;
                     mount_check::refuse(tree, &[active_link])?;
                     match self.replace(tree, &mut work.state)? {
                         Replaced::Exchanged | Replaced::Emptied => {}
@@ -282,7 +283,7 @@ impl SyncContext<'_> {
                     }
                 }
                 // The tree is switched even if this fails: the follower continues.
-                Step::SyncDelta { .. } => match self.finish_delta(tree, &mut work.state, DELTA_TIMEOUT) {
+                Step::SyncDelta => match self.finish_delta(tree, &mut work.state, DELTA_TIMEOUT) {
                     Ok(writers) => work.report.holders = writers,
                     Err(error) => self.report_unfinished(tree, &error, &mut work.report),
                 },
@@ -331,25 +332,6 @@ impl SyncContext<'_> {
             changed: copied,
             is_reported: false,
         })
-    }
-
-    fn job<'a>(
-        &'a self,
-        tree: &'a TreePaths,
-        source: &'a Path,
-        listing: &'a Listing,
-        claim: &'a Claim,
-    ) -> CopyJob<'a> {
-        CopyJob {
-            tree,
-            source,
-            listing,
-            workspace: &self.workspace.path,
-            claim,
-            state_dir: self.state_dir,
-            journal: self.journal,
-            compare_content: self.compare_content,
-        }
     }
 
     /// Copies changes; returns true if the tree has been unchanged long enough to switch without waiting for

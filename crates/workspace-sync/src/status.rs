@@ -21,7 +21,7 @@ use kit::quote::escape_control_line;
 use kit::units;
 
 /// Status of one tree; fields of its JSON form are only added.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// Its name below `/opt`.
     pub tree: String,
@@ -76,17 +76,8 @@ pub fn collect(setting: &SyncContext<'_>, tree: &TreePaths) -> Status {
         active_link: tree.active_link.clone(),
         copy: tree.copy.clone(),
         state: "absent",
-        image_generation: None,
-        copy_generation: None,
-        previous_generation: None,
-        entries: None,
-        bytes: None,
-        completed_at: None,
         settling: state.leftover.is_some(),
-        holders: Vec::new(),
-        next: Vec::new(),
-        problem: None,
-        hint: None,
+        ..Status::default()
     };
     if let Err(error) = fill(setting, tree, &state, &mut status) {
         status.problem = Some(escape_control_line(&format!("{error:#}")));
@@ -132,8 +123,8 @@ fn fill(
         status.holders.retain(|holder| status.settling || !holder.hidden);
     }
     let action = decision::decide(&seen);
-    status.next =
-        steps::of(&action, tree, state.leftover.is_some()).iter().map(ToString::to_string).collect();
+    let steps = steps::of(&action, tree, state.leftover.is_some());
+    status.next = steps.iter().map(|step| step.describe(tree)).collect();
     match &action {
         Action::Refuse(refusal) => {
             let (problem, hint) = decision::describe(refusal, tree);

@@ -1,6 +1,5 @@
 //! The steps that follow from a decision: what `--dry-run` prints and what a real run performs.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use crate::decision::Action;
@@ -9,54 +8,25 @@ use crate::tree_paths::TreePaths;
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Copy, compare, and rename the copy into place.
-    Copy {
-        /// From here.
-        from: PathBuf,
-        /// To here.
-        to: PathBuf,
-    },
+    /// Copy the tree at this path, compare, and rename the copy into place.
+    Copy(PathBuf),
     /// Point the active link to this directory.
-    Point {
-        /// The active link.
-        active_link: PathBuf,
-        /// Target of the link.
-        to: PathBuf,
-    },
-    /// Replace the directory at the active link by a link.
-    ReplaceDirectory {
-        /// The active link.
-        active_link: PathBuf,
-        /// Target of the link.
-        to: PathBuf,
-    },
-    /// Copy changes that were made meanwhile in the tree in use before.
-    SyncDelta {
-        /// From here.
-        from: PathBuf,
-        /// To here.
-        to: PathBuf,
-    },
+    Point(PathBuf),
+    /// Replace the directory at the active link by a link to the copy.
+    ReplaceDirectory,
+    /// Copy changes that were made meanwhile in the image's tree.
+    SyncDelta,
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Step {
+    /// Returns the step as text.
+    pub fn describe(&self, tree: &TreePaths) -> String {
+        let (active_link, copy) = (tree.active_link.display(), tree.copy.display());
         match self {
-            Self::Copy { from, to } => write!(formatter, "copy {} to {}", from.display(), to.display()),
-            Self::Point { active_link, to } => {
-                write!(formatter, "point {} to {}", active_link.display(), to.display())
-            }
-            Self::ReplaceDirectory { active_link, to } => {
-                write!(
-                    formatter,
-                    "replace the directory {} by a link to {}",
-                    active_link.display(),
-                    to.display()
-                )
-            }
-            Self::SyncDelta { from, to } => {
-                write!(formatter, "copy changes from {} to {}", from.display(), to.display())
-            }
+            Self::Copy(from) => format!("copy {} to {copy}", from.display()),
+            Self::Point(to) => format!("point {active_link} to {}", to.display()),
+            Self::ReplaceDirectory => format!("replace the directory {active_link} by a link to {copy}"),
+            Self::SyncDelta => format!("copy changes from {} to {copy}", tree.image.display()),
         }
     }
 }
@@ -64,25 +34,19 @@ impl fmt::Display for Step {
 /// Returns the steps of `action`; `leftover`: changes of the image's tree must still be copied.
 #[must_use]
 pub fn of(action: &Action, tree: &TreePaths, leftover: bool) -> Vec<Step> {
-    let point = |to: &PathBuf| Step::Point { active_link: tree.active_link.clone(), to: to.clone() };
-    let sync_delta = || Step::SyncDelta { from: tree.image.clone(), to: tree.copy.clone() };
-    let copy = |from: &PathBuf| Step::Copy { from: from.clone(), to: tree.copy.clone() };
-    let replace = || Step::ReplaceDirectory { active_link: tree.active_link.clone(), to: tree.copy.clone() };
-    let mut steps = match action {
+    use Step::{Copy, Point, ReplaceDirectory, SyncDelta};
+    let (image, copy) = (|| tree.image.clone(), || tree.copy.clone());
+    match action {
+        Action::Keep(_) if leftover => vec![SyncDelta],
         Action::Leave(_) | Action::Refuse(_) | Action::Keep(_) => vec![],
-        Action::Switch(_) => vec![point(&tree.copy)],
-        Action::UseImage { then_copy: false } => vec![point(&tree.image)],
-        Action::UseImage { then_copy: true } => {
-            return vec![point(&tree.image), copy(&tree.image), point(&tree.copy), sync_delta()];
-        }
-        Action::Copy => return vec![copy(&tree.image), point(&tree.copy), sync_delta()],
-        Action::CopyDirectory => return vec![copy(&tree.active_link), replace()],
-        Action::ReplaceDirectory(_) => return vec![replace()],
-    };
-    if leftover && matches!(action, Action::Keep(_) | Action::Switch(_)) {
-        steps.push(sync_delta());
+        Action::Switch(_) if leftover => vec![Point(copy()), SyncDelta],
+        Action::Switch(_) => vec![Point(copy())],
+        Action::UseImage { then_copy: false } => vec![Point(image())],
+        Action::UseImage { then_copy: true } => vec![Point(image()), Copy(image()), Point(copy()), SyncDelta],
+        Action::Copy => vec![Copy(image()), Point(copy()), SyncDelta],
+        Action::CopyDirectory => vec![Copy(tree.active_link.clone()), ReplaceDirectory],
+        Action::ReplaceDirectory(_) => vec![ReplaceDirectory],
     }
-    steps
 }
 
 #[cfg(test)]
@@ -95,7 +59,7 @@ mod tests {
     fn a_first_copy_is_made_then_switched_to_then_completed() {
         let tree = TreePaths::new("x", Path::new("/opt"), Path::new("/ws"), "s");
         let text = |action: &Action, leftover| -> Vec<String> {
-            of(action, &tree, leftover).iter().map(ToString::to_string).collect()
+            of(action, &tree, leftover).iter().map(|step| step.describe(&tree)).collect()
         };
         let whole = [
             "copy /opt/.image/x to /ws/x",

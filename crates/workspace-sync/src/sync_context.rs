@@ -8,7 +8,7 @@ use journal::Journal;
 use kit::lock::Lock;
 use tree_copy::Capabilities;
 
-use crate::copy_job;
+use crate::copy_job::{self, CopyJob};
 use crate::decision::{self, TreeState};
 use crate::image_listing::Listing;
 use crate::journal_notes;
@@ -62,6 +62,26 @@ impl SyncContext<'_> {
     /// Returns the listing of the image's tree, which a container makes only once, because programs change the tree.
     pub fn listing(&self, tree: &TreePaths) -> Result<Option<Listing>> {
         listing_file::ensure(self.state_dir, tree, self.first_start)
+    }
+
+    /// Returns the copy of `source` to the workspace.
+    pub fn job<'a>(
+        &'a self,
+        tree: &'a TreePaths,
+        source: &'a Path,
+        listing: &'a Listing,
+        claim: &'a Claim,
+    ) -> CopyJob<'a> {
+        CopyJob {
+            tree,
+            source,
+            listing,
+            workspace: &self.workspace.path,
+            claim,
+            state_dir: self.state_dir,
+            journal: self.journal,
+            compare_content: self.compare_content,
+        }
     }
 
     /// Opens the workspace's copy.

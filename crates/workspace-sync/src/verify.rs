@@ -73,8 +73,7 @@ pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, jso
 
 fn verify(setting: &SyncContext<'_>, tree: &TreePaths, content: bool) -> anyhow::Result<VerifyReport> {
     let copy = tree_state::open_in_workspace(&setting.workspace.path, &tree.copy)?;
-    let capabilities =
-        tree_copy::probe(&copy_job::path_of(&copy_job::open_parent(tree, &setting.workspace.path)?))?;
+    let capabilities = setting.capabilities(tree)?;
     let keep = reserved_names::all();
     let options = Options {
         write: false,
