@@ -83,7 +83,7 @@ pub struct OwnWrite {
 impl OwnWrite {
     /// Returns the record of an entry.
     pub fn of(stat: &FileStat) -> Self {
-        let changed = Timestamp(stat.st_ctime, stat.st_ctime_nsec);
+        let changed = Timestamp::change_time(stat);
         Self { inode: stat.st_ino, changed, state: EntryState::of(stat), permissions: None }
     }
 
