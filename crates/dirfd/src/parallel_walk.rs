@@ -16,6 +16,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::fstat;
 use nix::unistd::{Whence, lseek};
 use rustix::fs::{FileType, RawDir};
 
@@ -39,8 +40,31 @@ pub struct Directory<O, S> {
     /// Number of unfinished tasks, subdirectories and deferred names; the directory is left at zero.
     pending: AtomicUsize,
     opened: Mutex<Option<Arc<O>>>,
-    /// Identity of the closed directory; by the time it is reopened, its name may lead to another one.
-    closed: OnceLock<Identity>,
+    /// State of the directory when it was closed: its name may lead to another one since.
+    closed: OnceLock<ClosedState>,
+}
+
+/// State of a directory that was closed.
+#[derive(Debug, Clone, Copy)]
+struct ClosedState {
+    identity: Identity,
+    /// Change time, in seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl ClosedState {
+    fn of(open: BorrowedFd<'_>) -> nix::Result<Self> {
+        let stat = fstat(open)?;
+        Ok(Self { identity: (stat.st_dev, stat.st_ino), changed: (stat.st_ctime, stat.st_ctime_nsec) })
+    }
+
+    /// True if an open directory is this one. Some file systems number an inode anew once it left memory (overlayfs over two
+    /// file systems, FUSE); there it is known by its change time, which a rename sets.
+    fn is_of(self, open: BorrowedFd<'_>) -> bool {
+        Self::of(open).is_ok_and(|now| {
+            now.identity == self.identity || (now.identity.0, now.changed) == (self.identity.0, self.changed)
+        })
+    }
 }
 
 /// A directory of a visitor's walk.
@@ -400,8 +424,7 @@ impl<V: Visitor> Walk<'_, V> {
         };
         while let Some(directory) = closed.pop() {
             let Some(again) = self.visitor.reopen(&open, directory)? else { return Ok(None) };
-            let known = directory.closed.get();
-            if known.is_some_and(|known| crate::identity(V::source(&again)) != Ok(*known)) {
+            if directory.closed.get().is_some_and(|closed| !closed.is_of(V::source(&again))) {
                 return Ok(None);
             }
             open = Arc::new(again);
@@ -436,10 +459,9 @@ impl<O, S> OpenDirectories<O, S> {
         // The root stays open: everything else is reached from it.
         if let Some(oldest) = oldest.and_then(|weak| weak.upgrade()).filter(|oldest| oldest.parent.is_some())
         {
-            let identity =
-                oldest.opened().as_ref().and_then(|open| crate::identity((self.source)(open)).ok());
-            if let Some(identity) = identity {
-                let _ = oldest.closed.set(identity);
+            let state = oldest.opened().as_ref().and_then(|open| ClosedState::of((self.source)(open)).ok());
+            if let Some(state) = state {
+                let _ = oldest.closed.set(state);
             }
             oldest.close();
         }

@@ -142,3 +142,20 @@ fn a_name_that_leads_to_another_directory_is_not_opened_again() {
     fs::rename(&second, &first).unwrap();
     assert!(walk.open(&known).unwrap().is_none());
 }
+
+#[test]
+fn a_closed_directory_is_known_by_its_change_time_if_its_inode_number_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
+    fs::create_dir(&first).unwrap();
+    let state = |path| ClosedState::of(crate::open_root(path).unwrap().as_fd()).unwrap();
+    let is_of = |closed: ClosedState, path| closed.is_of(crate::open_root(path).unwrap().as_fd());
+    let closed = state(&first);
+    let renumbered = ClosedState { identity: (closed.identity.0, closed.identity.1 + 1), ..closed };
+    assert!(is_of(closed, &first) && is_of(renumbered, &first));
+    // A directory that gets the name is changed by its rename.
+    while fs::create_dir(&second).is_ok() && state(&second).changed == closed.changed {
+        fs::remove_dir(&second).unwrap();
+    }
+    assert!(!is_of(closed, &second));
+}
