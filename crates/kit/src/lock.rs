@@ -41,11 +41,11 @@ impl Lock {
         let me = nix::unistd::geteuid().as_raw();
         let owner = fs::metadata(path).map_or(me, |meta| meta.uid());
         let (file, state) = match File::open(path) {
-            Err(error) => (None, State::ReadError(error)),
+            Err(error) => (None, State::Refused(error)),
             Ok(file) => {
                 let state = match file.try_lock() {
                     Err(TryLockError::WouldBlock) => State::Busy,
-                    Err(TryLockError::Error(error)) => State::ReadError(error),
+                    Err(TryLockError::Error(error)) => State::Refused(error),
                     Ok(()) if owner != me => State::Foreign,
                     Ok(()) => State::Held,
                 };
@@ -76,7 +76,7 @@ enum State {
     Busy,
     /// It belongs to another account.
     Foreign,
-    ReadError(io::Error),
+    Refused(io::Error),
 }
 
 impl State {
@@ -87,7 +87,7 @@ impl State {
             Self::Held => return Ok(None),
             Self::Busy => bail!("another process is using {path}"),
             Self::Foreign => format!("{path} belongs to another user; files in it may be inaccessible"),
-            Self::ReadError(error) => {
+            Self::Refused(error) => {
                 format!("cannot lock {path}: {error}; a second process would not be detected")
             }
         }))
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn only_another_process_ends_a_start() {
-        let refused = || State::ReadError(io::ErrorKind::Unsupported.into());
+        let refused = || State::Refused(io::ErrorKind::Unsupported.into());
         let table = [
             (State::Held, Ok(None)),
             (State::Busy, Err("another process is using /v")),

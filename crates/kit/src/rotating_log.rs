@@ -128,7 +128,8 @@ impl RotatingLog {
             }
             Keep::FirstAndNewest { note } => {
                 if self.rotations == 1 {
-                    replace(&self.numbered(1), &self.numbered(2))?;
+                    // Users remove logs to free space.
+                    missing_ok(replace(&self.numbered(1), &self.numbered(2)))?;
                 }
                 replace(&self.path, &self.numbered(1))?;
                 let dropped = if self.rotations > 1 { self.previous_size } else { 0 };
@@ -189,7 +190,7 @@ impl RotatingLog {
         let file = open(OpenOptions::new().read(true).create_new(true), &temporary)?;
         // Where this does not work, only root can read it, which is safe.
         let _ = fchown(&file, Some(previous.uid()), Some(previous.gid()));
-        let _ = file.set_permissions(Permissions::from_mode(previous.mode() & 0o7777));
+        let _ = file.set_permissions(Permissions::from_mode(previous.mode() & 0o666));
         fs::rename(&temporary, &self.path)?;
         Ok(file)
     }
@@ -273,5 +274,29 @@ mod tests {
         let older = [3, 2, 1].map(|number| fs::read_to_string(log.numbered(number)).unwrap());
         assert_eq!(older, ["1234\n5678\n", "9\n", "longer than all\n"]);
         assert_eq!(fs::read_to_string(log.path()).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn an_older_file_that_a_user_removed_does_not_end_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let keep = Keep::FirstAndNewest { note: |_, _, _| Vec::new() };
+        let mut log = RotatingLog::new(dir.path().join("a.log"), 5, keep);
+        for lines in ["1234\n", "5678\n"] {
+            assert!(log.write(lines.as_bytes()).error.is_none());
+        }
+        fs::remove_file(log.numbered(1)).unwrap();
+        assert!(log.write(b"9\n").error.is_none());
+        let found = [log.numbered(1), log.path().to_owned()].map(|path| fs::read_to_string(path).unwrap());
+        assert_eq!(found, ["5678\n", "9\n"]);
+    }
+
+    #[test]
+    fn a_new_file_has_the_readers_of_the_one_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = RotatingLog::new(dir.path().join("a.log"), 5, Keep::Newest(1));
+        assert!(log.write(b"1234\n").error.is_none());
+        fs::set_permissions(log.path(), Permissions::from_mode(0o4644)).unwrap();
+        assert!(log.write(b"5678\n").error.is_none());
+        assert_eq!(fs::metadata(log.path()).unwrap().mode() & 0o7777, 0o644);
     }
 }
