@@ -68,10 +68,10 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
     let differing = progress.take_differing();
     drop(progress);
     if let Some(first) = differing.first() {
-        return Err(anyhow!("{} entries differ after the copy, such as {}", seen.differing, first.display()))
-            .hint(|| {
-                "programs are writing to the source, or the target does not store data reliably".to_owned()
-            });
+        let count = seen.differing + seen.vanished;
+        return Err(anyhow!("{count} entries differ after the copy, such as {}", first.display())).hint(
+            || "programs are writing to the source, or the target does not store data reliably".to_owned(),
+        );
     }
     log::info!(
         "{} entries with {} are equal; {} were copied or corrected, {} removed",
@@ -108,7 +108,7 @@ fn equal(source: &Path, target: &Path, prune: bool, check: Check) -> Result<Opti
     let capabilities = tree_copy::probe(target)?;
     let look = Options { check, prune, write: false, durable: false, ..Options::new(&capabilities) };
     match tree_copy::pass(source, target, &look, &FirstDifference::default()) {
-        Ok(seen) => Ok((seen.differing == 0).then_some(seen)),
+        Ok(seen) => Ok((seen.differing + seen.vanished == 0).then_some(seen)),
         Err(tree_copy::Error::Stopped) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -122,7 +122,7 @@ impl Observer for FirstDifference {
     fn on_progress(&self, _counters: &Counters) {}
 
     fn on_note(&self, note: Note) {
-        if matches!(note.what, NoteKind::Differs(_)) {
+        if matches!(note.what, NoteKind::Differs(_) | NoteKind::Vanished) {
             self.0.store(true, Ordering::Relaxed);
         }
     }

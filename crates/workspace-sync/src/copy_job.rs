@@ -325,10 +325,11 @@ impl CopyJob<'_> {
         for _ in 0..MAX_ATTEMPTS {
             let seen = self.pass(lease, &look, progress)?;
             let differing = progress.take_differing();
-            if seen.differing == 0 || differing.iter().all(|name| self.is_busy(name, *since)) {
+            if differing.iter().all(|name| self.is_busy(name, *since)) {
                 return Ok(seen);
             }
-            log::debug!("{} entries differ, such as {}", seen.differing, differing[0].display());
+            let count = seen.differing + seen.vanished;
+            log::debug!("{count} entries differ, such as {}", differing[0].display());
             let now = self.now()?;
             self.pass(lease, &Options { check, ..*options }, progress)?;
             *since = now;

@@ -200,7 +200,14 @@ impl Observer for Progress<'_> {
     }
 
     fn on_note(&self, note: Note) {
-        if matches!(note.what, NoteKind::Differs(_)) {
+        let Ok(mut output) = self.output.lock() else { return };
+        // An entry that could not be compared is not known to be in the copy.
+        let is_difference = match note.what {
+            NoteKind::Differs(_) => true,
+            NoteKind::Vanished => output.phase == Phase::Comparing,
+            _ => false,
+        };
+        if is_difference {
             if let Ok(mut found) = self.differing.lock()
                 && found.len() < 1_000
             {
@@ -208,7 +215,6 @@ impl Observer for Progress<'_> {
             }
             return;
         }
-        let Ok(mut output) = self.output.lock() else { return };
         // The switch waits because files change; a note for each pass would only repeat that.
         if output.phase == Phase::Waiting {
             return;
@@ -254,6 +260,18 @@ mod tests {
             position.line("x", Phase::Comparing, total),
             "x: comparing, 100 %, 0 bytes of 0 bytes, 1 of 2 entries, 0 bytes/s"
         );
+    }
+
+    #[test]
+    fn an_entry_that_vanishes_during_a_comparison_differs() {
+        let journal = Journal::new(std::path::Path::new("/nonexistent"));
+        let progress = Progress::new("x", Total { entries: 1, bytes: 0 }, &journal, None);
+        let vanished = || Note { path: "bin".into(), what: NoteKind::Vanished };
+        progress.on_note(vanished());
+        assert!(progress.take_differing().is_empty());
+        progress.enter(Phase::Comparing);
+        progress.on_note(vanished());
+        assert_eq!(progress.take_differing(), [std::path::PathBuf::from("bin")]);
     }
 
     #[test]

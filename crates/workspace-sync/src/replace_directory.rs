@@ -27,7 +27,7 @@ use crate::tree_paths::TreePaths;
 use crate::volume_clock::Timestamp;
 
 /// Time that programs get to stop writing to the directory, both before its first removal and afterwards.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+const WRITERS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Programs of the image. They only read directories and keep nothing of them.
 const OURS: &str = "/opt/leonardo/bin";
@@ -105,7 +105,7 @@ pub fn directory(
 
 /// Repeats `ask` until it returns a value; nothing if programs keep writing to the directory.
 fn while_written<T>(mut ask: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
-    kit::wait::until(LOCK_TIMEOUT, "programs", || ask().transpose())
+    kit::wait::until(WRITERS_TIMEOUT, "programs", || ask().transpose())
         .map_or(Ok(None), |answer| answer.map(Some))
 }
 
