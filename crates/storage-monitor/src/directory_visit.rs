@@ -313,9 +313,7 @@ fn some_of<'a>(links: &'a LinkSet, names: &'a Names) -> Box<dyn Iterator<Item = 
 fn link_source(ledger: &Ledger, directory: Option<&OwnedFd>, name: &[u8]) -> Option<SourceId> {
     let text = dirfd::read_link(directory?, name).ok()??;
     let source = text.as_bytes().strip_suffix(name)?.strip_suffix(b"/")?;
-    let id = ledger.find_source(Path::new(OsStr::from_bytes(source)))?;
-    // Paths are equal that are not spelt alike, and we spell each in one way.
-    (ledger.source(id).as_os_str().as_bytes() == source).then_some(id)
+    ledger.find_source(OsStr::from_bytes(source))
 }
 
 fn conflict(sources: &[Source], lost: NameConflict) -> Conflict {

@@ -135,7 +135,7 @@ impl Ledger {
                 }
                 Record::Unlink(_, source) if is_trusted(directory, source) => {
                     // No link of ours points into a source without an id.
-                    let Some(source) = self.find_source(source) else { continue };
+                    let Some(source) = self.find_source(source.as_os_str()) else { continue };
                     self.switch(&mut current, directory);
                     if current.links.get(name) == Some(&source) {
                         current.links.remove(name);
@@ -183,7 +183,7 @@ impl Ledger {
             for (target, links) in links.iter() {
                 for (name, source) in links {
                     let path = target.join(OsStr::from_bytes(name));
-                    Record::Link(&path, &sources[*source as usize]).write(&mut records);
+                    Record::Link(&path, Path::new(&sources[*source as usize])).write(&mut records);
                     if records.len() >= CHUNK {
                         log.write_all(&records)?;
                         records.clear();
