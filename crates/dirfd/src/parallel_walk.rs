@@ -5,10 +5,11 @@
 //! after everything below it. If descriptors run out, a directory is closed and reopened later.
 
 use std::collections::VecDeque;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsString};
+use std::iter;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -83,14 +84,17 @@ impl<O, S> Directory<O, S> {
 
     /// Returns the path below the root, for messages.
     pub fn path(&self) -> PathBuf {
-        let mut names = vec![];
-        let mut next = Some(self);
-        while let Some(directory) = next {
-            names.push(OsStr::from_bytes(directory.name.to_bytes()));
-            next = directory.parent.as_deref();
+        let below_root =
+            || iter::successors(Some(self), |it| it.parent.as_deref()).take_while(|it| it.parent.is_some());
+        let length: usize = below_root().map(|it| it.name.to_bytes().len() + 1).sum();
+        // Callers need a path for each entry: one allocation.
+        let mut path = vec![b'/'; length.saturating_sub(1)];
+        let mut end = path.len();
+        for name in below_root().map(|it| it.name.to_bytes()) {
+            path[end - name.len()..end].copy_from_slice(name);
+            end = (end - name.len()).saturating_sub(1);
         }
-        names.pop();
-        names.into_iter().rev().collect()
+        OsString::from_vec(path).into()
     }
 
     /// Delays `leave` for this directory until a deferred name is resumed ([`Walk::resume`]) or released
