@@ -332,6 +332,8 @@ impl CopyJob<'_> {
             log::debug!("{count} entries differ, such as {}", differing[0].display());
             let now = self.now()?;
             self.pass(lease, &Options { check, ..*options }, progress)?;
+            // What vanished during this pass is no result of the next comparison.
+            progress.take_differing();
             *since = now;
         }
         let seen = self.pass(lease, &look, progress)?;
@@ -348,13 +350,8 @@ impl CopyJob<'_> {
         }
     }
 
-    /// True if the source's entry, or its directory, changed since the last pass, which explains a difference.
     fn is_busy(&self, name: &Path, since: Timestamp) -> bool {
-        let path = self.source.join(name);
-        [Some(path.as_path()), path.parent()]
-            .into_iter()
-            .flatten()
-            .any(|path| path.symlink_metadata().is_ok_and(|meta| Timestamp::changed(&meta) >= since))
+        is_busy(self.source, name, since)
     }
 
     fn pass(&self, lease: &ClaimLease, options: &Options<'_>, progress: &Progress<'_>) -> Result<PassStats> {
@@ -445,5 +442,37 @@ pub fn sync(directory: &OwnedFd) -> io::Result<()> {
     match File::from(directory.try_clone()?).sync_all() {
         Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => Ok(()),
         synced => synced,
+    }
+}
+
+/// True if an entry, or the nearest existing directory above it, changed since the last pass, which explains a difference.
+fn is_busy(source: &Path, name: &Path, since: Timestamp) -> bool {
+    let path = source.join(name);
+    let changed = |path: &Path| path.symlink_metadata().map(|meta| Timestamp::changed(&meta) >= since);
+    let mut above = path.ancestors().skip(1).take_while(|above| above.starts_with(source));
+    changed(&path).is_ok_and(|changed| changed) || above.find_map(|above| changed(above).ok()) == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_whose_directories_were_removed_is_busy_and_an_old_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("tree");
+        fs::create_dir_all(source.join("a/b/c")).unwrap();
+        let name = Path::new("a/b/c/file");
+        fs::write(source.join(name), "").unwrap();
+        let now = || Timestamp::now(open_root(dir.path()).unwrap()).unwrap();
+        let mut since = now();
+        while is_busy(&source, name, since) {
+            since = now();
+        }
+        fs::remove_dir_all(source.join("a/b")).unwrap();
+        assert!(is_busy(&source, name, since));
+        assert!(!is_busy(&source, Path::new(""), since), "the tree's own directory was not changed");
     }
 }

@@ -8,6 +8,7 @@ use crate::active_link::ActiveLink;
 use crate::copied_state::CopiedState;
 use crate::copy_marker::Marker;
 use crate::delta_sync::DeltaSync;
+use crate::failure;
 use crate::generation::{self, Comparison};
 use crate::holders::{self, Holder};
 use crate::leftovers;
@@ -136,7 +137,7 @@ impl SyncContext<'_> {
         let cause = format!("not all changes of the image's copy have been copied yet: {error:#}");
         self.note(tree, &cause);
         report.cause = Some(escape_control_line(&cause));
-        report.hint = Some("remove the conflicting file; retrying every few seconds".to_owned());
+        report.hint = failure::hint(error).or_else(|| Some("it is retried every few seconds".to_owned()));
     }
 
     /// Reports the programs that still write to the old tree.
