@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
 use nix::errno::Errno;
@@ -41,8 +41,8 @@ pub struct Directory<O, S> {
     /// Number of unfinished tasks, subdirectories and deferred names; the directory is left at zero.
     pending: AtomicUsize,
     opened: Mutex<Option<Arc<O>>>,
-    /// State of the directory when it was closed: its name may lead to another one since.
-    closed: OnceLock<ClosedState>,
+    /// State of the directory when it was last closed: its name may lead to another one since.
+    closed: Mutex<Option<ClosedState>>,
 }
 
 /// State of a directory that was closed.
@@ -59,8 +59,8 @@ impl ClosedState {
         Ok(Self { identity: (stat.st_dev, stat.st_ino), changed: (stat.st_ctime, stat.st_ctime_nsec) })
     }
 
-    /// True if an open directory is this one. Some file systems number an inode anew once it left memory (overlayfs over two
-    /// file systems, FUSE); there it is known by its change time, which a rename sets.
+    /// True if an open directory is this one. Some file systems (overlayfs over two file systems, FUSE) give an inode another
+    /// number once it left memory; there it is known by its change time, which a rename sets.
     fn is_of(self, open: BorrowedFd<'_>) -> bool {
         Self::of(open).is_ok_and(|now| {
             now.identity == self.identity || (now.identity.0, now.changed) == (self.identity.0, self.changed)
@@ -79,7 +79,7 @@ impl<O, S> Directory<O, S> {
         // The task that lists it is pending.
         let pending = AtomicUsize::new(1);
         let opened = Mutex::new(Some(open));
-        Arc::new(Self { parent, name, state, pending, opened, closed: OnceLock::new() })
+        Arc::new(Self { parent, name, state, pending, opened, closed: Mutex::default() })
     }
 
     /// Returns the path below the root, for messages.
@@ -106,6 +106,10 @@ impl<O, S> Directory<O, S> {
     /// Undoes [`Directory::defer_leave`]; call it only while an entry of the directory is visited.
     pub fn undo_defer(&self) {
         self.pending.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn closed(&self) -> MutexGuard<'_, Option<ClosedState>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn opened(&self) -> MutexGuard<'_, Option<Arc<O>>> {
@@ -428,7 +432,7 @@ impl<V: Visitor> Walk<'_, V> {
         };
         while let Some(directory) = closed.pop() {
             let Some(again) = self.visitor.reopen(&open, directory)? else { return Ok(None) };
-            if directory.closed.get().is_some_and(|closed| !closed.is_of(V::source(&again))) {
+            if directory.closed().is_some_and(|closed| !closed.is_of(V::source(&again))) {
                 return Ok(None);
             }
             open = Arc::new(again);
@@ -464,8 +468,8 @@ impl<O, S> OpenDirectories<O, S> {
         if let Some(oldest) = oldest.and_then(|weak| weak.upgrade()).filter(|oldest| oldest.parent.is_some())
         {
             let state = oldest.opened().as_ref().and_then(|open| ClosedState::of((self.source)(open)).ok());
-            if let Some(state) = state {
-                let _ = oldest.closed.set(state);
+            if state.is_some() {
+                *oldest.closed() = state;
             }
             oldest.close();
         }

@@ -1,7 +1,8 @@
 //! Tests of the parallel walk.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::AtomicBool;
 
@@ -138,6 +139,13 @@ fn a_name_that_leads_to_another_directory_is_not_opened_again() {
     walk.open.add(&other);
     assert!(known.opened().is_none(), "closed");
     assert!(walk.open(&known).unwrap().is_some());
+    // Each closing stores the current state.
+    let before = known.closed().unwrap();
+    fs::set_permissions(&first, Permissions::from_mode(0o700)).unwrap();
+    *known.opened() = Some(Arc::new(crate::open_dir(&*root, c"first").unwrap()));
+    walk.open.add(&known);
+    walk.open.add(&other);
+    assert!(known.opened().is_none() && known.closed().unwrap().changed != before.changed);
     fs::rename(&first, dir.path().join("moved")).unwrap();
     fs::rename(&second, &first).unwrap();
     assert!(walk.open(&known).unwrap().is_none());
