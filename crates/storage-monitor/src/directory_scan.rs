@@ -51,7 +51,7 @@ pub fn waiting_reason(name: &[u8]) -> Option<&'static str> {
     unfinished.then_some("its name is that of an unfinished download")
 }
 
-/// Lists the entries of a target directory that have one of the names.
+/// Lists the entries of a directory that have one of the names.
 pub fn scan_target(directory: impl AsFd, names: &Names) -> nix::Result<Listing> {
     let mut listing = Listing::new();
     match names {

@@ -2,7 +2,7 @@
 //!
 //! bash gets no standard input and no environment except `PATH` and `WORKSPACE`, and runs as `nobody` if we are root. Each
 //! process is limited to 10 seconds of processor time, 1 GB of memory and files of 4 MB. After five seconds the process
-//! group is killed; if the monitor exits, bash is. The file's output is discarded; its array is printed in fields that end
+//! group is killed; bash is also killed if the monitor exits. The file's output is discarded; its array is printed in fields that end
 //! in NUL. A file that writes to standard error or exits bash is rejected; one with a failed command, or without entries, is
 //! treated as incomplete.
 
@@ -94,7 +94,8 @@ fn evaluate_text(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated
     Ok(Evaluated { mapping, incomplete })
 }
 
-/// Reads the file. Users who can write to it decide where root creates links, so only root and this user may.
+/// Reads the file. Users who can write to it decide where root creates links, so only root, this user and
+/// their groups may.
 fn trusted(file: &Path) -> Result<Vec<u8>> {
     let opened = ReadPolicy::max_size(MAX_BYTES).open(file)?;
     let meta = opened.meta();

@@ -6,8 +6,8 @@
 //! memory changes after it succeeded.
 //!
 //! The container's own log is replaced atomically by a shorter one when most of its records are obsolete. The log in the
-//! storage is never shortened: users can write there, and other containers of the same image append to it. A log that is
-//! too large, is not a regular file or has several hard links is set aside; its links are then recognised by their texts.
+//! storage is not: users can write there, and other containers of the same image append to it. A log that is too large, is
+//! not a regular file or has several hard links is set aside; its links are then recognised by their texts.
 
 mod file;
 mod log_replay;
@@ -221,7 +221,11 @@ impl Ledger {
         if pending.is_empty() {
             return Ok(());
         }
-        self.file.append(&pending, self.torn)?;
+        self.file.append(&pending, self.torn).inspect_err(|error| {
+            if self.file.is_shared() && self.file.is_unusable() {
+                self.unusable = Some(format!("{error:#}"));
+            }
+        })?;
         self.torn = None;
         Ok(())
     }

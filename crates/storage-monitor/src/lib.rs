@@ -8,7 +8,7 @@
 //!   applications can write beside the links. A link in the storage is linked like a file, and never entered.
 //! * Nested keys all apply. If two files want the same name, the longer key wins, then the directory that sorts first.
 //! * Only our own links are replaced or removed. They are in a ledger, and recognised by their text.
-//! * Hidden files and unfinished downloads are linked once they are renamed.
+//! * Hidden files and unfinished downloads are linked once they are renamed, or their `.aria2` file is gone.
 //! * Files in `/opt/storage` appear in the storage in the same way; a user's file of that name wins.
 //!
 //! ```text

@@ -60,6 +60,12 @@ impl LedgerFile {
         Ok(Some((file.take(length), length)))
     }
 
+    /// True if the log's path leads to something that must not be written.
+    pub fn is_unusable(&self) -> bool {
+        let meta = std::fs::symlink_metadata(&self.at);
+        meta.is_ok_and(|meta| !meta.is_file() || self.is_shared() && meta.nlink() > 1)
+    }
+
     /// Renames the file at the log's path, so that a new log can be started; returns the new path.
     pub fn set_aside(&self) -> Result<PathBuf> {
         let beside = |path: &Path| {
@@ -105,8 +111,8 @@ impl LedgerFile {
         if !meta.is_file() {
             bail!("{} is not a file", self.path.display());
         }
-        // A user may have linked another user's file to the log's path.
-        if meta.nlink() > 1 {
+        // In the storage, a user may have linked another user's file to the log's path.
+        if self.is_shared() && meta.nlink() > 1 {
             bail!("{} has more than one hard link", self.path.display());
         }
         Ok(meta)
