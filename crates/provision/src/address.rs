@@ -11,12 +11,21 @@ use crate::failure::Failure;
 /// Address of a script, read as a browser reads it.
 ///
 /// Shown without login and query, because both may be secrets.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Address {
     url: Url,
     /// Query as it was typed: a script may print the variable, and masks match bytes.
     typed_query: Option<String>,
 }
+
+/// Compares what is requested, not how it was typed: a redirect may lead back to an address.
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.url == other.url
+    }
+}
+
+impl Eq for Address {}
 
 /// Reason for which a text is not the address of a script.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,7 +110,7 @@ impl Address {
         self.url.origin() == other.url.origin()
     }
 
-    /// Returns the password, or a user without one, and the values in the query, each as typed, as sent and as
+    /// Returns the password, or a user without one, and the values in the query, these also as typed, each as sent and as
     /// meant.
     pub fn secrets(&self) -> Vec<Vec<u8>> {
         let login =

@@ -96,6 +96,11 @@ fn redirects_that_lead_nowhere_good_are_not_followed() {
     });
     let way = "redirect loop: http://HOST/x.sh -> http://HOST/y -> http://HOST/x.sh";
     refused(&circle, 2, way, ELSEWHERE);
+    let asking = Server::saying(redirect("/x.sh?t=1"));
+    let mut machine = Machine::new();
+    machine.set("PROVISIONING_SCRIPT", asking.url("/x.sh?t=1"));
+    assert_ne!(machine.run().report.outcome, Ran);
+    assert_eq!(asking.heads().len(), 1);
     let endless = Server::new(|number, _, stream| drop(stream.write_all(&redirect(&format!("/{number}")))));
     refused(&endless, 6, "http://HOST/x.sh redirects more than 5 times, at last to http://HOST/5", ELSEWHERE);
     for (target, cause) in [
