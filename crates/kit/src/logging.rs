@@ -81,7 +81,7 @@ fn level(verbosity: i8) -> LevelFilter {
 /// Amount of diagnostics on stderr: `-q` and `-v` of the tools that have progress or details to show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
 pub struct Verbosity {
-    /// Print warnings and errors only
+    /// Print only results, warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Print details as well

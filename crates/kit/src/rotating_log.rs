@@ -190,7 +190,12 @@ impl RotatingLog {
         let file = open(OpenOptions::new().read(true).create_new(true), &temporary)?;
         // Where this does not work, only root can read it, which is safe.
         let _ = fchown(&file, Some(previous.uid()), Some(previous.gid()));
-        let _ = file.set_permissions(Permissions::from_mode(previous.mode() & 0o666));
+        let mask = match self.keep {
+            // Of all services: never for everyone.
+            Keep::Newest(_) => 0o640,
+            Keep::FirstAndNewest { .. } => 0o666,
+        };
+        let _ = file.set_permissions(Permissions::from_mode(previous.mode() & mask));
         fs::rename(&temporary, &self.path)?;
         Ok(file)
     }
@@ -295,8 +300,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut log = RotatingLog::new(dir.path().join("a.log"), 5, Keep::Newest(1));
         assert!(log.write(b"1234\n").error.is_none());
-        fs::set_permissions(log.path(), Permissions::from_mode(0o4644)).unwrap();
-        assert!(log.write(b"5678\n").error.is_none());
-        assert_eq!(fs::metadata(log.path()).unwrap().mode() & 0o7777, 0o644);
+        for (mode, expected) in [(0o600, 0o600), (0o4666, 0o640)] {
+            fs::set_permissions(log.path(), Permissions::from_mode(mode)).unwrap();
+            assert!(log.write(b"5678\n").error.is_none());
+            assert_eq!(fs::metadata(log.path()).unwrap().mode() & 0o7777, expected);
+        }
     }
 }
