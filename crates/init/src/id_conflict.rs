@@ -60,7 +60,7 @@ fn steps(accounts: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
             continue;
         };
         taken.push(uid);
-        log::info!("changed account {:?} to uid {uid}: {} is the workspace's owner", user.name, owner.uid);
+        log::info!("changing account {:?} to uid {uid}: {} is the workspace's owner", user.name, owner.uid);
         // usermod(8) walks over a home whose owner it changes.
         steps.push(strings(&[
             "/usr/sbin/usermod",
@@ -79,7 +79,7 @@ fn steps(accounts: &AccountDb, owner: Ids) -> Vec<Vec<String>> {
         || workspace::NETWORK_FACING_ACCOUNTS.iter().filter_map(|name| accounts.user(name)).any(is_its);
     let free = OWN.rev().find(|gid| accounts.group_of(*gid).is_none() && *gid != owner.gid);
     if let Some(gid) = free.filter(|_| loses) {
-        log::info!("changed group {:?} to gid {gid}: {} is the workspace's group", group.name, owner.gid);
+        log::info!("changing group {:?} to gid {gid}: {} is the workspace's group", group.name, owner.gid);
         steps.push(strings(&["/usr/sbin/groupmod", "--gid", &gid.to_string(), "--", &group.name]));
     }
     steps

@@ -234,7 +234,7 @@ impl Follower {
         if !without_output {
             return Err(error.into());
         }
-        log::warn!("cannot write to standard output: {error}; writing to {MERGED_LOG} only");
+        log::warn!("cannot write to the container's output: {error}; writing to {MERGED_LOG} only");
         self.sinks.output = None;
         Ok(())
     }

@@ -50,7 +50,7 @@ pub(crate) struct CopiedFile {
 
 /// Opens a regular file of the source for reading without following a link or blocking.
 ///
-/// Another kind of entry fails with `ENXIO`.
+/// A link fails with `ELOOP`, another kind of entry with `ENXIO`.
 pub(crate) fn open_source(directory: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Metadata), Errno> {
     let opened = match openat(directory, name, READ | OFlag::O_NOATIME, Mode::empty()) {
         // Only the owner may use `O_NOATIME` (open(2)).

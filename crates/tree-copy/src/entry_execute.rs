@@ -24,7 +24,7 @@ pub(crate) enum Executed {
     Present(Option<u64>),
     /// The target lacks it: only comparing, or it cannot be made there.
     Absent,
-    /// The source's entry changed its type meanwhile.
+    /// The source's entry changed its type or vanished meanwhile.
     Changed,
     /// The file system refuses another hard link to that file.
     LinkRefused,

@@ -45,7 +45,7 @@ pub(crate) enum MadeEntry {
     },
     /// A special file that cannot be made there.
     Unmakeable,
-    /// The source's entry changed its type meanwhile.
+    /// The source's entry changed its type or vanished meanwhile.
     Changed,
 }
 

@@ -68,7 +68,7 @@ impl Metadata {
 pub(crate) enum SourceEntry {
     Nothing,
     Directory,
-    /// It changed its type since it was listed.
+    /// It changed its type, or vanished, while it was read.
     Changed,
     /// Anything else, and the target of a symbolic link.
     Entry(Metadata, OsString),

@@ -80,7 +80,7 @@ pub struct PassStats {
     pub differing: u64,
     /// Entries that went away while the pass ran.
     pub vanished: u64,
-    /// Entries that changed during each attempt to copy them.
+    /// Files that changed during each attempt to copy them, and directories that changed during the pass.
     #[serde(rename = "restless")]
     pub unstable: u64,
     /// Special files and mounts that were skipped.

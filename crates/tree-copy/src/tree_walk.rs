@@ -22,7 +22,7 @@ use crate::open_directories::{DirectoryState, OpenPair, TargetSide, WalkDirector
 use crate::space_check;
 use crate::tree_digest::TreeDigest;
 
-/// Attempts to handle an entry that changes its type meanwhile.
+/// Attempts to handle an entry that changes its type or vanishes meanwhile.
 const LOOKS: u32 = 5;
 
 /// Memory of one worker.

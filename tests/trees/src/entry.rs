@@ -83,7 +83,7 @@ impl<'a> Entry<'a> {
     pub fn attributes(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = sys::openat(self.parent, &self.name, flags, Mode::empty()).context("cannot open")?;
-        // No system call takes a name in an open directory; this path names the entry itself, even if it is a link.
+        // No system call for attributes takes a name in an open directory; this path names the entry itself, even if it is a link.
         let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
         let list = grown(|buffer| sys::listxattr(&path, buffer)).context("cannot list attributes")?;
         let mut attributes = Vec::new();

@@ -32,7 +32,7 @@ fn a_group_that_has_the_volumes_number_is_the_users() {
     container.restart();
     container.wait_for_portal();
     assert_eq!(container.exec(&["su", "-", "user", "-c", "sudo -n id -u"]).text(), "0");
-    assert!(!container.logs().contains("account of the system"), "{}", container.logs());
+    assert!(!container.logs().contains("is a system account"), "{}", container.logs());
 }
 
 #[test]

@@ -54,8 +54,9 @@ fn var() {
     assert!(container.logs().contains("cannot write a log, lines are lost"), "{}", container.logs());
     assert!(!container.logs().contains("Traceback"), "{}", container.logs());
     disk.grow();
-    container
-        .wait_until("the sessions' file", || !session.get("/").body.contains("sessions and share links end"));
+    container.wait_until("the sessions' file", || {
+        !session.get("/").body.contains("sessions and share links are lost")
+    });
     container.restart();
     container.wait_for_portal();
     let web = container.web(1111);
