@@ -218,3 +218,26 @@ fn a_record_that_a_full_disk_cut_does_not_spoil_the_next() {
     run("umount", &["--lazy"]);
     assert_eq!((refused, void, saved, known), (true, true, true, 100));
 }
+
+#[test]
+fn a_second_name_of_the_shared_log_is_found_while_it_is_written_and_one_of_our_own_is_harmless() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ledger");
+    let mut ledger = shared(&file, |_, _| true);
+    let note = |ledger: &mut Ledger, name: &[u8]| {
+        let number = ledger.source_id(Path::new("/s"));
+        ledger.record_link(Path::new("/t"), name, number);
+        ledger.save().is_ok()
+    };
+    assert!(note(&mut ledger, b"a"));
+    fs::hard_link(&file, folder.path().join("second")).unwrap();
+    // Refused once; then the log is set aside, and the next record is in a new one.
+    assert!(!note(&mut ledger, b"b") && note(&mut ledger, b"c"));
+    assert!(folder.path().join("ledger.aside").exists());
+    assert_eq!(links(&Ledger::load(&file).unwrap()).len(), 1);
+
+    let own = folder.path().join("own");
+    fs::write(&own, "").unwrap();
+    fs::hard_link(&own, folder.path().join("copy")).unwrap();
+    assert!(note(&mut Ledger::load(&own).unwrap(), b"a"));
+}
