@@ -9,16 +9,15 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use kit::system_account::{Account, SHELL};
 use kit::{Env, Exit, Outcome};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{self, Gid, Pid, Uid};
+use nix::unistd::{self, Pid};
 
-use crate::account::Account;
 use crate::cli::Launch;
 use workspace::Workspace;
 
-const SHELL: &str = "/bin/bash";
 /// Exit code of shells for a command that cannot be executed.
 const CANNOT_RUN: u8 = 126;
 
@@ -32,10 +31,7 @@ pub fn environment(env: &Env, account: &Account) -> Env {
                 .is_some_and(|name| env_store::check_storable(name).is_ok() && name != "USER_PASSWORD")
         })
         .collect();
-    session.set("HOME", &account.home);
-    session.set("USER", account.name.as_str());
-    session.set("LOGNAME", account.name.as_str());
-    session.set("SHELL", SHELL);
+    account.set_variables(&mut session);
     session
 }
 
@@ -61,11 +57,7 @@ fn become_user(launch: &Launch) -> Result<()> {
         bail!("the parent provision process has exited");
     }
     SigSet::empty().thread_set_mask().context("cannot set the signal mask")?;
-    let cannot = || format!("cannot switch to user {}", account.name);
-    let groups: Vec<Gid> = account.groups()?.into_iter().map(Gid::from_raw).collect();
-    unistd::setgroups(&groups).with_context(cannot)?;
-    unistd::setgid(Gid::from_raw(account.gid)).with_context(cannot)?;
-    unistd::setuid(Uid::from_raw(account.uid)).with_context(cannot)?;
+    account.switch()?;
     // Only now, because a change of the user resets it (prctl(2)).
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot set the parent death signal")?;
     if unistd::getppid() != Pid::from_raw(launch.parent) {

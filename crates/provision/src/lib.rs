@@ -18,7 +18,6 @@
 //! of the script are ended: a successful script does not run again by itself. With an unreadable record nothing runs, because
 //! it may be of a successful script.
 
-mod account;
 mod address;
 mod cleanup_guard;
 mod cli;

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use kit::process::Process;
-use kit::wait;
-
-use crate::account;
+use kit::{system_account, wait};
 
 /// Width of the process number in the file.
 const LONGEST_NUMBER: usize = 10;
@@ -85,7 +83,7 @@ impl Lock {
 
 /// Writes the process number, for messages; members of the group may read it.
 fn write_holder(file: &mut File) -> io::Result<()> {
-    if let Some(group) = account::group(GROUP) {
+    if let Some(group) = system_account::group(GROUP) {
         nix::unistd::fchown(&*file, None, Some(group.into()))?;
     }
     file.set_permissions(std::fs::Permissions::from_mode(0o640))?;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
 use kit::quote::escape_control;
+use kit::system_account::Account;
 use kit::{Env, Exit, SettingsReader, duration, rfc3339, variables};
 
-use crate::account::Account;
 use crate::cli::{Cli, RunOptions};
 use crate::decision::{Decision, decide};
 use crate::failure::Failure;
