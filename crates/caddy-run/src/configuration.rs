@@ -171,15 +171,7 @@ fn read_own(directory: &Path) -> Result<BTreeMap<u16, String>> {
 }
 
 fn sample_service(listen_port: u16, proxy_port: u16) -> Service {
-    Service {
-        service_name: "Example".into(),
-        listen_port,
-        proxy_port,
-        metrics_port: None,
-        proxy_secure: true,
-        service_url: "/".into(),
-        log: None,
-    }
+    Service { service_name: "Example".into(), listen_port, proxy_port, ..Service::default() }
 }
 
 fn read_template(path: &Path) -> Result<String> {

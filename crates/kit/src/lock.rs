@@ -33,6 +33,12 @@ impl Lock {
         Ok(Self { file, path: path.to_owned() })
     }
 
+    /// Opens a directory, without locking it. Every account that can read the directory may hold the lock.
+    pub fn open_directory(path: &Path) -> Result<Self> {
+        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
     /// Locks a directory in which only one process may work.
     ///
     /// A volume may refuse locks or belong to any user. That is logged, and nothing may be locked, because a program that

@@ -6,9 +6,11 @@
 
 mod registry;
 mod service;
+mod status;
 
-pub use registry::{Registry, RejectedFile};
+pub use registry::{Claim, Registry, RejectedFile};
 pub use service::Service;
+pub use status::{Instance, Phase, Status};
 
 /// Path of the registry.
 pub const PATH: &str = "/run/http_ports";
@@ -16,5 +18,5 @@ pub const PATH: &str = "/run/http_ports";
 /// Public port of the portal, which no service can have.
 pub const PORTAL: u16 = 1111;
 
-/// Port fixed by rclone's OAuth configuration, published on loopback.
+/// Port fixed by rclone's OAuth configuration, published on loopback; no service can have it.
 pub const RCLONE: u16 = 53682;

@@ -1,20 +1,33 @@
 //! The directory of registered services.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use kit::atomic::{self, WriteOptions};
+use kit::lock::Lock;
+use kit::process::Process;
 use kit::untrusted_file::{ReadError, ReadErrorKind};
 use kit::{Env, ReadPolicy, SettingsReader, variables};
 
 use crate::Service;
 
 /// Maximum size of a registry file.
-const INPUT: ReadPolicy = ReadPolicy::max_size(16 * 1024).no_follow();
+const INPUT: ReadPolicy = ReadPolicy::max_size(64 * 1024).no_follow();
 
 /// Directory entries that are read at most: a member who fills the directory must not stop the gate.
 const MAX_ENTRIES: usize = 1_000;
+
+/// Deadline for other claims, each of which takes about a millisecond.
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Timeout for a connection to the holder of a port; on loopback, it is accepted at once or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Program whose registrations end with it.
+const SERVICE_RUN: &str = "service-run";
 
 /// The services of this container.
 #[derive(Debug, Clone)]
@@ -31,6 +44,15 @@ pub struct RejectedFile {
     pub file: String,
     /// Description of the mistake.
     pub reason: String,
+}
+
+/// Result of [`Registry::claim`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// The service is registered.
+    Ours,
+    /// A running service has the port.
+    Taken(Service),
 }
 
 impl Registry {
@@ -60,15 +82,10 @@ impl Registry {
             if name.starts_with('.') {
                 continue;
             }
-            // Every member of the group can write here: links, FIFOs and large files are rejected.
-            let service = match INPUT.read(&path) {
+            match self.read(&path) {
                 // A service may be unregistered during the listing.
-                Err(ReadError { reason: ReadErrorKind::Missing, .. }) => continue,
-                Err(refused) => Err(anyhow!("{}", refused.reason)),
-                Ok(content) => Service::parse(&name, &content).and_then(|service| self.check(service)),
-            };
-            match service {
-                Ok(service) => services.push(service),
+                Ok(None) => {}
+                Ok(Some(service)) => services.push(service),
                 Err(error) => rejected.push(RejectedFile { file: name, reason: format!("{error:#}") }),
             }
         }
@@ -77,22 +94,83 @@ impl Registry {
         Ok((services, rejected))
     }
 
-    fn check(&self, service: Service) -> Result<Service> {
-        let is_taken = [service.proxy_port, service.listen_port].contains(&self.ssh);
+    /// Reads one file; `None` if there is none.
+    fn read(&self, path: &Path) -> Result<Option<Service>> {
+        // Every member of the group can write here: links, FIFOs and large files are rejected.
+        let content = match INPUT.read(path) {
+            Err(ReadError { reason: ReadErrorKind::Missing, .. }) => return Ok(None),
+            Err(refused) => return Err(anyhow!("{}", refused.reason)),
+            Ok(content) => content,
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let service = Service::parse(&name, &content)?;
+        self.check(&service)?;
+        Ok(Some(service))
+    }
+
+    fn check(&self, service: &Service) -> Result<()> {
+        let of_instances = service.instances.iter().map(|instance| instance.listen_port);
+        let is_taken = [service.proxy_port, service.listen_port]
+            .into_iter()
+            .chain(of_instances)
+            .any(|port| port == self.ssh);
         ensure!(!is_taken, "port {} is sshd's (SSH_PORT)", self.ssh);
-        Ok(service)
+        Ok(())
+    }
+
+    /// Registers a service whose `pid` is a `service-run`, unless another running service has its public port.
+    ///
+    /// A registration is replaced if its `service-run` has ended or, for one without `pid`, if nothing accepts connections
+    /// at its `listen_port`. Of several that claim a port in the same instant, one gets it.
+    pub fn claim(&self, service: &Service) -> Result<Claim> {
+        self.check(service)?;
+        let _lock = self.lock()?;
+        // A file that is rejected serves nothing.
+        let holder = self.read(&self.path(service.proxy_port)).ok().flatten();
+        let is_other = |holder: &Service| holder.pid.is_none() || holder.pid != service.pid;
+        match holder.filter(|holder| is_other(holder) && is_running(holder)) {
+            Some(holder) => Ok(Claim::Taken(holder)),
+            None => self.register(service).map(|()| Claim::Ours),
+        }
     }
 
     /// Adds or replaces a service, atomically.
     pub fn register(&self, service: &Service) -> Result<()> {
         service.check()?;
-        let path = self.directory.join(service.proxy_port.to_string());
+        let path = self.path(service.proxy_port);
         atomic::write(&path, &serde_json::to_vec(service)?, WriteOptions::volatile(0o664))
     }
 
-    /// Removes the service on a public port, if it exists.
-    pub fn unregister(&self, proxy_port: u16) -> Result<()> {
-        kit::remove_file(&self.directory.join(proxy_port.to_string()))
+    /// Removes the registration of a service, if there is one that has its `pid`.
+    pub fn unregister(&self, service: &Service) -> Result<()> {
+        let _lock = self.lock()?;
+        let path = self.path(service.proxy_port);
+        match self.read(&path) {
+            Ok(Some(registered)) if registered.pid == service.pid => kit::remove_file(&path),
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&self, proxy_port: u16) -> PathBuf {
+        self.directory.join(proxy_port.to_string())
+    }
+
+    /// Waits for other claims.
+    fn lock(&self) -> Result<Lock> {
+        let lock = Lock::open_directory(&self.directory)?;
+        lock.acquire(LOCK_DEADLINE)?;
+        Ok(lock)
+    }
+}
+
+/// True if a registered service is running, as far as can be seen from outside.
+fn is_running(holder: &Service) -> bool {
+    match holder.pid {
+        Some(pid) => Process::new(pid).stat().is_some_and(|stat| stat.is_alive && stat.name == SERVICE_RUN),
+        None => {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, holder.listen_port));
+            TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()
+        }
     }
 }
 
@@ -106,10 +184,7 @@ mod tests {
             service_name: format!("service {proxy_port}"),
             listen_port: proxy_port + 10_000,
             proxy_port,
-            metrics_port: None,
-            proxy_secure: true,
-            service_url: "/".into(),
-            log: None,
+            ..Service::default()
         }
     }
 
@@ -120,7 +195,7 @@ mod tests {
         registry.register(&service(8188)).unwrap();
         registry.register(&service(3000)).unwrap();
         fs::write(dir.path().join("7000"), "{").unwrap();
-        fs::write(dir.path().join("7001"), vec![b' '; 20_000]).unwrap();
+        fs::write(dir.path().join("7001"), vec![b' '; 70_000]).unwrap();
         symlink("/etc/passwd", dir.path().join("7002")).unwrap();
         nix::unistd::mkfifo(&dir.path().join("7003"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         fs::create_dir(dir.path().join("7004")).unwrap();
@@ -133,7 +208,7 @@ mod tests {
         assert_eq!(
             reasons,
             [
-                "it is larger than 16.4 kB",
+                "it is larger than 65.5 kB",
                 "it is a symbolic link, not a regular file",
                 "it is a FIFO, not a regular file",
                 "it is a directory, not a regular file"
@@ -156,13 +231,74 @@ mod tests {
         }
     }
 
+    fn claimed(proxy_port: u16, pid: Option<u32>) -> Service {
+        Service { pid, ..service(proxy_port) }
+    }
+
     #[test]
-    fn unregistering_twice_is_fine() {
+    fn a_port_is_claimed_from_a_service_that_has_ended_but_not_from_a_running_one() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new(dir.path());
-        registry.register(&service(3000)).unwrap();
-        registry.unregister(3000).unwrap();
-        registry.unregister(3000).unwrap();
+        let program = dir.path().join(".bin").join(SERVICE_RUN);
+        fs::create_dir(dir.path().join(".bin")).unwrap();
+        fs::copy("/bin/sleep", &program).unwrap();
+        let mut runner = std::process::Command::new(&program).arg("1000").spawn().unwrap();
+        let ours = claimed(3000, Some(std::process::id()));
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listening = Service { listen_port: listener.local_addr().unwrap().port(), ..service(3000) };
+        let [ended, running] = [u32::MAX, runner.id()].map(|pid| claimed(3000, Some(pid)));
+        for holder in [&running, &listening] {
+            registry.register(holder).unwrap();
+            assert_eq!(registry.claim(&ours).unwrap(), Claim::Taken(holder.clone()));
+        }
+        registry.register(&running).unwrap();
+        assert_eq!(registry.claim(&running).unwrap(), Claim::Ours, "its own registration");
+        runner.kill().unwrap();
+        drop(listener);
+        let is_zombie = || Process::new(runner.id()).stat().is_some_and(|stat| !stat.is_alive).then_some(());
+        kit::wait::until(Duration::from_secs(10), "the zombie", is_zombie).unwrap();
+        // `running` is the zombie, and nothing listens at the port of the last one.
+        for holder in [&ended, &running, &listening] {
+            registry.register(holder).unwrap();
+            assert_eq!(registry.claim(&ours).unwrap(), Claim::Ours, "{holder:?}");
+        }
+        runner.wait().unwrap();
+        fs::write(dir.path().join("3000"), "{").unwrap();
+        assert_eq!(registry.claim(&ours).unwrap(), Claim::Ours, "a rejected file");
+        assert_eq!(registry.load().unwrap(), (vec![ours], vec![]));
+    }
+
+    #[test]
+    fn of_many_claims_in_the_same_instant_one_gets_the_port() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path());
+        for port in 3000..3050 {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let listen_port = listener.local_addr().unwrap().port();
+            // Left by an earlier start; each claimant sees that it may be replaced.
+            registry.register(&claimed(port, Some(u32::MAX))).unwrap();
+            let claim = |name: usize| {
+                let service_name = name.to_string();
+                registry.claim(&Service { service_name, listen_port, ..service(port) }).unwrap()
+            };
+            let claims: Vec<Claim> = std::thread::scope(|scope| {
+                let claimants: Vec<_> = (0..4).map(|name| scope.spawn(move || claim(name))).collect();
+                claimants.into_iter().map(|claimant| claimant.join().unwrap()).collect()
+            });
+            assert_eq!(claims.iter().filter(|claim| **claim == Claim::Ours).count(), 1, "{claims:?}");
+        }
+    }
+
+    #[test]
+    fn unregistering_twice_is_fine_and_leaves_the_registration_of_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path());
+        let [ours, other] = [1, 2].map(|pid| claimed(3000, Some(pid)));
+        registry.register(&other).unwrap();
+        registry.unregister(&ours).unwrap();
+        assert_eq!(registry.load().unwrap().0, std::slice::from_ref(&other));
+        registry.unregister(&other).unwrap();
+        registry.unregister(&other).unwrap();
         assert_eq!(registry.load().unwrap().0, []);
     }
 }

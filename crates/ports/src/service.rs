@@ -4,7 +4,8 @@ use anyhow::{Context, Result, bail, ensure};
 use kit::windows_text::{BYTE_ORDER_MARK, is_utf16};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::PORTAL;
+use crate::status::{self, Instance, Status};
+use crate::{PORTAL, RCLONE};
 
 /// Maximum length of a service's name in bytes, for phones.
 const MAX_NAME_BYTES: usize = 64;
@@ -33,6 +34,33 @@ pub struct Service {
     /// Name of its log below `/var/log/supervisor`, if it differs from the service's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
+    /// Process of the `service-run` that registered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Its state; without one, it is running if it accepts connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// Programs that are balanced behind `proxy_port`; the first has `listen_port`. Empty for a service of one program.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<Instance>,
+}
+
+impl Default for Service {
+    /// Returns the defaults of the optional fields; name and ports are missing, so it cannot be registered.
+    fn default() -> Self {
+        Self {
+            service_name: String::new(),
+            listen_port: 0,
+            proxy_port: 0,
+            metrics_port: None,
+            proxy_secure: yes(),
+            service_url: root(),
+            log: None,
+            pid: None,
+            status: None,
+            instances: Vec::new(),
+        }
+    }
 }
 
 impl Service {
@@ -55,18 +83,16 @@ impl Service {
     pub fn check(&self) -> Result<()> {
         ensure!(self.listen_port != 0 && self.proxy_port != 0, "port 0 does not exist");
         ensure!(self.listen_port != self.proxy_port, "listen_port and proxy_port are the same");
-        if [SSH, PORTAL].contains(&self.proxy_port) {
+        if [SSH, PORTAL, RCLONE].contains(&self.proxy_port) {
             bail!("port {} is reserved", self.proxy_port);
         }
         ensure!(!self.service_name.trim().is_empty(), "service_name is empty");
-        ensure!(
-            self.service_name.len() <= MAX_NAME_BYTES,
-            "service_name is longer than {MAX_NAME_BYTES} bytes"
-        );
-        ensure!(!self.service_name.chars().any(char::is_control), "service_name has control characters");
+        check_text("service_name", &self.service_name, MAX_NAME_BYTES)?;
         if let Some(log) = &self.log {
             ensure!(is_log_name(log), "log is not a file name of A-Z a-z 0-9 . _ - that ends in .log");
         }
+        self.status.iter().try_for_each(Status::check)?;
+        status::check_instances(&self.instances, self.listen_port, self.proxy_port)?;
         check_url(&self.service_url)
     }
 
@@ -82,6 +108,13 @@ impl Service {
         let slug = words.join("-").to_ascii_lowercase();
         self.log.clone().or_else(|| (!slug.is_empty()).then(|| slug + ".log"))
     }
+}
+
+/// Rejects a text for the portal's page that is too long or has control characters.
+pub(crate) fn check_text(field: &str, text: &str, max_bytes: usize) -> Result<()> {
+    ensure!(text.len() <= max_bytes, "{field} is longer than {max_bytes} bytes");
+    ensure!(!text.chars().any(char::is_control), "{field} has control characters");
+    Ok(())
 }
 
 /// True for one plain path component.
@@ -131,10 +164,7 @@ mod tests {
                 service_name: "Jupyter".into(),
                 listen_port: 18888,
                 proxy_port: 8888,
-                metrics_port: None,
-                proxy_secure: true,
-                service_url: "/".into(),
-                log: None,
+                ..Service::default()
             }
         );
     }
@@ -166,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_could_break_the_proxy_or_a_page_is_refused_with_a_reason() {
-        let cases: [(&str, &str, &str); 11] = [
+        let cases: [(&str, &str, &str); 12] = [
             ("2", "", "not a service description"),
             ("2", r#"{"service_name":"x","listen_port":70000,"proxy_port":2}"#, "not a service description"),
             (
@@ -178,6 +208,7 @@ mod tests {
             ("2", r#"{"service_name":"x","listen_port":2,"proxy_port":2}"#, "are the same"),
             ("3", r#"{"service_name":"x","listen_port":1,"proxy_port":2}"#, "the file's name is not"),
             ("1111", r#"{"service_name":"x","listen_port":1,"proxy_port":1111}"#, "port 1111 is reserved"),
+            ("53682", r#"{"service_name":"x","listen_port":1,"proxy_port":53682}"#, "port 53682 is reserved"),
             ("2", r#"{"service_name":" ","listen_port":1,"proxy_port":2}"#, "service_name is empty"),
             ("2", r#"{"service_name":"a\u001b[2J","listen_port":1,"proxy_port":2}"#, "control characters"),
             (

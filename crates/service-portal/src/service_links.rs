@@ -80,10 +80,8 @@ mod tests {
             service_name: "Jupyter".into(),
             listen_port: 1,
             proxy_port: 8888,
-            metrics_port: None,
-            proxy_secure: true,
             service_url: "/lab".into(),
-            log: None,
+            ..Service::default()
         }
     }
 

@@ -78,10 +78,8 @@ impl Portal {
             service_name: name.into(),
             listen_port: 1,
             proxy_port: port,
-            metrics_port: None,
             proxy_secure: secure,
-            service_url: "/".into(),
-            log: None,
+            ..Service::default()
         };
         Registry::new(&self.directory.path().join("registry")).register(&service).unwrap();
     }
