@@ -29,6 +29,7 @@ mod parameters;
 mod running_supervisord;
 mod runtime_directories;
 mod search_path;
+mod secret_files;
 mod secrets;
 mod setting_diff;
 mod settings;
@@ -60,11 +61,13 @@ pub fn run() -> Outcome {
     let parameters = parameters::parse(&cli.parameters)?;
     let mut env = Env::from_process();
     parameters.into_iter().for_each(|(name, value)| env.set(name, value));
+    let problems = secret_files::read(&mut env);
     if let Some(current) = running_supervisord::environment()? {
+        problems.iter().for_each(|problem| log::warn!("{problem}"));
         return Ok(compare_settings(env, &current));
     }
     capabilities::Rights::check()?;
-    let problems = prepare(&mut env)?;
+    let problems = prepare(&mut env, problems)?;
     report(&problems, started);
     Err(exec_supervisord::exec(&env))
 }
@@ -101,9 +104,11 @@ fn compare_settings(mut given: Env, current: &Env) -> Exit {
 }
 
 /// Brings the container into the state that `env` asks for, and adds to `env` the variables that programs inherit.
-fn prepare(env: &mut Env) -> Result<Vec<Problem>> {
+/// Returns `problems` and those that it finds.
+fn prepare(env: &mut Env, mut problems: Vec<Problem>) -> Result<Vec<Problem>> {
     search_path::complete(env);
-    let (mut settings, mut problems) = settings::Settings::read(env);
+    let (mut settings, invalid) = settings::Settings::read(env);
+    problems.extend(invalid);
     accounts::resolve_name(&mut settings, &mut problems);
     let leonardo = accounts::group_id("leonardo")?;
     let rights = capabilities::Rights::of_process()?;

@@ -7,12 +7,17 @@ use kit::{Env, Problem};
 /// letters swapped, or a different case.
 pub fn problems(env: &Env) -> Vec<Problem> {
     let names = env.iter().filter_map(|(name, _)| name.to_str());
+    let documented: Vec<String> = variables::ALL
+        .iter()
+        .map(|variable| variable.name.to_owned())
+        .chain(variables::secret_files().map(|(_, file)| file))
+        .collect();
     let meant = |name: &str| {
         let upper = name.to_ascii_uppercase();
-        let is_known = |name: &str| variables::ALL.iter().any(|variable| variable.name == name);
-        variables::ALL.iter().filter(|_| !is_known(name)).find(|variable| is_one_slip(&upper, variable.name))
+        let is_known = documented.iter().any(|known| known == name);
+        documented.iter().filter(|_| !is_known).find(|known| is_one_slip(&upper, known))
     };
-    let mistakes = names.filter_map(|name| Some((name, meant(name)?.name)));
+    let mistakes = names.filter_map(|name| Some((name, meant(name)?)));
     mistakes
         .map(|(name, meant)| Problem::new(name, format!("unknown variable; did you mean {meant}?")))
         .collect()
@@ -45,6 +50,7 @@ mod tests {
             ("WEB_TOKN", "WEB_TOKEN"),
             ("web_password", "WEB_PASSWORD"),
             ("WEB-PASSWORD", "WEB_PASSWORD"),
+            ("WEB_PASWORD_FILE", "WEB_PASSWORD_FILE"),
         ] {
             let env = [(name, "x")].into_iter().collect();
             let expected = Problem::new(name, format!("unknown variable; did you mean {meant}?"));

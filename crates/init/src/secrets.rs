@@ -7,9 +7,7 @@ const MAX_PASSWORD_BYTES: usize = 511;
 
 /// Reads a secret as its author sees it; an empty one counts as not given. Characters around it that cannot be typed
 /// are removed and reported; a secret with control characters inside fits no login form and is ignored.
-///
-/// `otherwise` names the value used if nothing is left.
-pub fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut SettingsReader<'_>) -> Option<Secret> {
+pub fn secret(env: &Env, name: &str, reader: &mut SettingsReader<'_>) -> Option<Secret> {
     let Some(text) = env.get(name)?.to_str() else {
         reader.problem(name, "the value is not UTF-8 text; ignored");
         return None;
@@ -20,7 +18,7 @@ pub fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut SettingsReade
         reader.problem(
             name,
             match text {
-                "" => format!("the value is empty after removing {removed}; {otherwise}"),
+                "" => format!("the value is empty after removing {removed}; {}", fallback(name)),
                 _ => format!("the value is used without {removed} around it"),
             },
         );
@@ -31,6 +29,15 @@ pub fn secret(env: &Env, name: &str, otherwise: &str, reader: &mut SettingsReade
     }
     report_invisible(name, text, reader);
     Secret::new(text)
+}
+
+/// Names the value used without a usable one.
+pub fn fallback(name: &str) -> &'static str {
+    match name {
+        "CF_TUNNEL_TOKEN" => "ignored",
+        "USER_PASSWORD" => "using the default",
+        _ => "using a generated one",
+    }
 }
 
 /// Reports characters inside that a keyboard does not produce; ordinary spaces are fine.
@@ -49,7 +56,7 @@ pub fn report_invisible(name: &str, text: &str, reader: &mut SettingsReader<'_>)
 
 /// Reads a secret of the web login.
 pub fn web_secret(env: &Env, name: &str, reader: &mut SettingsReader<'_>) -> Option<Secret> {
-    let secret = secret(env, name, "using a generated one", reader)?;
+    let secret = secret(env, name, reader)?;
     match web_login::check_secret(secret.expose()) {
         Ok(()) => Some(secret),
         Err(refusal) => {
@@ -61,7 +68,7 @@ pub fn web_secret(env: &Env, name: &str, reader: &mut SettingsReader<'_>) -> Opt
 
 /// Reads the password of the system user; PAM limits its length.
 pub fn user_password(env: &Env, reader: &mut SettingsReader<'_>) -> Option<Secret> {
-    let password = secret(env, "USER_PASSWORD", "using the default", reader)?;
+    let password = secret(env, "USER_PASSWORD", reader)?;
     if password.expose().len() <= MAX_PASSWORD_BYTES {
         return Some(password);
     }

@@ -73,7 +73,7 @@ impl Settings {
                 .collect(),
         };
         // Not used yet; the mistake is reported now.
-        secret(env, "CF_TUNNEL_TOKEN", "ignored", &mut reader);
+        secret(env, "CF_TUNNEL_TOKEN", &mut reader);
         let mut problems = reader.into_problems();
         problems.extend(provision::setting_problem(env));
         // Used by caddy-run; mistakes are reported with the other problems of a start.

@@ -120,6 +120,12 @@ variables! {
         "`true`: environments live on the mounted workspace ([docs/sync.md](docs/sync.md))", "maybe";
 }
 
+/// Returns each secret variable with the name of the variable that gives a file instead, such as `WEB_TOKEN_FILE`.
+pub fn secret_files() -> impl Iterator<Item = (&'static Variable, String)> {
+    let secrets = ALL.iter().filter(|variable| variable.kind == Kind::Secret);
+    secrets.map(|variable| (variable, format!("{}_FILE", variable.name)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

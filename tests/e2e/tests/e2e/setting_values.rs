@@ -1,5 +1,8 @@
 //! Values of documented variables that cannot be used, or are not quite what people meant.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use harness::{KeyPair, RunOptions};
 use kit::variables;
 
@@ -49,6 +52,40 @@ fn a_secret_is_what_its_author_sees_and_keys_may_be_separated_in_any_way() {
     );
     let stored = container.exec(&["bash", "-lc", "printf %s \"$WEB_USER $WEB_PASSWORD $WEB_TOKEN\""]).text();
     assert_eq!(stored, "ada se$cret tok3n");
+}
+
+#[test]
+fn secrets_are_read_from_files_and_the_names_of_the_files_go_no_further() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, secret) in [("password", "of a file\r\n"), ("token", "tok3n\n"), ("user", "u5er")] {
+        let path = dir.path().join(name);
+        fs::write(&path, secret).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    }
+    let container = RunOptions::new()
+        .mount(dir.path(), "/run/secrets", "ro")
+        .env("WEB_USER", "ada")
+        .env("WEB_PASSWORD_FILE", "/run/secrets/password")
+        .env("WEB_TOKEN_FILE", "/run/secrets/token")
+        .env("USER_PASSWORD_FILE", "/run/secrets/user")
+        .env("CF_TUNNEL_TOKEN_FILE", "/run/secrets/none")
+        .start_and_wait();
+    let web = container.web(1111);
+    assert_eq!(web.log_in("ada", "of a file").status, 303);
+    assert_eq!(web.with("authorization", "Bearer tok3n").get("/").status, 200);
+    // As another account: root needs no password.
+    let login = "setpriv --reuid user --regid user --clear-groups su user -c id";
+    container.sh(&format!("usermod -aG sudo user; echo u5er | {login}")).text();
+    let logs = container.logs();
+    let problem = "CF_TUNNEL_TOKEN_FILE: cannot read \"/run/secrets/none\": No such file or directory (os error 2); ignored";
+    assert_eq!(logs.matches("_FILE: ").count(), 1, "{logs}");
+    assert!(logs.contains(problem), "{logs}");
+    let seen = "cat /proc/1/environ /opt/leonardo/etc/environment.sh | tr '\\0' '\\n'";
+    let seen = container.sh(seen).text();
+    assert!(seen.contains("WEB_TOKEN=tok3n") && !seen.contains("_FILE="), "{seen}");
+    // The files are compared by their content.
+    container.exec(&["init.sh"]).text();
+    container.exec(&["init.sh", "WEB_PASSWORD=other", "WEB_TOKEN=tok3n"]).failure(1);
 }
 
 #[test]
