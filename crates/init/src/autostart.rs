@@ -12,5 +12,12 @@ use crate::settings::Settings;
 pub fn export(settings: &Settings, sshd: bool, env: &mut Env) {
     env.set("USER_NAME", settings.user_name.as_str());
     env.set("SSH_PORT", settings.ssh_port.to_string());
-    env.set("LEONARDO_AUTOSTART_SSHD", sshd.to_string());
+    for (name, starts) in [
+        ("SSHD", sshd),
+        ("QUICKTUNNEL", settings.quick_tunnels),
+        ("CLOUDFLARED", settings.tunnel_token.is_some()),
+        ("WANADDRESS", settings.find_wan_address),
+    ] {
+        env.set(format!("LEONARDO_AUTOSTART_{name}"), starts.to_string());
+    }
 }

@@ -7,7 +7,7 @@ use env_store::{ContainerRecord, Refusal, Store, check_storable};
 use kit::{Env, Problem};
 
 /// Variables that an earlier start may have stored and that no session needs.
-const SPENT: [&str; 1] = ["USER_PASSWORD"];
+const SPENT: [&str; 2] = ["USER_PASSWORD", "CF_TUNNEL_TOKEN"];
 
 /// Writes the store; names that no session can have are reported.
 pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {

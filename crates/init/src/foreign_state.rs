@@ -22,8 +22,19 @@ struct OwnedState {
 }
 
 const EVERYTHING: &[&str] = &[""];
-const TRACES: [OwnedState; 11] = [
-    OwnedState { directory: "/run/leonardo", names: &["web_credentials.json", "authorized_keys", "boot."] },
+const TRACES: [OwnedState; 12] = [
+    OwnedState {
+        directory: "/run/leonardo",
+        names: &[
+            "web_credentials.json",
+            "authorized_keys",
+            "boot.",
+            "quicktunnel.json",
+            "cloudflared.json",
+            "wan_address",
+        ],
+    },
+    OwnedState { directory: "/run/cloudflared", names: EVERYTHING },
     OwnedState { directory: "/run/caddy", names: EVERYTHING },
     OwnedState { directory: "/etc/ssh", names: &["ssh_host_"] },
     // The store contains variables of the image; only copies left by a killed writer are removed.
@@ -146,6 +157,7 @@ mod tests {
             "opt/leonardo/etc/.web_credentials.json.7-0.tmp",
             "opt/leonardo/etc/.environment.sh.7-0.tmp",
             "run/caddy/self-signed.pem",
+            "run/cloudflared/token",
             "run/leonardo/boot.confided.json",
             "var/lib/caddy/tls/self-signed.pem",
             "var/lib/leonardo/sync/container",
@@ -169,7 +181,7 @@ mod tests {
             ["etc/ssh/ssh_host_ecdsa_key", "var/lib/leonardo/provisioning/mounted", "var/lib/portal"]
                 .map(path);
         forget(root.path(), &mounts).unwrap();
-        assert_eq!(gone.map(|file| path(file).exists()), [false; 10], "{gone:?}");
+        assert_eq!(gone.map(|file| path(file).exists()), [false; 11], "{gone:?}");
         assert_eq!(kept.map(|file| path(file).exists()), [true; 7], "{kept:?}");
     }
 

@@ -33,8 +33,8 @@ pub fn resolve(workspace: &Path, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(
             "WORKSPACE",
             format!(
-                "cannot renumber an image account with the owner's id: {error:#}; if it is the portal or Caddy, \
-                 copies on the volume are not used"
+                "cannot renumber an image account with the owner's id: {error:#}; if it is the portal, Caddy or \
+                 cloudflared, copies on the volume are not used"
             ),
         ));
     }

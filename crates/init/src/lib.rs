@@ -37,6 +37,7 @@ mod ssh_keys;
 mod sudo;
 mod system_user;
 mod tls;
+mod tunnel_token;
 mod user_password;
 mod web_credentials;
 mod workspace_access;
@@ -88,6 +89,7 @@ fn compare_settings(mut given: Env, current: &Env) -> Exit {
         login: login.as_ref(),
         user_password: password
             .is_some_and(|password| user_password::is_current(&settings.user_name, password)),
+        tunnel_token: tunnel_token::current(),
     };
     let differences = setting_diff::diff(&given, &current);
     if differences.is_empty() {
@@ -121,6 +123,7 @@ fn prepare(env: &mut Env, mut problems: Vec<Problem>) -> Result<Vec<Problem>> {
     // Before anything slow: a query during a restart must not return the journal of the boot before it.
     note_failure("journal", Journal::new(Path::new(journal::PATH)).reset(), &mut problems);
     let keys = ssh_keys::install(&settings, &mut problems);
+    note_failure("CF_TUNNEL_TOKEN", tunnel_token::write(settings.tunnel_token.as_ref()), &mut problems);
     let web = web_credentials::ensure(&settings.web, &mut problems)?;
     if settings.web.enable_https {
         tls::install(env, accounts::user_id("caddy")?, &mut problems);
@@ -139,8 +142,9 @@ fn prepare(env: &mut Env, mut problems: Vec<Problem>) -> Result<Vec<Problem>> {
     let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::KernelRoot::default()));
     accounts::ensure_user(&settings, &mut workspace, &mut problems);
     workspace_directory::ensure_storage(&workspace, &mut problems);
-    // The account has the password now; no program and no session needs the variable.
+    // The account has the password now, and cloudflared the token; no program and no session needs the variables.
     env.unset("USER_PASSWORD");
+    env.unset("CF_TUNNEL_TOKEN");
     env.set("WEB_ENABLE_AUTH", settings.web.enable_auth.to_string());
     env.set("WEB_ENABLE_HTTPS", settings.web.enable_https.to_string());
     web.env_variables().into_iter().for_each(|(name, value)| env.set(name, value));

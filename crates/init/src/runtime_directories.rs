@@ -24,9 +24,13 @@ const MARKERS: [&str; 2] = ["/run/workspace_sync", "/run/container_config"];
 /// Link through which supervisord finds programs of extended images, and its target until `boot` changes it.
 const PROGRAMS: (&str, &str) = ("/run/leonardo/programs", "/etc/supervisor/waiting");
 
-/// Directories of sockets of accounts that face the network: anything else in a socket's place would keep its program
-/// from starting, even after a restart of the container.
-const SOCKETS: [&str; 3] = ["/run/portal", "/run/portal-control", "/run/caddy"];
+/// Directories whose content is of one start only: of accounts that face the network, where anything else in a socket's
+/// place would keep its program from starting, even after a restart of the container; and of the tunnel's token.
+const EMPTIED: [&str; 4] = ["/run/portal", "/run/portal-control", "/run/caddy", "/run/cloudflared"];
+
+/// Addresses of an earlier start.
+const ADDRESSES: [&str; 3] =
+    ["/run/leonardo/quicktunnel.json", "/run/leonardo/cloudflared.json", "/run/leonardo/wan_address"];
 
 struct Directory {
     path: &'static str,
@@ -40,6 +44,7 @@ pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
     // The distribution's group of log readers: the portal shows a service's log, and gets no other right.
     let readers = accounts::group_id("adm")?;
     let (portal, caddy) = (accounts::user_id("portal")?, accounts::user_id("caddy")?);
+    let cloudflared = accounts::group_id("cloudflared")?;
     let directories = [
         Directory { path: "/run/leonardo", owner: (0, leonardo), mode: 0o2755 },
         // Readable by Caddy and the portal, which are in no group that could read more.
@@ -50,14 +55,16 @@ pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
         Directory { path: "/run/portal-control", owner: (portal.uid, leonardo), mode: 0o2750 },
         Directory { path: "/var/lib/portal", owner: (portal.uid, portal.gid), mode: 0o700 },
         Directory { path: "/run/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
+        Directory { path: "/run/cloudflared", owner: (0, cloudflared), mode: 0o750 },
         Directory { path: "/opt/leonardo/etc", owner: (0, leonardo), mode: 0o755 },
         Directory { path: "/opt/caddy/etc", owner: (caddy.uid, caddy.gid), mode: 0o755 },
         Directory { path: "/var/lib/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
         Directory { path: "/var/log/supervisor", owner: (0, readers), mode: 0o2750 },
     ];
     let of_log = |name: &str| Path::new("/var/log").join(name).with_extension("log");
-    let mut done: Vec<Result<()>> = SOCKETS.iter().map(|path| empty(Path::new(path))).collect();
+    let mut done: Vec<Result<()>> = EMPTIED.iter().map(|path| empty(Path::new(path))).collect();
     done.extend(directories.iter().map(ensure));
+    done.extend(ADDRESSES.iter().map(|path| remove(Path::new(path))));
     done.push(forget_services(Path::new(ports::PATH)));
     done.push(hold_back_programs(Path::new(PROGRAMS.0), Path::new(PROGRAMS.1)));
     done.extend(LOGS.iter().map(|log| touch(&of_log(log), leonardo)));
@@ -72,6 +79,10 @@ fn hold_back_programs(link: &Path, waiting: &Path) -> Result<()> {
     let cannot = || format!("cannot create {}", link.display());
     missing_ok(fs::remove_file(link)).with_context(cannot)?;
     symlink(waiting, link).with_context(cannot)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    missing_ok(fs::remove_file(path)).map(drop).with_context(|| format!("cannot remove {}", path.display()))
 }
 
 /// Empties a directory of an earlier start, at any depth.

@@ -7,8 +7,10 @@ use kit::Env;
 
 /// Directories of the image's programs, first: a user's package cannot replace them.
 const FIRST: [&str; 2] = ["/opt/leonardo/bin", "/opt/caddy/bin"];
-/// Directories of the environments, last.
-const LAST: [&str; 1] = ["/opt/micromamba/bin"];
+/// Directory of the environments, last.
+const ENVIRONMENTS: &str = "/opt/micromamba/bin";
+/// Directory of programs that explain why a program is missing: any other program of that name comes before.
+const STUBS: &str = "/opt/leonardo/stubs";
 /// Default `PATH` of distributions (`ENV_SUPATH` in login.defs(5)).
 const SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -22,13 +24,12 @@ pub fn complete(env: &mut Env) {
 fn completed(given: Option<&OsStr>) -> OsString {
     let given = given.map_or(SYSTEM.as_bytes(), OsStr::as_bytes);
     let mut parts: Vec<&[u8]> = given.split(|&byte| byte == b':').collect();
-    parts.retain(|part| !FIRST.iter().any(|directory| directory.as_bytes() == *part));
+    parts.retain(|part| !FIRST.iter().chain([&STUBS]).any(|directory| directory.as_bytes() == *part));
     parts.splice(..0, FIRST.map(str::as_bytes));
-    let last = LAST.map(str::as_bytes);
-    parts.extend(
-        last.into_iter()
-            .filter(|directory| !given.split(|&byte| byte == b':').any(|part| part == *directory)),
-    );
+    if !parts.contains(&ENVIRONMENTS.as_bytes()) {
+        parts.push(ENVIRONMENTS.as_bytes());
+    }
+    parts.push(STUBS.as_bytes());
     OsString::from_vec(parts.join(&b':'))
 }
 
@@ -38,17 +39,17 @@ mod tests {
 
     #[test]
     fn ours_come_first_and_all_else_stays_where_it_is() {
-        let whole = "/opt/leonardo/bin:/opt/caddy/bin:/usr/bin:/opt/micromamba/bin";
+        let whole = "/opt/leonardo/bin:/opt/caddy/bin:/usr/bin:/opt/micromamba/bin:/opt/leonardo/stubs";
         for (given, wanted) in [
             ("/usr/bin", whole),
             (whole, whole),
             (
                 "/opt/micromamba/bin::/usr/bin",
-                "/opt/leonardo/bin:/opt/caddy/bin:/opt/micromamba/bin::/usr/bin",
+                "/opt/leonardo/bin:/opt/caddy/bin:/opt/micromamba/bin::/usr/bin:/opt/leonardo/stubs",
             ),
             (
-                "/x:/opt/leonardo/bin:/usr/bin",
-                "/opt/leonardo/bin:/opt/caddy/bin:/x:/usr/bin:/opt/micromamba/bin",
+                "/x:/opt/leonardo/bin:/usr/bin:/opt/leonardo/stubs:/y",
+                "/opt/leonardo/bin:/opt/caddy/bin:/x:/usr/bin:/y:/opt/micromamba/bin:/opt/leonardo/stubs",
             ),
         ] {
             assert_eq!(completed(Some(OsStr::new(given))), *wanted);
@@ -56,7 +57,7 @@ mod tests {
         let bytes = OsStr::from_bytes(b"/\xff");
         assert_eq!(
             completed(Some(bytes)).as_bytes(),
-            b"/opt/leonardo/bin:/opt/caddy/bin:/\xff:/opt/micromamba/bin"
+            b"/opt/leonardo/bin:/opt/caddy/bin:/\xff:/opt/micromamba/bin:/opt/leonardo/stubs"
         );
         assert!(completed(None).to_string_lossy().contains(":/usr/bin:"));
     }

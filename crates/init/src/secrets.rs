@@ -126,7 +126,7 @@ mod tests {
                     "WEB_PASSWORD" => settings.web.password,
                     "WEB_TOKEN" => settings.web.token,
                     "USER_PASSWORD" => settings.user_password,
-                    _ => used.and_then(Secret::new),
+                    _ => settings.tunnel_token,
                 };
                 assert_eq!(secret.as_ref().map(Secret::expose), used, "{name}={given:?}");
                 let expected: Vec<_> = problem.iter().map(|problem| format!("{name}: {problem}")).collect();
@@ -148,6 +148,7 @@ mod tests {
                 let expected = format!("{name}: the value is empty after removing {removed}; {otherwise}");
                 assert_eq!(problems, [expected]);
                 assert!(settings.web.password.is_none() && settings.user_password.is_none());
+                assert!(settings.web.token.is_none() && settings.tunnel_token.is_none());
             }
         }
     }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use env_store::{Refusal, check_storable};
 use kit::variables::{self, Kind, Variable};
-use kit::{Env, SettingsReader};
+use kit::{Env, Secret, SettingsReader};
 use web_login::Login;
 
 use crate::settings::Settings;
@@ -31,6 +31,8 @@ pub struct CurrentSettings<'a> {
     pub login: Option<&'a Login>,
     /// True if the system user's password is the given one.
     pub user_password: bool,
+    /// The token of the named tunnel.
+    pub tunnel_token: Option<Secret>,
 }
 
 /// Returns the given settings that are not in use. A variable that is not given is not compared.
@@ -54,6 +56,9 @@ pub fn diff(given: &Env, current: &CurrentSettings<'_>) -> Vec<SettingDiff> {
                 asked.web.token.as_ref().is_none_or(|token| token.matches(login.token.expose().as_bytes()))
             }
             ("USER_PASSWORD", _) => current.user_password || asked.user_password.is_none(),
+            ("CF_TUNNEL_TOKEN", _) => asked.tunnel_token.as_ref().is_none_or(|token| {
+                current.tunnel_token.as_ref().is_some_and(|now| token.matches(now.expose().as_bytes()))
+            }),
             ("USER_NAME", _) => asked.user_name == settled.user_name,
             ("IMAGE_SLUG", _) => asked.image_slug == settled.image_slug,
             ("SSH_PORT", _) => asked.ssh_port == settled.ssh_port,
@@ -99,8 +104,6 @@ fn remedy(name: &str, asked: &Settings) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kit::Secret;
-
     use super::*;
 
     fn login(user: &str, password: &str) -> Login {
@@ -126,7 +129,12 @@ mod tests {
             ("WEB_PASSWORD", "of the start"),
         ];
         let (given, env) = (given.iter().copied().collect(), force.into_iter().collect());
-        let current = CurrentSettings { env: &env, login: Some(login), user_password: false };
+        let current = CurrentSettings {
+            env: &env,
+            login: Some(login),
+            user_password: false,
+            tunnel_token: Secret::new("eyJ"),
+        };
         diff(&given, &current)
             .into_iter()
             .map(|SettingDiff { name, remedy }| format!("{name}: {remedy}"))
@@ -137,6 +145,7 @@ mod tests {
     fn what_means_the_same_agrees() {
         for (name, value) in [
             ("A.B", "1"),
+            ("CF_TUNNEL_TOKEN", "eyJ\n"),
             ("GREETING", "hello"),
             ("HOME", "/home/ada"),
             ("LEONARDO_ENVIRONMENT", "x"),
@@ -160,6 +169,7 @@ mod tests {
         let keys = "add the key to /root/.ssh/authorized_keys, then: supervisorctl start sshd";
         for (name, value, remedy) in [
             ("A.B", "2", "create a new container with: docker run --env A.B=…"),
+            ("CF_TUNNEL_TOKEN", "eyK", "create a new container with: docker run --env CF_TUNNEL_TOKEN=…"),
             ("GREETING", "bye", "for new sessions: env-store set GREETING=…"),
             ("NEW", "", "for new sessions: env-store set NEW=…"),
             ("SSH_PORT", "2222", "create a new container with: docker run --env SSH_PORT=…"),

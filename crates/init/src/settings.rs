@@ -30,6 +30,12 @@ pub struct Settings {
     pub image_slug: String,
     /// Port of sshd.
     pub ssh_port: u16,
+    /// True if services get quick tunnels. Without the login, they would be open to everyone.
+    pub quick_tunnels: bool,
+    /// Token of a named tunnel, if given.
+    pub tunnel_token: Option<Secret>,
+    /// True if the public address is looked up.
+    pub find_wan_address: bool,
     /// Public keys from the environment: the variable's name and its lines.
     pub keys: Vec<(&'static str, String)>,
 }
@@ -54,11 +60,12 @@ impl Settings {
     pub fn read(env: &Env) -> (Self, Vec<Problem>) {
         let mut reader = SettingsReader::new(env);
         variables::ALL.iter().for_each(|variable| reader.check(variable));
+        let enable_auth = reader.switch(&variables::WEB_ENABLE_AUTH);
         let settings = Self {
             user_name: user_name(&mut reader),
             user_password: user_password(env, &mut reader),
             web: WebSettings {
-                enable_auth: reader.switch(&variables::WEB_ENABLE_AUTH),
+                enable_auth,
                 enable_https: reader.switch(&variables::WEB_ENABLE_HTTPS),
                 user: web_user(&mut reader),
                 password: web_secret(env, "WEB_PASSWORD", &mut reader),
@@ -67,13 +74,14 @@ impl Settings {
             workspace: workspace::path_from_setting(&mut reader),
             image_slug: workspace::slug_from_setting(&mut reader),
             ssh_port: ssh_port(&mut reader),
+            quick_tunnels: quick_tunnels(enable_auth, &mut reader),
+            tunnel_token: secret(env, "CF_TUNNEL_TOKEN", &mut reader),
+            find_wan_address: reader.switch(&variables::DIRECT_ADDRESS_GET_WAN),
             keys: KEY_VARIABLES
                 .iter()
                 .filter_map(|variable| Some((variable.name, split_keys(&reader.text(variable.name)?))))
                 .collect(),
         };
-        // Not used yet; the mistake is reported now.
-        secret(env, "CF_TUNNEL_TOKEN", &mut reader);
         let mut problems = reader.into_problems();
         problems.extend(provision::setting_problem(env));
         // Used by caddy-run; mistakes are reported with the other problems of a start.
@@ -95,6 +103,15 @@ fn ssh_port(reader: &mut SettingsReader<'_>) -> u16 {
     };
     reader.problem("SSH_PORT", format!("{port} is the port of {holder}; using 22"));
     22
+}
+
+fn quick_tunnels(enable_auth: bool, reader: &mut SettingsReader<'_>) -> bool {
+    let wanted = reader.switch(&variables::CF_QUICK_TUNNELS);
+    if wanted && !enable_auth && reader.text("CF_QUICK_TUNNELS").is_some() {
+        let rule = "quick tunnels need the login, which WEB_ENABLE_AUTH=false turns off; ignored";
+        reader.problem("CF_QUICK_TUNNELS", rule);
+    }
+    wanted && enable_auth
 }
 
 fn user_name(reader: &mut SettingsReader<'_>) -> String {
@@ -158,6 +175,28 @@ pub mod tests {
         assert_eq!(settings.workspace, Path::new("/workspace"));
         assert_eq!(settings.image_slug, "base-image");
         assert_eq!((settings.ssh_port, settings.keys.len()), (22, 0));
+        assert!(settings.quick_tunnels && settings.tunnel_token.is_none() && !settings.find_wan_address);
+    }
+
+    #[test]
+    fn without_the_login_nothing_is_opened_by_a_quick_tunnel() {
+        let rule =
+            "CF_QUICK_TUNNELS: quick tunnels need the login, which WEB_ENABLE_AUTH=false turns off; ignored";
+        let typo = "CF_QUICK_TUNNELS: \"maybe\" is neither true nor false; using true";
+        for (auth, tunnels, used, reported) in [
+            ("true", "true", true, &[][..]),
+            ("true", "false", false, &[]),
+            ("false", "", false, &[]),
+            ("false", "false", false, &[]),
+            ("false", "true", false, &[rule]),
+            ("false", "maybe", false, &[typo, rule]),
+        ] {
+            let (settings, problems) = read(&[("WEB_ENABLE_AUTH", auth), ("CF_QUICK_TUNNELS", tunnels)]);
+            assert_eq!(
+                (settings.quick_tunnels, &problems[..]),
+                (used, &reported.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
+            );
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub const DEFAULT_ID: u32 = 1000;
 pub const NOBODY: u32 = 65_534;
 
 /// Accounts that face the network: root runs nothing that they own.
-pub const NETWORK_FACING_ACCOUNTS: [&str; 2] = ["portal", "caddy"];
+pub const NETWORK_FACING_ACCOUNTS: [&str; 3] = ["portal", "caddy", "cloudflared"];
 
 /// Facts about the workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]

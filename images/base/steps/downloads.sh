@@ -3,7 +3,7 @@
 #
 # Three results. The right file is installed. A wrong one (different digest, or 404) fails the build, even for an optional
 # file. If no source can be reached (no network, no name resolution, a refusing proxy), the next source is tried; an optional
-# file is then left out with a notice.
+# file is then left out with a notice, and a stub in its name explains that.
 set -eu
 . /build/trust.sh
 root=$1
@@ -67,6 +67,26 @@ with zipfile.ZipFile(archive) as wheel:
 PYTHON
 }
 
+# stub NAME DIGEST PATH ADDRESS: a program of this name that says why it is missing and how to add it.
+stub() {
+    host=${4#https://}
+    host=${host%%/*}
+    # Not into the image's copy of a tree, but into the one in use.
+    target=/$(printf %s "$3" | sed 's,^opt/\.image/,opt/,')
+    mkdir -p "$root/opt/leonardo/stubs"
+    cat > "$root/opt/leonardo/stubs/$1" << STUB
+#!/bin/sh
+cat >&2 << 'TEXT'
+$1: not in this image: https://$host could not be reached when it was built
+hint: rebuild the image with access to $host, or add it now:
+  sudo curl -fL --create-dirs -o $target $4
+  echo '$2  $target' | sha256sum --check && sudo chmod 755 $target
+TEXT
+exit 127
+STUB
+    chmod 0755 "$root/opt/leonardo/stubs/$1"
+}
+
 grep -v '^#' /build/pins/downloads.txt > "$scratch/pins"
 found=0
 while read -r name arch need digest path member address; do
@@ -79,6 +99,7 @@ while read -r name arch need digest path member address; do
         if ! upstream "$address" "$member" "$file" && ! wheel "$name" "$file"; then
             [ "$need" = optional ] && [ "${STRICT_DOWNLOADS:-false}" != true ] || fail "$name: no source could be reached"
             say "NOTICE: $name is not in this image: $address could not be reached"
+            stub "$name" "$digest" "$path" "$address"
             continue
         fi
         has_digest "$digest" "$file" || fail "$name: the file fetched has sha256 $(sha256sum < "$file" | cut -c1-64), pinned is $digest"

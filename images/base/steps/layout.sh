@@ -7,7 +7,7 @@ groupadd --gid 1111 leonardo
 # supervisord, or write where root runs programs.
 # No distribution assigns their ids, so a volume's owner does not have them (crates/init/src/id_conflict.rs).
 number=61111
-for account in portal caddy; do
+for account in portal caddy cloudflared; do
     groupadd --gid "$number" "$account"
     useradd --system --uid "$number" --gid "$number" --key SYS_UID_MAX="$number" \
         --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$account"

@@ -130,7 +130,7 @@ fn the_documented_password_opens_nothing_from_outside() {
     let key = KeyPair::generate();
     let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
     assert_eq!(su(&container, "user", "password"), Some(0), "it is the password");
-    for account in ["portal", "caddy", "nobody"] {
+    for account in ["portal", "caddy", "cloudflared", "nobody"] {
         assert_eq!(su(&container, account, "password"), Some(1), "{account}");
     }
     container.wait_until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));

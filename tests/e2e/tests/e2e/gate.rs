@@ -321,14 +321,14 @@ fn the_web_facing_accounts_can_read_no_secret_and_write_nothing_that_root_runs()
         let confined = format!("{name} {id} {id} {groups}{} 1", " 0000000000000000".repeat(5));
         assert_eq!(container.sh(&status.replace("NAME", name)).text(), confined);
     }
-    for account in ["portal", "caddy"] {
+    for account in ["portal", "caddy", "cloudflared"] {
         let as_account = |script: &str| container.exec(&["su", account, "-s", "/bin/bash", "-c", script]);
         as_account("cat /opt/leonardo/etc/environment.sh").failure(1);
         let status = as_account("supervisorctl status");
         assert!(String::from_utf8_lossy(&status.stdout).contains("Permission denied"), "{status:?}");
         let environment = "cat $(pgrep -x -d ' ' 'service-portal|caddy-run|caddy' | sed 's,[0-9]*,/proc/&/environ,g') | tr '\\0' '\\n'";
         let readable = String::from_utf8_lossy(&as_account(environment).stdout).into_owned();
-        assert!(readable.contains("PATH=") || account == "portal", "{readable}");
+        assert!(readable.contains("PATH=") || account != "caddy", "{readable}");
         assert!(!readable.contains("hf-secret") && !readable.contains("WEB_PASSWORD"), "{readable}");
         let writable = "find / -xdev \\( -type f -perm /111 -o -type d \\) -writable \
             -not -path '/proc/*' -not -path '/tmp*' -not -path '/var/tmp*' -not -path '/var/lib/caddy*' \

@@ -99,7 +99,7 @@ fn a_path_of_the_users_own_and_names_that_no_shell_takes_reach_every_program() {
         let bytes = container.sh(script).stdout;
         bytes.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect::<Vec<_>>()
     };
-    let path = "PATH=/opt/leonardo/bin:/opt/caddy/bin:/usr/bin:/bin:/opt/micromamba/bin";
+    let path = "PATH=/opt/leonardo/bin:/opt/caddy/bin:/usr/bin:/bin:/opt/micromamba/bin:/opt/leonardo/stubs";
     let supervised = environ("cat /proc/$(/usr/local/bin/supervisorctl pid storagemonitor)/environ");
     let executed = environ("/opt/leonardo/bin/env-store exec -- env -0");
     for variable in ["A.B=1=2", "DOCKER_RESOURCE_NVIDIA-GPU=GPU-1,GPU-2", path] {

@@ -20,7 +20,7 @@ fn volume(owner: (u32, u32)) -> tempfile::TempDir {
 /// Messages of a start with this volume, the user's uid and gid, and the accounts that can write there.
 fn outcome(volume: &Path) -> (String, String) {
     let script = "#!/bin/bash\nid -u user; id -g user; \
-        for account in user portal caddy sshd www-data; do \
+        for account in user portal caddy cloudflared sshd www-data; do \
             setpriv --reuid=$account --regid=$(id -g $account) --init-groups touch /workspace/by-$account 2> /dev/null && \
             echo $account; \
         done; su user -c 'touch /workspace/storage/file && sudo -n id -u'";
@@ -47,6 +47,7 @@ fn whichever_uid_owns_the_volume_the_user_can_write_and_no_account_of_the_image_
         ((999, 999), "999 999"),
         ((61111, 61111), "61111 61111"),
         ((61112, 20), "61112 20"),
+        ((61113, 61113), "61113 61113"),
         ((1000, 4), "1000 4"),
         ((0, 0), "1000 1000"),
     ];
@@ -143,7 +144,7 @@ fn without_a_volume_a_script_and_a_session_write_to_the_workspace() {
              git -c user.name=a -c user.email=a@b commit -qm x && git log --format=%s"
         );
         assert_eq!(key.ssh(&container, "user", &[], &[&words], "").text(), "x");
-        for account in ["portal", "caddy"] {
+        for account in ["portal", "caddy", "cloudflared"] {
             container
                 .exec(&["su", account, "-s", "/bin/sh", "-c", &format!("touch {workspace}/x")])
                 .failure(1);
@@ -181,7 +182,7 @@ fn a_volume_that_gets_the_number_of_the_portal_leaves_the_portal_its_files_and_n
         .sh("stat -c '%U %G' /var/lib/portal /var/lib/portal/* /opt/leonardo/etc/web_credentials.json");
     assert!(owned.text().lines().all(|line| line == "portal portal"), "{owned:?}");
     container.wait_until("the tree", is_synced);
-    for account in ["portal", "caddy"] {
+    for account in ["portal", "caddy", "cloudflared"] {
         let script = format!("find -L {tree} /workspace -maxdepth 3 -writable | head -n 3");
         let found = container.exec(&["su", account, "-s", "/bin/sh", "-c", &script]);
         assert_eq!(String::from_utf8_lossy(&found.stdout), "", "writable for {account}");
