@@ -2,11 +2,17 @@
 "use strict";
 
 const REFRESH_INTERVAL_MS = 3000;
-const serviceItems = () => [...document.querySelectorAll("#services li")];
+const serviceItems = () => [...document.querySelectorAll("#services > li")];
+const instanceItems = (item) => [...item.querySelectorAll("li")];
+
+function showState(item, { alive, pending, state }) {
+  item.className = alive ? "up" : pending ? "pending" : "down";
+  item.querySelector(".state").textContent = state;
+}
 
 function update(state) {
-  const shownPorts = serviceItems().map((item) => item.dataset.port).join();
-  const currentPorts = state.services.map((service) => service.port).join();
+  const shownPorts = serviceItems().map((item) => [item.dataset.port, instanceItems(item).length]).join();
+  const currentPorts = state.services.map((service) => [service.port, service.instances.length]).join();
   const problems = document.querySelectorAll("#problems li").length;
   const storage = document.getElementById("storage");
   const complaints = storage.querySelectorAll("li").length;
@@ -23,9 +29,9 @@ function update(state) {
     });
   }
   serviceItems().forEach((item, index) => {
-    const alive = state.services[index].alive;
-    item.className = alive ? "up" : "down";
-    item.querySelector(".state").textContent = alive ? "running" : "not responding";
+    const service = state.services[index];
+    showState(item, service);
+    instanceItems(item).forEach((instance, number) => showState(instance, service.instances[number]));
   });
 }
 

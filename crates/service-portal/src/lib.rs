@@ -32,6 +32,7 @@ mod return_path;
 mod routes;
 mod server;
 mod service_links;
+mod service_state;
 mod session_start;
 mod sessions;
 mod shares;

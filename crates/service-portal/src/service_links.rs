@@ -3,14 +3,16 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use kit::Env;
-use ports::Service;
+use kit::{Env, unix_time};
+use ports::{Instance, Service, Status};
 use serde::Serialize;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::host::Authority;
+use crate::service_state::{State, may_be_running};
 
 /// Timeout for a connection to a service; on loopback, it is accepted at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -24,26 +26,67 @@ pub struct Link {
     pub port: u16,
     /// URL for this visitor; `None` if the provider does not publish the port.
     pub url: Option<String>,
-    /// True if the service accepts connections.
-    pub alive: bool,
     /// True if the service requires a login.
     pub protected: bool,
+    /// State of the service.
+    #[serde(flatten)]
+    pub state: State,
+    /// Programs that are balanced behind the port; empty for a service of one program.
+    pub instances: Vec<InstanceLink>,
+}
+
+/// One instance of a service on the page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InstanceLink {
+    /// Display name, such as the name of its GPU.
+    pub label: String,
+    /// Port on loopback.
+    pub port: u16,
+    /// State of the instance.
+    #[serde(flatten)]
+    pub state: State,
 }
 
 /// Returns links to all services; their states are checked in parallel.
 pub async fn service_links(services: Vec<Service>, env: &Env, host: Authority<'_>) -> Vec<Link> {
-    let checks: Vec<_> = services.iter().map(|service| tokio::spawn(is_alive(service.listen_port))).collect();
+    let checks: Vec<_> = services.iter().map(start_checks).collect();
     let mut links = Vec::with_capacity(services.len());
-    for (service, check) in services.into_iter().zip(checks) {
-        let alive = check.await.unwrap_or(false);
+    for (service, checks) in services.into_iter().zip(checks) {
+        let mut accepts = Vec::with_capacity(checks.len());
+        for check in checks {
+            accepts.push(check.await.unwrap_or(false));
+        }
         let url = service_url(&service, env, host);
-        let Service { service_name: name, proxy_port: port, proxy_secure: protected, .. } = service;
-        links.push(Link { name, port, url, alive, protected });
+        links.push(link(service, url, &accepts, unix_time::now()));
     }
     links
 }
 
-async fn is_alive(port: u16) -> bool {
+/// Starts to check which instances accept connections, or the service without instances.
+fn start_checks(service: &Service) -> Vec<JoinHandle<bool>> {
+    let check = |port: u16, status: Option<&Status>| {
+        let may_be_running = may_be_running(status);
+        tokio::spawn(async move { may_be_running && accepts_connections(port).await })
+    };
+    if service.instances.is_empty() {
+        return vec![check(service.listen_port, service.status.as_ref())];
+    }
+    service.instances.iter().map(|instance| check(instance.listen_port, Some(&instance.status))).collect()
+}
+
+fn link(service: Service, url: Option<String>, accepts: &[bool], now: u64) -> Link {
+    let state = State::new(service.status.as_ref(), accepts.contains(&true), now);
+    let of_instance = |(Instance { listen_port: port, label, status }, accepts): (_, &bool)| InstanceLink {
+        label,
+        port,
+        state: State::new(Some(&status), *accepts, now),
+    };
+    let instances = service.instances.into_iter().zip(accepts).map(of_instance).collect();
+    let Service { service_name: name, proxy_port: port, proxy_secure: protected, .. } = service;
+    Link { name, port, url, protected, state, instances }
+}
+
+async fn accepts_connections(port: u16) -> bool {
     matches!(timeout(CONNECT_TIMEOUT, TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await, Ok(Ok(_)))
 }
 

@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use kit::ReadPolicy;
+use kit::{ReadPolicy, unix_time};
 use ports::Service;
 use serde::Deserialize;
 use serde_json::json;
@@ -22,6 +22,7 @@ use crate::app_state::AppState;
 use crate::client::Client;
 use crate::log_limit;
 use crate::pages::render;
+use crate::service_state::explanation;
 
 /// Directory of the logs, which the portal's account can read as a member of `adm`.
 const LOG_DIRECTORY: &str = "/var/log/supervisor";
@@ -47,9 +48,10 @@ pub struct UnavailableQuery {
 #[template(path = "unavailable.html")]
 struct UnavailablePage<'a> {
     name: &'a str,
-    port: u16,
-    /// True if the service accepted the request and closed the connection without a response.
-    is_closed: bool,
+    /// Its state, as the end of a sentence that begins with the name.
+    state: &'a str,
+    /// Sentences about the state.
+    details: &'a str,
     log: &'a str,
     lines: &'a [String],
     retry_seconds: u64,
@@ -64,6 +66,10 @@ pub async fn unavailable(
     let service = registered(&state, port);
     let is_closed = !did_not_listen(&headers);
     let status = if is_closed { StatusCode::BAD_GATEWAY } else { StatusCode::SERVICE_UNAVAILABLE };
+    let (words, details) = service
+        .as_ref()
+        .and_then(|service| explanation(service, unix_time::now()))
+        .unwrap_or_else(|| unregistered_state(is_closed, port));
     let client = Client(&headers);
     let mut response = if client.is_browser_page() {
         let name = service.as_ref().map_or("The service", |service| &service.service_name);
@@ -71,14 +77,19 @@ pub async fn unavailable(
         let lines =
             log.as_deref().map_or_else(Vec::new, |log| last_lines(&Path::new(LOG_DIRECTORY).join(log)));
         let log = log.unwrap_or_default();
-        let shown =
-            UnavailablePage { name, port, is_closed, log: &log, lines: &lines, retry_seconds: RETRY_SECONDS };
+        let shown = UnavailablePage {
+            name,
+            state: &words,
+            details: &details,
+            log: &log,
+            lines: &lines,
+            retry_seconds: RETRY_SECONDS,
+        };
         let mut response = render(status, &shown);
         response.headers_mut().insert("refresh", HeaderValue::from(RETRY_SECONDS));
         response
     } else {
-        let message =
-            if is_closed { "the service closed the connection" } else { "the service is not responding yet" };
+        let message = format!("the service {words}");
         let name = service.map(|service| service.service_name);
         (status, Json(json!({ "error": "unavailable", "message": message, "service": name, "port": port })))
             .into_response()
@@ -92,9 +103,32 @@ fn registered(state: &AppState, port: u16) -> Option<Service> {
     services.into_iter().find(|service| service.proxy_port == port)
 }
 
-/// True if no connection to the service could be opened. Go's network errors start with the operation, here "dial".
+/// Returns the words for a service that has not registered why it does not respond.
+fn unregistered_state(is_closed: bool, port: u16) -> (String, String) {
+    let (words, details) = if is_closed {
+        (
+            "closed the connection",
+            format!(
+                "The service on port {port} accepted the request and closed the connection without a response. \
+                 It may have been restarted."
+            ),
+        )
+    } else {
+        (
+            "is not responding yet",
+            format!(
+                "Nothing is listening behind port {port} yet. A service that was just started may need some time."
+            ),
+        )
+    };
+    (words.to_owned(), details)
+}
+
+/// True if no connection to the service could be opened. Go's network errors start with the operation, here "dial"; Caddy
+/// does not try instances that it could not reach a moment ago.
 fn did_not_listen(headers: &HeaderMap) -> bool {
-    headers.get(CAUSE_HEADER).is_some_and(|cause| cause.as_bytes().starts_with(b"dial "))
+    let cause = headers.get(CAUSE_HEADER).map_or(&b""[..], |cause| cause.as_bytes());
+    cause.starts_with(b"dial ") || cause == b"no upstreams available"
 }
 
 /// Returns the last lines of a log as plain text; none if it cannot be read.
@@ -202,6 +236,7 @@ mod tests {
             did_not_listen(&headers)
         };
         assert!(check("dial tcp 127.0.0.1:18188: connect: connection refused"));
+        assert!(check("no upstreams available"));
         assert!(!check("EOF") && !check("read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer"));
         assert!(!did_not_listen(&HeaderMap::new()));
     }
@@ -211,14 +246,14 @@ mod tests {
         let lines = ["<script>alert(1)</script>".to_owned()];
         let shown = UnavailablePage {
             name: "<b>",
-            port: 1,
-            is_closed: false,
+            state: "failed: <i>",
+            details: "It failed 5 s ago.",
             log: "a.log",
             lines: &lines,
             retry_seconds: RETRY_SECONDS,
         };
         let html = shown.render().unwrap();
-        assert!(!html.contains("<script>") && !html.contains("<b>"), "{html}");
+        assert!(!html.contains("<script>") && !html.contains("<b>") && !html.contains("<i>"), "{html}");
         assert!(html.contains("&#60;script&#62;alert(1)"), "{html}");
     }
 }

@@ -72,16 +72,20 @@ impl Portal {
         portal
     }
 
-    /// Registers a service.
+    /// Registers a service that does not respond.
     pub fn register(&self, name: &str, port: u16, secure: bool) {
-        let service = Service {
+        self.register_service(&Service {
             service_name: name.into(),
             listen_port: 1,
             proxy_port: port,
             proxy_secure: secure,
             ..Service::default()
-        };
-        Registry::new(&self.directory.path().join("registry")).register(&service).unwrap();
+        });
+    }
+
+    /// Registers a service.
+    pub fn register_service(&self, service: &Service) {
+        Registry::new(&self.directory.path().join("registry")).register(service).unwrap();
     }
 
     /// Adds an invalid registry file.

@@ -7,5 +7,6 @@ mod headers;
 mod links;
 mod pages;
 mod response_line;
+mod service_states;
 mod session_states;
 mod url_token;

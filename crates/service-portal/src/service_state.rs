@@ -1,0 +1,128 @@
+//! State of a service or of one of its instances, in words.
+
+use kit::duration::words;
+use ports::{Phase, Service, Status};
+use serde::Serialize;
+
+/// State on the page of services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// True if it can be used now.
+    pub alive: bool,
+    /// True if it waits for its start or is starting.
+    pub pending: bool,
+    /// Words for it, such as `starting for 3 min`.
+    #[serde(rename = "state")]
+    pub text: String,
+}
+
+impl State {
+    /// Describes a registered state, or none. `accepts` is true if it accepts connections, `now` in seconds since the epoch.
+    pub fn new(status: Option<&Status>, accepts: bool, now: u64) -> Self {
+        let alive = accepts && may_be_running(status);
+        let is_pending = |status: &Status| matches!(status.phase, Phase::Waiting | Phase::Starting);
+        Self { alive, pending: status.is_some_and(is_pending), text: text(status, alive, now) }
+    }
+
+    /// Returns the class of its element in the page; `portal.js` has the same rule.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self { alive: true, .. } => "up",
+            Self { pending: true, .. } => "pending",
+            Self { .. } => "down",
+        }
+    }
+}
+
+/// True if only a connection shows whether it is running.
+pub fn may_be_running(status: Option<&Status>) -> bool {
+    status.is_none_or(|status| status.phase == Phase::Running)
+}
+
+fn text(status: Option<&Status>, alive: bool, now: u64) -> String {
+    match status {
+        Some(Status { phase: Phase::Waiting, cause, .. }) => {
+            format!("waiting for {}", cause.as_deref().unwrap_or(ITS_TURN))
+        }
+        Some(Status { phase: Phase::Starting, since, .. }) => format!("starting for {}", age(*since, now)),
+        Some(Status { phase: Phase::Failed, cause, .. }) => failed(cause.as_deref()),
+        _ if alive => "running".to_owned(),
+        _ => "not responding".to_owned(),
+    }
+}
+
+/// Returns what a service does instead of responding, and since when, if it has registered that.
+///
+/// The cause of a failure is left out for a service without a login: it may name files.
+pub fn explanation(service: &Service, now: u64) -> Option<(String, String)> {
+    let Status { phase, since, cause } = service.status.as_ref()?;
+    let (cause, age) = (cause.as_deref(), age(*since, now));
+    match phase {
+        Phase::Waiting => {
+            Some((format!("waits for {}", cause.unwrap_or(ITS_TURN)), format!("It has waited for {age}.")))
+        }
+        Phase::Starting => Some(("is starting".to_owned(), format!("It has been starting for {age}."))),
+        Phase::Failed => {
+            Some((failed(cause.filter(|_| service.proxy_secure)), format!("It failed {age} ago.")))
+        }
+        Phase::Running => None,
+    }
+}
+
+/// Waiting without a registered reason.
+const ITS_TURN: &str = "its start";
+
+fn failed(cause: Option<&str>) -> String {
+    cause.map_or_else(|| "failed".to_owned(), |cause| format!("failed: {cause}"))
+}
+
+fn age(since: u64, now: u64) -> String {
+    words(now.saturating_sub(since))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(phase: Phase, cause: Option<&str>) -> Status {
+        Status { phase, since: 1_000, cause: cause.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_state_is_registered_or_seen_by_a_connection() {
+        let (provisioning, code) = (Some("provisioning"), Some("exit code 1"));
+        for (status, accepts, expected) in [
+            (None, true, ("up", "running")),
+            (None, false, ("down", "not responding")),
+            (Some(status(Phase::Running, None)), true, ("up", "running")),
+            (Some(status(Phase::Running, None)), false, ("down", "not responding")),
+            (Some(status(Phase::Waiting, provisioning)), false, ("pending", "waiting for provisioning")),
+            (Some(status(Phase::Waiting, None)), false, ("pending", "waiting for its start")),
+            // A server may accept connections long before it can be used.
+            (Some(status(Phase::Starting, None)), true, ("pending", "starting for 3 min")),
+            (Some(status(Phase::Failed, code)), true, ("down", "failed: exit code 1")),
+            (Some(status(Phase::Failed, None)), false, ("down", "failed")),
+        ] {
+            let state = State::new(status.as_ref(), accepts, 1_180);
+            assert_eq!((state.class(), state.text.as_str()), expected, "{status:?} {accepts}");
+        }
+        let future = State::new(Some(&status(Phase::Starting, None)), false, 0);
+        assert_eq!(future.text, "starting for 0 s", "the clock was set back");
+    }
+
+    #[test]
+    fn a_service_that_does_not_respond_is_explained_by_its_registered_state() {
+        let explained = |phase, proxy_secure| {
+            let cause = (phase != Phase::Starting).then_some("provisioning");
+            let service = Service { proxy_secure, status: Some(status(phase, cause)), ..Service::default() };
+            explanation(&service, 1_180).map(|(heading, since)| format!("{heading}. {since}"))
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(explained(Phase::Waiting, true), text("waits for provisioning. It has waited for 3 min."));
+        assert_eq!(explained(Phase::Starting, true), text("is starting. It has been starting for 3 min."));
+        assert_eq!(explained(Phase::Failed, true), text("failed: provisioning. It failed 3 min ago."));
+        assert_eq!(explained(Phase::Failed, false), text("failed. It failed 3 min ago."), "no login");
+        assert_eq!(explained(Phase::Running, true), None);
+        assert_eq!(explanation(&Service::default(), 1_180), None);
+    }
+}
