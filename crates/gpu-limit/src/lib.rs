@@ -18,6 +18,12 @@
 //! first entries and never replaced or widened, so applying the limit twice is the same as applying it once.
 //! Where a container has GPUs of both vendors, the number counts for each: no program uses both.
 //!
+//! # Docker Swarm
+//!
+//! Of the variables `DOCKER_RESOURCE_<KIND>`, those that list nothing but GPUs (`GPU-…`, `MIG-…`) form one list, in the order
+//! of their names. Programs see these GPUs, and `GPU_COUNT` shortens the list; it is not used if `CUDA_VISIBLE_DEVICES` is
+//! set. The beginning of a UUID is completed. If these are all GPUs, nothing is exported.
+//!
 //! # NVIDIA
 //!
 //! GPUs are named by UUID. `CUDA_DEVICE_ORDER=PCI_BUS_ID` goes with them, unless it is set: a launcher that
@@ -39,12 +45,14 @@
 
 mod amd;
 mod cli;
+mod devices;
 mod exec;
 mod kernel_files;
 mod limit;
 mod nvidia;
 mod pci;
 mod report;
+mod swarm;
 mod visible_devices;
 
 use std::io::{self, Write};
@@ -53,6 +61,7 @@ use clap::{CommandFactory, Parser};
 use kit::{Env, Exit, Outcome};
 
 pub use amd::AmdGpu;
+pub use devices::{Device, devices};
 pub use kernel_files::KernelRoot;
 pub use limit::{Limit, limit};
 pub use nvidia::{Mig, MigInstance, NvidiaGpu};

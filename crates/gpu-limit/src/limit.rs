@@ -1,20 +1,20 @@
-//! Chooses the variables that implement `GPU_COUNT`; a pure decision.
+//! Chooses the variables that implement `GPU_COUNT` and Docker Swarm's reservations; a pure decision.
 
 use kit::{Env, Problem, SettingsReader};
 
 use crate::Gpus;
 use crate::nvidia::NvidiaGpu;
-use crate::visible_devices;
+use crate::{swarm, visible_devices};
 
 const COUNT: &str = "GPU_COUNT";
-const CUDA: &str = "CUDA_VISIBLE_DEVICES";
-const CUDA_ORDER: &str = "CUDA_DEVICE_ORDER";
+pub const CUDA: &str = "CUDA_VISIBLE_DEVICES";
+pub const CUDA_ORDER: &str = "CUDA_DEVICE_ORDER";
 const NVIDIA_GIVEN: &str = "NVIDIA_VISIBLE_DEVICES";
-const ROCR: &str = "ROCR_VISIBLE_DEVICES";
-const HIP: &str = "HIP_VISIBLE_DEVICES";
-const OPENCL: &str = "GPU_DEVICE_ORDINAL";
+pub const ROCR: &str = "ROCR_VISIBLE_DEVICES";
+pub const HIP: &str = "HIP_VISIBLE_DEVICES";
+pub const OPENCL: &str = "GPU_DEVICE_ORDINAL";
 
-/// The result of `GPU_COUNT` on this machine.
+/// The result of `GPU_COUNT` and of Docker Swarm's reservations on this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limit {
     /// Number of GPUs that programs may see; `None` without a limit.
@@ -30,19 +30,30 @@ pub struct Limit {
 #[must_use]
 pub fn limit(env: &Env, gpus: &Gpus) -> Limit {
     let mut reader = SettingsReader::new(env);
-    let Some(count) = wanted(&mut reader) else {
-        return Limit { problems: reader.into_problems(), ..Limit::default() };
+    let count = wanted(&mut reader);
+    let mut problems = reader.into_problems();
+    let (reserved, unusable) =
+        if env.get(CUDA).is_none() { swarm::names(env, &gpus.nvidia) } else { Default::default() };
+    problems.extend(unusable);
+    if count.is_none() && reserved.is_empty() {
+        return Limit { problems, ..Limit::default() };
+    }
+    let mut builder = LimitBuilder {
+        env,
+        gpus,
+        reserved,
+        count: count.unwrap_or(usize::MAX),
+        variables: Vec::new(),
+        problems,
     };
-    let mut builder =
-        LimitBuilder { env, gpus, count, variables: Vec::new(), problems: reader.into_problems() };
-    if count == 0 {
+    if count == Some(0) {
         builder.hide_all();
     } else {
         builder.limit_nvidia();
         builder.limit_amd();
         builder.admit_uncountable();
     }
-    Limit { count: Some(count), variables: builder.variables, problems: builder.problems }
+    Limit { count, variables: builder.variables, problems: builder.problems }
 }
 
 /// Returns the requested number; `None` without a limit or with an invalid one.
@@ -70,6 +81,8 @@ enum ExistingList<'env> {
 struct LimitBuilder<'a> {
     env: &'a Env,
     gpus: &'a Gpus,
+    /// Devices that Docker Swarm reserves.
+    reserved: Vec<String>,
     count: usize,
     variables: Vec<(String, String)>,
     problems: Vec<Problem>,
@@ -131,8 +144,14 @@ impl<'a> LimitBuilder<'a> {
         if self.cut_own(CUDA) {
             return;
         }
-        let names = self.mig_names();
-        match choose(&self.gpus.nvidia, &names, self.count) {
+        if !self.reserved.is_empty() {
+            let list: Vec<String> = self.reserved.iter().take(self.count).cloned().collect();
+            if list.len() < self.gpus.nvidia.len() || self.gpus.nvidia.iter().any(|gpu| gpu.mig.is_some()) {
+                self.export_cuda(&list);
+            }
+            return;
+        }
+        match choose(&self.gpus.nvidia, &MigNames::read(self.env), self.count) {
             Choice::All => {}
             Choice::These(list) => self.export_cuda(&list),
             Choice::Fewer { list, instances } => {
@@ -152,18 +171,6 @@ impl<'a> LimitBuilder<'a> {
         self.export(CUDA, list.join(","));
         if self.env.text(CUDA_ORDER).is_none() {
             self.export(CUDA_ORDER, "PCI_BUS_ID");
-        }
-    }
-
-    fn mig_names(&self) -> MigNames {
-        let Some(given) = self.env.text(NVIDIA_GIVEN) else { return MigNames::default() };
-        MigNames {
-            names: visible_devices::mig_names(given)
-                .unwrap_or_default()
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
-            mentioned: given.split(',').filter(|entry| entry.trim().starts_with("MIG-")).count(),
         }
     }
 
@@ -200,17 +207,29 @@ impl<'a> LimitBuilder<'a> {
     }
 }
 
-const WITHOUT_NAMES: &str =
+pub const WITHOUT_NAMES: &str =
     "their names are unknown; set CUDA_VISIBLE_DEVICES to names printed by 'nvidia-smi -L'";
 
 /// MIG instances named in `NVIDIA_VISIBLE_DEVICES`; used only if it matches the instances found, because it may be
 /// stale.
 #[derive(Default)]
-struct MigNames {
+pub struct MigNames {
     /// The names, if it consists of nothing else.
-    names: Vec<String>,
+    pub names: Vec<String>,
     /// Number of instances it mentions in any form.
-    mentioned: usize,
+    pub mentioned: usize,
+}
+
+impl MigNames {
+    /// Reads the variable.
+    pub fn read(env: &Env) -> Self {
+        let Some(given) = env.text(NVIDIA_GIVEN) else { return Self::default() };
+        let names = visible_devices::mig_names(given).unwrap_or_default();
+        Self {
+            names: names.into_iter().map(str::to_owned).collect(),
+            mentioned: given.split(',').filter(|entry| entry.trim().starts_with("MIG-")).count(),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -265,4 +284,4 @@ fn choose_whole(gpus: &[NvidiaGpu], count: usize) -> Choice {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

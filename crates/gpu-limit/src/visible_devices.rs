@@ -1,16 +1,16 @@
 //! Lists of devices in `*_VISIBLE_DEVICES`.
+//!
+//! The runtimes stop reading at the first entry that they do not understand, so the rest does not count.
 
 /// Returns the list truncated to `count` entries, or `None` if it has no more.
-///
-/// The runtimes stop reading at the first entry that they do not understand, so the rest does not count.
 pub fn truncate(list: &str, count: usize) -> Option<String> {
-    let mut entries: Vec<&str> =
-        list.split(',').map(str::trim).take_while(|entry| is_device(entry)).collect();
-    if entries.len() <= count {
-        return None;
-    }
-    entries.truncate(count);
-    Some(entries.join(","))
+    let entries = entries(list);
+    (entries.len() > count).then(|| entries[..count].join(","))
+}
+
+/// Returns the devices that the list names.
+pub fn entries(list: &str) -> Vec<&str> {
+    list.split(',').map(str::trim).take_while(|entry| is_device(entry)).collect()
 }
 
 /// Returns the first `count` devices by number.
@@ -33,7 +33,7 @@ fn is_device(entry: &str) -> bool {
 }
 
 /// `prefix` and a name of the characters that UUIDs and MIG paths (`MIG-GPU-…/1/0`) consist of.
-fn is_named(entry: &str, prefix: &str) -> bool {
+pub fn is_named(entry: &str, prefix: &str) -> bool {
     entry.strip_prefix(prefix).is_some_and(|rest| {
         !rest.is_empty()
             && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'/')

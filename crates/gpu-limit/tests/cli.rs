@@ -64,6 +64,16 @@ fn the_report_shows_gpus_limit_and_exports() {
 }
 
 #[test]
+fn a_reservation_of_swarm_is_exported_by_its_full_name() {
+    let ran =
+        run(&two_nvidia(), &[("DOCKER_RESOURCE_NVIDIA-GPU", "GPU-aaaa")], &["exec", "--", "/usr/bin/env"]);
+    let expected = format!("CUDA_DEVICE_ORDER=PCI_BUS_ID\nCUDA_VISIBLE_DEVICES={}\n", uuid('a'));
+    let mut lines: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("CUDA")).collect();
+    lines.sort_unstable();
+    assert_eq!((ran.code, lines.join("\n") + "\n", ran.stderr.as_str()), (Some(0), expected, ""));
+}
+
+#[test]
 fn a_machine_without_gpus_is_no_error() {
     check(&run(&Machine::empty(), &[], &[]), 0, "no GPU found\nlimit   none\n", "");
 }

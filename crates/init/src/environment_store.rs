@@ -25,6 +25,8 @@ pub fn persist(env: &Env, problems: &mut Vec<Problem>) -> Result<()> {
                 store.set(name.as_ref(), value);
                 stored.push(name.into_owned());
             }
+            // Docker Swarm names GPUs with a `-`; sessions have the list that `gpu-limit` made of them.
+            Err(Refusal::NotAName) if name.starts_with("DOCKER_RESOURCE_") => {}
             Err(Refusal::NotAName) => problems.push(Problem::new(
                 name.escape_debug().to_string(),
                 "no shell can have a variable of this name; only supervised programs see it",

@@ -4,26 +4,31 @@ use std::os::unix::ffi::OsStringExt;
 use super::*;
 use crate::{AmdGpu, Mig, MigInstance};
 
-fn env(pairs: &[(&str, &str)]) -> Env {
+pub fn env(pairs: &[(&str, &str)]) -> Env {
     pairs.iter().copied().collect()
 }
 
 /// GPUs named `GPU-a`, `GPU-b`, …
-fn nvidia(count: u8) -> Gpus {
-    let gpus = (0..count).map(|index| NvidiaGpu {
-        minor: index.into(),
-        uuid: Some(format!("GPU-{}", char::from(b'a' + index))),
+pub fn nvidia(count: u8) -> Gpus {
+    let names: Vec<_> = (0..count).map(|index| format!("GPU-{}", char::from(b'a' + index))).collect();
+    nvidia_named(&names)
+}
+
+fn nvidia_named(names: &[impl ToString]) -> Gpus {
+    let gpus = (0..).zip(names).map(|(minor, name)| NvidiaGpu {
+        minor,
+        uuid: Some(name.to_string()),
         ..NvidiaGpu::default()
     });
     Gpus { nvidia: gpus.collect(), ..Gpus::default() }
 }
 
-fn amd(count: u32) -> Gpus {
+pub fn amd(count: u32) -> Gpus {
     let gpus = (1..=count).map(|node| AmdGpu { node, ..AmdGpu::default() });
     Gpus { amd: gpus.collect(), ..Gpus::default() }
 }
 
-fn mig(instances: u32) -> NvidiaGpu {
+pub fn mig(instances: u32) -> NvidiaGpu {
     let instances =
         (0..instances).map(|gpu_instance| MigInstance { gpu_instance, compute_instance: 0 }).collect();
     NvidiaGpu {
@@ -34,7 +39,7 @@ fn mig(instances: u32) -> NvidiaGpu {
     }
 }
 
-fn uncountable() -> Gpus {
+pub fn uncountable() -> Gpus {
     Gpus { uncountable: true, ..Gpus::default() }
 }
 
@@ -213,6 +218,72 @@ fn hip_does_not_read_nvidia_names_where_both_vendors_are() {
     check(&[("GPU_COUNT", "2"), own], &both, &[], &[]);
     let more_amd = Gpus { amd: amd(3).amd, ..nvidia(1) };
     check(&[("GPU_COUNT", "1")], &more_amd, &["ROCR_VISIBLE_DEVICES=0"], &[]);
+}
+
+const KIND: &str = "DOCKER_RESOURCE_NVIDIA-GPU";
+
+#[test]
+fn gpus_that_swarm_reserves_are_exported_by_their_full_names() {
+    let gpus = nvidia_named(&["GPU-aa11", "GPU-ab22", "GPU-b33"]);
+    let list =
+        |list: &str| [format!("CUDA_VISIBLE_DEVICES={list}"), "CUDA_DEVICE_ORDER=PCI_BUS_ID".to_owned()];
+    for (pairs, exports, problems) in [
+        (&[(KIND, "GPU-b33")][..], "GPU-b33", &[][..]),
+        (&[(KIND, "GPU-b, GPU-aa"), ("DOCKER_RESOURCE_SSD", "2")], "GPU-b33,GPU-aa11", &[]),
+        (&[(KIND, "GPU-b,GPU-b33,GPU-aa")], "GPU-b33,GPU-aa11", &[]),
+        (&[(KIND, "GPU-b"), ("DOCKER_RESOURCE_A100", "GPU-aa11")], "GPU-aa11,GPU-b33", &[]),
+        (&[(KIND, "GPU-b,GPU-aa"), ("GPU_COUNT", "1")], "GPU-b33", &[]),
+        (&[(KIND, "GPU-b,GPU-aa"), ("GPU_COUNT", "3")], "GPU-b33,GPU-aa11", &[]),
+        (&[(KIND, "MIG-x,GPU-b")], "MIG-x,GPU-b33", &[]),
+        (
+            &[(KIND, "GPU-a,GPU-b,GPU-c")],
+            "GPU-b33",
+            &[
+                "\"GPU-a\" is the beginning of several names",
+                "\"GPU-c\" is not a whole GPU of this container",
+            ],
+        ),
+        (&[(KIND, "GPU-b,2")], "", &["\"2\" names no GPU (GPU-… or MIG-…)"]),
+        (&[(KIND, "GPU-b,$(id)")], "", &["\"$(id)\" names no GPU (GPU-… or MIG-…)"]),
+        (&[(KIND, "")], "", &["\"\" names no GPU (GPU-… or MIG-…)"]),
+        (&[(KIND, "GPU-b,GPU-aa,GPU-ab")], "", &[]),
+        (&[(KIND, "GPU-b"), ("CUDA_VISIBLE_DEVICES", "2,1")], "", &[]),
+        (&[("DOCKER_RESOURCE_SSD", "2"), ("DOCKER_RESOURCE_", "GPU")], "", &[]),
+    ] {
+        let exports = if exports.is_empty() { Vec::new() } else { list(exports).to_vec() };
+        let problems: Vec<_> = problems.iter().map(|problem| format!("{KIND}: {problem}; ignored")).collect();
+        let exports: Vec<_> = exports.iter().map(String::as_str).collect();
+        check(pairs, &gpus, &exports, &problems.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    check(
+        &[(KIND, "GPU-b"), ("GPU_COUNT", "0")],
+        &gpus,
+        &["CUDA_VISIBLE_DEVICES=", "ROCR_VISIBLE_DEVICES=-1"],
+        &[],
+    );
+}
+
+#[test]
+fn reserved_gpus_are_matched_with_those_that_are_there() {
+    let swarm = |names| [("DOCKER_RESOURCE_GPU", names)];
+    let ignored =
+        |name| format!("DOCKER_RESOURCE_GPU: {name:?} is not a whole GPU of this container; ignored");
+    check(&swarm("GPU-a"), &Gpus::default(), &[], &[&ignored("GPU-a")]);
+    let mut mixed = nvidia(2);
+    mixed.nvidia.push(mig(2));
+    let order = "CUDA_DEVICE_ORDER=PCI_BUS_ID";
+    check(
+        &swarm("GPU-parent,GPU-a"),
+        &mixed,
+        &["CUDA_VISIBLE_DEVICES=GPU-a", order],
+        &[&ignored("GPU-parent")],
+    );
+    check(&swarm("MIG-x,MIG-y,GPU-a"), &mixed, &["CUDA_VISIBLE_DEVICES=MIG-x,MIG-y,GPU-a", order], &[]);
+    let mut unknown = nvidia(2);
+    unknown.nvidia[0].uuid = None;
+    check(&swarm("GPU-7af7"), &unknown, &["CUDA_VISIBLE_DEVICES=GPU-7af7", order], &[]);
+    let both = Gpus { amd: amd(2).amd, ..nvidia(2) };
+    check(&swarm("GPU-a"), &both, &["CUDA_VISIBLE_DEVICES=GPU-a", order, "HIP_VISIBLE_DEVICES=0,1"], &[]);
 }
 
 const UNNAMED: &str = "their names are unknown; set CUDA_VISIBLE_DEVICES to names printed by 'nvidia-smi -L'";
