@@ -6,7 +6,6 @@ use std::path::Path;
 use kit::process::Process;
 use kit::variables::{self, Kind};
 use kit::{Env, SettingsReader};
-use portal_control::{PublicOrigin, public_origin};
 
 use crate::boot_state::BootState;
 use crate::report::seconds;
@@ -42,16 +41,15 @@ fn ready(env: &Env, state: &BootState) -> String {
 }
 
 fn portal(env: &Env, host: &str) -> String {
-    match public_origin(env, PORTAL) {
-        PublicOrigin::Known(origin) => format!("portal: {origin}"),
-        PublicOrigin::Guessed(_) if is_remote(env) => {
-            format!(
-                "portal: port {PORTAL} of the container; the provider's page shows where it is published, if it is"
-            )
+    match cloud::address(env, PORTAL) {
+        Ok(address) if !address.is_assumed => format!("portal: {}", address.url),
+        Err(reason) if is_remote(env) => {
+            let hint = reason.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+            format!("portal: port {PORTAL} of the container; {reason}{hint}")
         }
-        PublicOrigin::Guessed(origin) => format!(
-            "portal: {origin}, where {PORTAL} is the port inside the container; the one outside: docker port {} \
-             {PORTAL}",
+        _ => format!(
+            "portal: {}, where {PORTAL} is the port inside the container; the one outside: docker port {} {PORTAL}",
+            cloud::web_url(env, "localhost", PORTAL),
             container(host)
         ),
     }
@@ -82,7 +80,13 @@ fn ssh(env: &Env, state: &BootState) -> String {
         return if state.timeline.problems.iter().any(|problem| problem.setting == "sshd") {
             "SSH: down".to_owned()
         } else {
-            format!("SSH: on, port {} inside the container", env.text("SSH_PORT").unwrap_or("22"))
+            let port = SettingsReader::new(env).port(&variables::SSH_PORT);
+            match cloud::tcp_address(env, port) {
+                Some((host, number)) => {
+                    format!("SSH: on, ssh -p {number} root@{}", host.trim_matches(['[', ']']))
+                }
+                None => format!("SSH: on, port {port} inside the container"),
+            }
         };
     }
     // The names that init uses in its problems.
@@ -112,7 +116,7 @@ fn is_of_keys(setting: &str) -> bool {
 
 /// True if the user has no shell on the host.
 fn is_remote(env: &Env) -> bool {
-    cloud::detect(env).name() != "local" || env.text("KUBERNETES_SERVICE_HOST").is_some()
+    cloud::detect(env).is_remote()
 }
 
 fn problems(env: &Env, host: &str, state: &BootState) -> String {
@@ -198,9 +202,11 @@ mod tests {
             "login: user user, to see the password, run in the container: env | grep WEB_",
             "one-time login link: run in the container: /opt/leonardo/bin/portal-link",
         ];
-        let unknown = "port 1111 of the container; the provider's page shows where it is published, if it is";
+        let unpublished = "port 1111 of the container; vast.ai does not publish port 1111: VAST_TCP_PORT_1111 is not set; \
+                           publish the port in the template";
+        let unknown = "port 1111 of the container; Kubernetes does not pass its address to a container; set DIRECT_ADDRESS";
         for (name, address) in [
-            ("CONTAINER_ID", unknown),
+            ("CONTAINER_ID", unpublished),
             ("KUBERNETES_SERVICE_HOST", unknown),
             ("RUNPOD_POD_ID", "https://7-1111.proxy.runpod.net"),
         ] {
@@ -248,5 +254,14 @@ mod tests {
         assert_eq!(ssh("false", "SSH_PORT"), "SSH: off, no public key was given (SSH_PUBKEY)");
         assert_eq!(ssh("true", "SSH_PUBKEY"), "SSH: on, port 22 inside the container");
         assert_eq!(ssh("true", "sshd"), "SSH: down");
+        let mapped = |settings: &[(&str, &str)]| {
+            let env = settings.iter().copied().chain([("LEONARDO_AUTOSTART_SSHD", "true")]).collect();
+            super::ssh(&env, &state(&[], true))
+        };
+        let port = ("MAPPED_TCP_PORT_2022", "2222");
+        assert_eq!(mapped(&[port, ("SSH_PORT", "2022")]), "SSH: on, ssh -p 2222 root@localhost");
+        assert_eq!(mapped(&[port]), "SSH: on, port 22 inside the container");
+        let address = ("DIRECT_ADDRESS", "2001:db8::7");
+        assert_eq!(mapped(&[port, address, ("SSH_PORT", "2022")]), "SSH: on, ssh -p 2222 root@2001:db8::7");
     }
 }

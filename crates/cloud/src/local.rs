@@ -1,9 +1,7 @@
 //! A local machine: Docker on a laptop, a virtual machine, bare metal.
 
-use kit::Env;
-use kit::settings::is_host;
-
-use crate::Provider;
+use crate::published_port::{MAPPED, published_port};
+use crate::{NoAddress, Origin, Provider, Site};
 
 /// No provider at all.
 pub struct Local;
@@ -13,10 +11,15 @@ impl Provider for Local {
         "local"
     }
 
-    /// Uses `DIRECT_ADDRESS` alone: a container does not know how its host publishes it.
-    fn address(&self, env: &Env, port: u16) -> Option<String> {
-        let host = env.text("DIRECT_ADDRESS").filter(|host| is_host(host))?;
-        Some(format!("http://{host}:{port}"))
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// The user states host and numbers: a container does not know how its host publishes it.
+    fn publish(&self, site: &Site<'_>, port: u16) -> Result<Origin, NoAddress> {
+        let number = published_port(site.env, MAPPED, port)?;
+        let host = site.direct.clone().or_else(|| site.wan.clone());
+        Ok(Origin::Tcp { host, port: number })
     }
 
     /// A local machine has no known proxy.

@@ -1,9 +1,7 @@
 //! runpod.io, as its documentation describes a pod's environment.
 
-use kit::Env;
-use kit::settings::is_host;
-
-use crate::{Provider, port_of};
+use crate::published_port::{RUNPOD, published_port};
+use crate::{NoAddress, Origin, Provider, Site};
 
 /// A pod of runpod.io.
 pub struct RunPod;
@@ -13,22 +11,27 @@ impl Provider for RunPod {
         "runpod.io"
     }
 
-    /// A port published over TCP has a public port number; any other is behind the HTTPS proxy.
-    fn address(&self, env: &Env, port: u16) -> Option<String> {
-        let tcp = env
-            .text("RUNPOD_PUBLIC_IP")
-            .filter(|host| is_host(host))
-            .zip(port_of(env, &format!("RUNPOD_TCP_PORT_{port}")))
-            .map(|(host, outside)| format!("http://{host}:{outside}"));
-        tcp.or_else(|| {
-            let pod = env.text("RUNPOD_POD_ID").filter(|pod| is_host(pod))?;
-            Some(format!("https://{pod}-{port}.proxy.runpod.net"))
-        })
+    fn is_remote(&self) -> bool {
+        true
     }
 
-    /// Private and shared ranges, because the HTTPS proxy reaches a pod over the provider's internal network. Not
-    /// verified on a pod, and not documented. If it is wrong, cookies lack `Secure`, and nothing else changes.
+    /// A port published over TCP has a public port number; any other is behind the HTTPS proxy, whose name cannot be changed.
+    fn publish(&self, site: &Site<'_>, port: u16) -> Result<Origin, NoAddress> {
+        let number = published_port(site.env, RUNPOD, port)?;
+        let host = site.direct.clone().or_else(|| site.host_of("RUNPOD_PUBLIC_IP").ok());
+        if let (Some(_), Some(_)) = (number, &host) {
+            return Ok(Origin::Tcp { host, port: number });
+        }
+        let pod = site.env.text("RUNPOD_POD_ID").unwrap_or_default();
+        if !pod.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err(NoAddress::new("RUNPOD_POD_ID is not the id of a pod"));
+        }
+        Ok(Origin::Proxy(format!("{pod}-{port}.proxy.runpod.net")))
+    }
+
+    /// The HTTPS proxy reaches a pod over the provider's internal network. Not verified on a pod, and not documented. If it
+    /// is wrong, cookies lack `Secure`, and nothing else changes.
     fn proxies(&self) -> &'static [&'static str] {
-        &["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
+        crate::PRIVATE_RANGES
     }
 }

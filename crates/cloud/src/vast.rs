@@ -1,9 +1,7 @@
 //! vast.ai, as its documentation describes an instance's environment.
 
-use kit::Env;
-use kit::settings::is_host;
-
-use crate::{Provider, port_of};
+use crate::published_port::{VAST, published_port};
+use crate::{NoAddress, Origin, Provider, Site};
 
 /// A vast.ai instance.
 pub struct Vast;
@@ -13,11 +11,22 @@ impl Provider for Vast {
         "vast.ai"
     }
 
-    /// Every published port has its own number on the machine's public address.
-    fn address(&self, env: &Env, port: u16) -> Option<String> {
-        let host = env.text("PUBLIC_IPADDR").filter(|host| is_host(host))?;
-        let outside = port_of(env, &format!("VAST_TCP_PORT_{port}"))?;
-        Some(format!("http://{host}:{outside}"))
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    /// Every published port has its own number on the machine's public address. `PUBLIC_IPADDR` keeps the address of the
+    /// start when the machine gets another one.
+    fn publish(&self, site: &Site<'_>, port: u16) -> Result<Origin, NoAddress> {
+        let number = published_port(site.env, VAST, port)?.ok_or_else(|| {
+            NoAddress::new(format!("vast.ai does not publish port {port}: {VAST}{port} is not set"))
+                .with_hint("publish the port in the template")
+        })?;
+        let host = match site.direct.clone().or_else(|| site.wan.clone()) {
+            Some(host) => host,
+            None => site.host_of("PUBLIC_IPADDR")?,
+        };
+        Ok(Origin::Tcp { host: Some(host), port: Some(number) })
     }
 
     /// Ports are published without a proxy.

@@ -87,6 +87,7 @@ impl Settings {
         // Used by caddy-run; mistakes are reported with the other problems of a start.
         problems.extend(cloud::trusted_proxies(env).1);
         problems.extend(cloud::allowed_hosts(env).1);
+        problems.extend(cloud::port_problems(env));
         problems.extend(misspelling::problems(env));
         (settings, problems)
     }

@@ -117,10 +117,10 @@ impl<'env> SettingsReader<'env> {
         self.parse_or_report(variable, "is not 64 hexadecimal digits", parse_sha256)
     }
 
-    /// Reads a host name or address.
+    /// Reads a host name or address, as [`url_host`] returns it.
     pub fn host(&mut self, variable: &Variable) -> Option<String> {
         let rule = "is not a host name or an address alone, without http:// and port";
-        self.parse_or_report(variable, rule, |text| is_host(text).then(|| text.to_owned()))
+        self.parse_or_report(variable, rule, url_host)
     }
 
     fn parse_or_report<T>(
@@ -170,6 +170,13 @@ pub fn is_host(text: &str) -> bool {
     }
     (1..=253).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+}
+
+/// Returns a host name or address as a URL contains it: a bare IPv6 address gets its brackets. `None` for anything else.
+#[must_use]
+pub fn url_host(text: &str) -> Option<String> {
+    let bare = || text.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"));
+    if is_host(text) { Some(text.to_owned()) } else { bare() }
 }
 
 #[cfg(test)]
@@ -241,6 +248,18 @@ mod tests {
             ["", "http://lab", "lab:8080", "2001:db8::1", "[lab]", "a b", "x@evil", "a/b", &"a".repeat(254)]
         {
             assert!(!is_host(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_url_has_brackets_around_an_ipv6_address() {
+        for (text, host) in
+            [("lab", Some("lab")), ("2001:DB8::1", Some("[2001:db8::1]")), ("[::1]", Some("[::1]"))]
+        {
+            assert_eq!(url_host(text).as_deref(), host);
+        }
+        for wrong in ["lab:8080", "fe80::1%eth0", "a b", ""] {
+            assert_eq!(url_host(wrong), None, "{wrong:?}");
         }
     }
 

@@ -86,7 +86,7 @@ variables! {
     CF_QUICK_TUNNELS: Switch, "true", "reserved; has no effect yet", "maybe";
     CF_TUNNEL_TOKEN: Secret, "", "reserved; has no effect yet", "a\nb";
     DIRECT_ADDRESS: Host, "(the host name in your browser)",
-        "host for the portal's links; on vast.ai and RunPod their own addresses win", "http://lab/";
+        "host for links; replaces a provider's own ([docs/addresses.md](docs/addresses.md))", "http://lab/";
     DIRECT_ADDRESS_GET_WAN: Switch, "false", "reserved; has no effect yet", "maybe";
     GPU_COUNT: Count, "(no limit)", "how many GPUs programs see ([docs/gpu.md](docs/gpu.md))", "two";
     IMAGE_SLUG: Name, "base-image",

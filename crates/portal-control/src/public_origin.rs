@@ -24,9 +24,9 @@ impl PublicOrigin {
 /// Returns the origin at which a public port is reached.
 #[must_use]
 pub fn public_origin(env: &Env, port: u16) -> PublicOrigin {
-    match cloud::detect(env).address(env, port) {
-        Some(origin) => PublicOrigin::Known(cloud::with_https(env, origin)),
-        None => PublicOrigin::Guessed(cloud::with_https(env, format!("http://localhost:{port}"))),
+    match cloud::address(env, port) {
+        Ok(address) if !address.is_assumed => PublicOrigin::Known(address.url),
+        _ => PublicOrigin::Guessed(cloud::web_url(env, "localhost", port)),
     }
 }
 
@@ -35,7 +35,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_provider_states_the_origin_and_localhost_is_a_guess() {
+    fn a_provider_or_a_mapped_port_states_the_origin_and_localhost_is_a_guess() {
+        let mapped: Env = [("MAPPED_TCP_PORT_1111", "127.0.0.1:1112")].into_iter().collect();
+        assert_eq!(public_origin(&mapped, 1111), PublicOrigin::Known("http://localhost:1112".into()));
         let pod: Env = [("RUNPOD_POD_ID", "abc")].into_iter().collect();
         assert_eq!(
             public_origin(&pod, 1111),

@@ -110,8 +110,8 @@ pub async fn create_share(
         state.shares().create(&service.service_name, service.proxy_port, seconds, max_uses, unix_time::now());
     match created {
         Ok((_, word)) => {
-            let origin = service_links::public_origin(service.proxy_port, state.env(), client.authority())
-                .unwrap_or_default();
+            let origin =
+                service_links::public_origin(service.proxy_port, state.env(), client).unwrap_or_default();
             render_overview(&state, client, Some(format!("{origin}{}", share_link_path(&word))))
         }
         Err(error) => {

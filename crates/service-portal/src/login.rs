@@ -168,8 +168,7 @@ impl<'a> Destination<'a> {
     fn new(state: &AppState, client: Client<'_>, port: &'a str, next: &'a str) -> Self {
         let number = port.parse().ok().filter(|_| client.port() == Some(ports::PORTAL));
         let number = number.filter(|&number| state.is_registered(number));
-        let origin =
-            number.and_then(|number| service_links::public_origin(number, state.env(), client.authority()));
+        let origin = number.and_then(|number| service_links::public_origin(number, state.env(), client));
         let host = origin.as_deref().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
         let has_cookie =
             host.is_none_or(|host| Authority::parse(host).canonical() == client.authority().canonical());

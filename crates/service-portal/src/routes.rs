@@ -106,7 +106,7 @@ async fn full_view(state: &AppState, client: Client<'_>) -> PortalView {
     );
     problems.extend(state.unsaved_warning());
     PortalView {
-        links: service_links::service_links(services, state.env(), client.authority()).await,
+        links: service_links::service_links(services, state.env(), client).await,
         ready: journal::is_ready(&entries),
         boot: boot_status::status_line(&entries),
         problems,

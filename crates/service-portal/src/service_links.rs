@@ -11,7 +11,6 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::client::Client;
-use crate::host::Authority;
 use crate::service_state::{State, may_be_running};
 
 /// Timeout for a connection to a service; on loopback, it is accepted at once or not at all.
@@ -48,7 +47,7 @@ pub struct InstanceLink {
 }
 
 /// Returns links to all services; their states are checked in parallel.
-pub async fn service_links(services: Vec<Service>, env: &Env, host: Authority<'_>) -> Vec<Link> {
+pub async fn service_links(services: Vec<Service>, env: &Env, client: Client<'_>) -> Vec<Link> {
     let checks: Vec<_> = services.iter().map(start_checks).collect();
     let mut links = Vec::with_capacity(services.len());
     for (service, checks) in services.into_iter().zip(checks) {
@@ -56,7 +55,7 @@ pub async fn service_links(services: Vec<Service>, env: &Env, host: Authority<'_
         for check in checks {
             accepts.push(check.await.unwrap_or(false));
         }
-        let url = service_url(&service, env, host);
+        let url = service_url(&service, env, client);
         links.push(link(service, url, &accepts, unix_time::now()));
     }
     links
@@ -90,27 +89,25 @@ async fn accepts_connections(port: u16) -> bool {
     matches!(timeout(CONNECT_TIMEOUT, TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await, Ok(Ok(_)))
 }
 
-fn service_url(service: &Service, env: &Env, host: Authority<'_>) -> Option<String> {
-    Some(public_origin(service.proxy_port, env, host)? + &service.service_url)
+fn service_url(service: &Service, env: &Env, client: Client<'_>) -> Option<String> {
+    Some(public_origin(service.proxy_port, env, client)? + &service.service_url)
 }
 
-/// Returns the origin of a public port: the one that the provider publishes, otherwise the visitor's host with that port.
-pub fn public_origin(port: u16, env: &Env, host: Authority<'_>) -> Option<String> {
-    let provider = cloud::detect(env);
-    let origin = provider.address(env, port).or_else(|| {
-        let name = host.safe_name()?;
-        (provider.name() == "local").then(|| format!("http://{name}:{port}"))
-    })?;
-    Some(cloud::with_https(env, origin))
+/// Returns the origin of a public port: the one that the provider publishes, otherwise the visitor's host with that port, or
+/// with the number under which the user published it.
+pub fn public_origin(port: u16, env: &Env, client: Client<'_>) -> Option<String> {
+    let visited = client.authority();
+    let keeps_numbers = visited.port.is_some() && visited.port == client.port();
+    cloud::address_for_visitor(env, port, visited.safe_name(), keeps_numbers)
 }
 
 /// Returns the origin of the portal for a visitor of another port. `None` on the portal's own port, and where the origin is
 /// unknown: through a tunnel or another proxy, or if ports are published under other numbers.
 pub fn portal_origin(env: &Env, client: Client<'_>) -> Option<String> {
     let port = client.port().filter(|&port| port != ports::PORTAL)?;
-    let here = public_origin(port, env, client.authority())?;
+    let here = public_origin(port, env, client)?;
     let came = format!("{}://{}", client.scheme(), client.host()?);
-    here.eq_ignore_ascii_case(&came).then(|| public_origin(ports::PORTAL, env, client.authority()))?
+    here.eq_ignore_ascii_case(&came).then(|| public_origin(ports::PORTAL, env, client))?
 }
 
 #[cfg(test)]
@@ -129,7 +126,8 @@ mod tests {
     }
 
     fn url(pairs: &[(&str, &str)], host: &str) -> Option<String> {
-        service_url(&service(), &pairs.iter().copied().collect(), Authority::parse(host))
+        let headers = headers(&[("x-forwarded-host", host), ("x-leonardo-port", "1111")]);
+        service_url(&service(), &pairs.iter().copied().collect(), Client(&headers))
     }
 
     fn portal_of(pairs: &[(&str, &str)], scheme: &str, host: &str, port: &str) -> Option<String> {
@@ -148,6 +146,10 @@ mod tests {
         assert_eq!(portal_of(&[], "http", "h:28188", "8188"), None, "published under another number");
         assert_eq!(portal_of(&[], "https", "abc.tunnel.example", "8188"), None, "a tunnel");
         assert_eq!(portal_of(&[], "http", "h:1111", "1111"), None, "already at the portal");
+        let mapped = [("MAPPED_TCP_PORT_1111", "1112"), ("MAPPED_TCP_PORT_8188", "28188")];
+        assert_eq!(portal_of(&mapped, "http", "h:28188", "8188"), Some("http://h:1112".into()));
+        let inside = portal_of(&mapped, "http", "localhost:8188", "8188");
+        assert_eq!(inside, Some("http://localhost:1111".into()), "through an SSH tunnel");
         let pod = [("RUNPOD_POD_ID", "abc")];
         let of = |port: &str| format!("abc-{port}.proxy.runpod.net");
         assert_eq!(portal_of(&pod, "https", &of("8188"), "8188"), Some(format!("https://{}", of("1111"))));
@@ -175,5 +177,8 @@ mod tests {
         let vast = [("VAST_CONTAINERLABEL", "C.1"), ("PUBLIC_IPADDR", "192.0.2.9")];
         assert_eq!(url(&vast, "x"), None, "a port that the provider does not publish has no link");
         assert_eq!(url(&[], "\"><script>"), None);
+        let mapped = [("MAPPED_TCP_PORT_8888", "28888")];
+        assert_eq!(url(&mapped, "gpu.lan:1112"), Some("http://gpu.lan:28888/lab".into()));
+        assert_eq!(url(&mapped, "localhost:1111"), Some("http://localhost:8888/lab".into()), "SSH tunnel");
     }
 }
