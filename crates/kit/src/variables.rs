@@ -87,7 +87,8 @@ variables! {
     CF_TUNNEL_TOKEN: Secret, "", "reserved; has no effect yet", "a\nb";
     DIRECT_ADDRESS: Host, "(the host name in your browser)",
         "host for links; replaces a provider's own ([docs/addresses.md](docs/addresses.md))", "http://lab/";
-    DIRECT_ADDRESS_GET_WAN: Switch, "false", "reserved; has no effect yet", "maybe";
+    DIRECT_ADDRESS_GET_WAN: Switch, "false",
+        "`true`: find the public address and use it for links ([docs/addresses.md](docs/addresses.md))", "maybe";
     GPU_COUNT: Count, "(no limit)", "how many GPUs programs see ([docs/gpu.md](docs/gpu.md))", "two";
     IMAGE_SLUG: Name, "base-image",
         "the image's name for directories in the workspace ([docs/workspace.md](docs/workspace.md))", "a/b";

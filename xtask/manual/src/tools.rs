@@ -59,6 +59,7 @@ pub enum PassesOn {
 pub const TOOLS: &[Tool] = &[
     Tool { command: boot::command, section: Section::System, passes_on: PassesOn::CommandAfterWait("wait") },
     Tool { command: caddy_run::command, section: Section::System, passes_on: PassesOn::Server("caddy") },
+    Tool { command: direct_url::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: env_store::command, section: Section::User, passes_on: PassesOn::CommandOf("exec") },
     Tool { command: fix_perms::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: gpu_limit::command, section: Section::User, passes_on: PassesOn::CommandOf("exec") },

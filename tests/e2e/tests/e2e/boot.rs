@@ -21,6 +21,7 @@ fn every_program_is_as_expected() {
         "serviceportal RUNNING",
         "sshd RUNNING",
         "storagemonitor RUNNING",
+        "wanaddress STOPPED",
         // Runs only while programs write to a tree that was switched.
         "workspacesync STOPPED",
     ];

@@ -20,6 +20,7 @@ fn every_tool_runs_and_explains_itself() {
         [
             "boot",
             "caddy-run",
+            "direct-url",
             "env-store",
             "fix-perms",
             "gpu-limit",
