@@ -28,7 +28,8 @@ const CONSEQUENCES: [(CapabilitySet, &str); 7] = [
     ),
     (
         CapabilitySet::KILL,
-        "the portal, Caddy and a provisioning script cannot be stopped or restarted; stopping the container kills them",
+        "the portal, Caddy, cloudflared and a provisioning script cannot be stopped or restarted; stopping the container \
+         kills them",
     ),
     (CapabilitySet::SETGID, NO_ACCOUNTS),
     (CapabilitySet::SETUID, NO_ACCOUNTS),

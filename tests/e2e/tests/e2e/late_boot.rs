@@ -105,12 +105,13 @@ fn what_the_base_image_runs_comes_before_provisioning_and_what_others_add_after_
     assert_eq!(container.exec(&["cat", "/tmp/order"]).text(), "first");
 }
 
-/// The programs of a configuration, and whether each starts by itself; what a variable decides does here.
+/// The programs of a configuration, and whether each starts by itself; of those that a variable decides, sshd does here.
 fn programs(configuration: &str) -> Vec<(String, bool)> {
     let sections = configuration.split("[program:").skip(1);
     let program = |section: &str| {
         let (name, rest) = section.split_once(']').expect("a name");
-        (name.to_owned(), !rest.lines().any(|line| line == "autostart=false"))
+        let starts = ["autostart=true", "autostart=%(ENV_LEONARDO_AUTOSTART_SSHD)s"];
+        (name.to_owned(), rest.lines().any(|line| starts.contains(&line)))
     };
     sections.map(program).collect()
 }
