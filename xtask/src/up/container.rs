@@ -147,6 +147,11 @@ fn run_arguments(command: &mut Command, name: &str, digest: &str, options: &Opti
         command.args(["--publish", &format!("{address}:{outside}:{inside}")]);
     }
     command.arg("--mount").arg(mount(options));
+    for (setting, value) in addresses(options, ports) {
+        if !options.environment.contains_key(&setting) {
+            command.args(["--env", &format!("{setting}={value}")]);
+        }
+    }
     for (setting, value) in &options.environment {
         if is_read_by_client(setting) {
             command.args(["--env", &format!("{setting}={value}")]);
@@ -154,6 +159,16 @@ fn run_arguments(command: &mut Command, name: &str, digest: &str, options: &Opti
             command.args(["--env", setting]).env(setting, value);
         }
     }
+}
+
+/// Returns the variables by which the container knows where it is reached.
+fn addresses(options: &Options, ports: Published) -> Vec<(String, String)> {
+    let mapped = |inside: u16, outside: u16| (format!("MAPPED_TCP_PORT_{inside}"), outside.to_string());
+    let mut variables = vec![mapped(PORTAL_INSIDE, ports.portal), mapped(options.ssh_inside(), ports.ssh)];
+    if !options.bind.is_loopback() && !options.bind.is_unspecified() {
+        variables.push(("DIRECT_ADDRESS".to_owned(), options.bind.to_string()));
+    }
+    variables
 }
 
 /// True for variables that would affect the client itself; none of them is a secret.
@@ -284,6 +299,10 @@ mod tests {
                 "--mount",
                 "type=bind,target=/workspace,\"source=/w,x\"\"y\"",
                 "--env",
+                "MAPPED_TCP_PORT_1111=1111",
+                "--env",
+                "MAPPED_TCP_PORT_2200=2222",
+                "--env",
                 "PATH=/x",
                 "--env",
                 "SSH_PORT",
@@ -294,6 +313,26 @@ mod tests {
         let environment: Vec<_> =
             command.get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?))).collect();
         assert_eq!(environment, [("SSH_PORT", "2200"), ("WEB_PASSWORD", "hunt\ner2=")]);
+    }
+
+    #[test]
+    fn the_container_knows_its_addresses_unless_the_user_states_others() {
+        let arguments = |bind: &str, given: &[(&str, &str)]| {
+            let given = given.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            let mut options = Options::for_test("/w", given.collect());
+            options.bind = bind.parse().unwrap();
+            let mut command = Command::new("docker");
+            run_arguments(&mut command, "n", "d", &options, Published { portal: 1112, ssh: 2223 });
+            let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap().to_owned()).collect();
+            words[14..].iter().filter(|word| *word != "--env").cloned().collect::<Vec<_>>()
+        };
+        let [portal, ssh] = ["MAPPED_TCP_PORT_1111=1112", "MAPPED_TCP_PORT_22=2223"];
+        assert_eq!(arguments("127.0.0.1", &[]), [portal, ssh]);
+        assert_eq!(arguments("::", &[]), [portal, ssh]);
+        assert_eq!(arguments("192.0.2.7", &[]), [portal, ssh, "DIRECT_ADDRESS=192.0.2.7"]);
+        assert_eq!(arguments("2001:db8::7", &[]), [portal, ssh, "DIRECT_ADDRESS=2001:db8::7"]);
+        let given = [("DIRECT_ADDRESS", "lab"), ("MAPPED_TCP_PORT_1111", "80")];
+        assert_eq!(arguments("192.0.2.7", &given), [ssh, "DIRECT_ADDRESS", "MAPPED_TCP_PORT_1111"]);
     }
 
     #[test]

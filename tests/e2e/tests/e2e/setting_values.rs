@@ -144,18 +144,35 @@ fn a_password_with_dollars_reaches_the_container_as_the_env_file_documents() {
     let line = "WEB_PASSWORD='pa$$w$ord1'";
     let settings = include_str!("../../../../.env");
     assert!(settings.contains(line), "{settings}");
+    // What compose prints is its input again, with each dollar doubled.
+    let shown = compose_config(&[line]);
+    assert!(shown.contains("WEB_PASSWORD: pa$$$$w$$ord1\n"), "{shown}");
+}
+
+#[test]
+fn compose_states_the_ports_that_it_publishes() {
+    for (lines, portal, ssh) in [
+        (&[][..], "MAPPED_TCP_PORT_1111: \"1111\"\n", "MAPPED_TCP_PORT_22: \"2222\"\n"),
+        (
+            &["HOST_PORTAL_PORT=127.0.0.1:1112", "SSH_PORT=2200", "HOST_SSH_PORT=2201"],
+            "MAPPED_TCP_PORT_1111: 127.0.0.1:1112\n",
+            "MAPPED_TCP_PORT_2200: \"2201\"\n",
+        ),
+    ] {
+        let shown = compose_config(lines);
+        assert!(shown.contains(portal) && shown.contains(ssh), "{shown}");
+    }
+}
+
+/// Returns the output of `docker compose config` with these lines at the end of `.env`.
+fn compose_config(lines: &[&str]) -> String {
     let project = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| std::fs::write(project.path().join(name), text).unwrap();
-    put(".env", &format!("{settings}\n{line}\n"));
+    put(".env", &format!("{}\n{}\n", include_str!("../../../../.env"), lines.join("\n")));
     put("docker-compose.yaml", include_str!("../../../../docker-compose.yaml"));
     let mut compose = std::process::Command::new("docker");
     compose.args(["compose", "config"]).current_dir(project.path()).env_remove("WEB_PASSWORD");
     let output = compose.output().unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    // What it prints is input for compose again, with each dollar doubled.
-    assert!(
-        shown.contains("WEB_PASSWORD: pa$$$$w$$ord1\n"),
-        "{shown}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
