@@ -2,6 +2,8 @@
 
 #[path = "e2e/accounts.rs"]
 mod accounts;
+#[path = "e2e/addresses.rs"]
+mod addresses;
 #[path = "e2e/boot.rs"]
 mod boot;
 #[path = "e2e/cookies.rs"]
