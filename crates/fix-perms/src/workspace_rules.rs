@@ -45,8 +45,9 @@ impl Rules for WorkspaceRules {
         Zone::Top
     }
 
+    /// Mount points of rclone are skipped: a server that does not answer would block the walk.
     fn child(&self, zone: Zone, name: &[u8]) -> Option<Zone> {
-        Some(zone.child(name))
+        (zone != Zone::Top || name != b"remote").then(|| zone.child(name))
     }
 
     /// Not if it is private to a user other than the volume's owner.
@@ -206,6 +207,9 @@ mod tests {
         assert_eq!(changes_of(Zone::Keys, ".ssh", &directory(0o700), &inherited), [Change::NoDefault]);
         assert_eq!(Zone::Top.child(b".ssh").child(b"deeper"), Zone::Keys);
         assert_eq!(Zone::Open.child(b"ssh"), Zone::Open);
+        let rules = WorkspaceRules { uid: 1000 };
+        assert_eq!(rules.child(Zone::Top, b"remote"), None);
+        assert_eq!(rules.child(Zone::Open, b"remote"), Some(Zone::Open));
     }
 
     #[test]

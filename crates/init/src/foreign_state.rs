@@ -45,7 +45,7 @@ const TRACES: [OwnedState; 12] = [
     OwnedState { directory: "/var/lib/portal", names: EVERYTHING },
     OwnedState { directory: "/var/lib/caddy", names: EVERYTHING },
     OwnedState { directory: "/var/lib/caddy-tls", names: EVERYTHING },
-    OwnedState { directory: "/var/lib/leonardo", names: &["provisioning", "sync"] },
+    OwnedState { directory: "/var/lib/leonardo", names: &["provisioning", "rclone", "sync"] },
     // storage-monitor's ledger stays: the links that it lists were saved too.
     OwnedState { directory: "/var/lib/logtail", names: EVERYTHING },
     OwnedState { directory: "/var/log/supervisor", names: EVERYTHING },
@@ -160,6 +160,7 @@ mod tests {
             "run/cloudflared/token",
             "run/leonardo/boot.confided.json",
             "var/lib/caddy/tls/self-signed.pem",
+            "var/lib/leonardo/rclone/vfs/my/file",
             "var/lib/leonardo/sync/container",
             "var/log/logtail.log.1",
             "var/log/supervisor/boot.log",

@@ -13,6 +13,8 @@ pub struct Mount {
     pub root: PathBuf,
     /// The path where it is mounted.
     pub point: PathBuf,
+    /// Type of its file system, such as `ext4` or `fuse.rclone`.
+    pub file_system: String,
     /// The options of its file system, separated by commas.
     pub options: String,
 }
@@ -30,7 +32,10 @@ pub fn parse(table: &[u8]) -> Vec<Mount> {
         .filter_map(|line| {
             let fields: Vec<_> = line.split(|byte| *byte == b' ').collect();
             let (root, point) = (unescape(fields.get(3)?), unescape(fields.get(4)?));
-            Some(Mount { root, point, options: String::from_utf8_lossy(fields.last()?).into_owned() })
+            let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
+            // The last three fields: type, source, options.
+            let [.., file_system, _, options] = fields[..] else { return None };
+            Some(Mount { root, point, file_system: text(file_system), options: text(options) })
         })
         .collect()
 }
@@ -58,8 +63,12 @@ mod tests {
     #[test]
     fn paths_are_unescaped_and_what_is_no_mount_is_passed_over() {
         let table = b"36 35 98:0 /a\\040b /mnt\\134x rw - ext4 /dev/vda rw,upperdir=/u\nshort line\n";
-        let expected =
-            Mount { root: "/a b".into(), point: "/mnt\\x".into(), options: "rw,upperdir=/u".to_owned() };
+        let expected = Mount {
+            root: "/a b".into(),
+            point: "/mnt\\x".into(),
+            file_system: "ext4".to_owned(),
+            options: "rw,upperdir=/u".to_owned(),
+        };
         assert_eq!(parse(table), [expected]);
         assert_eq!(unescape(br"/a\040b\134c\012\9"), std::path::Path::new("/a b\\c\n\\9"));
         assert!(all().unwrap().iter().any(|mount| mount.point == std::path::Path::new("/proc")));

@@ -8,6 +8,7 @@
 //! $WORKSPACE/
 //!   home/USER/       the system user's home, on a mounted workspace
 //!   storage/         files that applications share
+//!   remote/          mount points of rclone's remotes
 //!   environments/    copies of the image's trees, one for each image
 //!   .update_lock     while it exists, nothing changes the applications
 //! ```
@@ -113,6 +114,12 @@ impl Workspace {
         self.path.join("storage")
     }
 
+    /// Directory in which rclone's remotes are mounted.
+    #[must_use]
+    pub fn remote(&self) -> PathBuf {
+        self.path.join("remote")
+    }
+
     /// Home of the system user on a mounted workspace.
     #[must_use]
     pub fn home(&self, user: impl AsRef<OsStr>) -> PathBuf {
@@ -214,6 +221,7 @@ mod tests {
         let (workspace, _) = read_env(&[("WORKSPACE", "/data/")]);
         assert_eq!(workspace.environments(), Path::new("/data/environments"));
         assert_eq!(workspace.storage(), Path::new("/data/storage"));
+        assert_eq!(workspace.remote(), Path::new("/data/remote"));
         assert_eq!(workspace.home("ada"), Path::new("/data/home/ada"));
         assert_eq!(workspace.update_lock(), Path::new("/data/.update_lock"));
     }

@@ -35,6 +35,8 @@ install -m 0664 -o root -g leonardo /dev/null "$tree/conda-meta/history"
 ln -s "$tree" /opt/micromamba
 install -d -m 2750 -g adm /var/log/supervisor
 install -d -m 0755 /workspace
+# Remotes are configured by root and by the system user: both write the file, and files keep the group.
+install -d -m 2770 -g leonardo /etc/rclone
 install -d -m 0700 /root/.ssh
 
 # The system user has a documented password, so only root and members of sudo may use su.

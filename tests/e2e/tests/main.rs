@@ -44,6 +44,8 @@ mod portal;
 mod provisioning;
 #[path = "e2e/proxy.rs"]
 mod proxy;
+#[path = "e2e/rclone.rs"]
+mod rclone;
 #[path = "e2e/readme_example.rs"]
 mod readme_example;
 #[path = "e2e/service_limits.rs"]

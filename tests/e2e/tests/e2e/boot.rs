@@ -18,6 +18,7 @@ fn every_program_is_as_expected() {
         "boot EXITED",
         "caddy RUNNING",
         "logtail RUNNING",
+        "rclone RUNNING",
         "serviceportal RUNNING",
         "sshd RUNNING",
         "storagemonitor RUNNING",
@@ -32,7 +33,7 @@ fn every_program_is_as_expected() {
 }
 
 #[test]
-fn only_ssh_and_proxied_ports_are_public() {
+fn only_ssh_proxied_ports_and_rclones_configuration_are_public() {
     let key = KeyPair::generate();
     let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
     crate::portal::register(&container, "Echo", 18080, 8080, "true");
@@ -46,7 +47,7 @@ fn only_ssh_and_proxied_ports_are_public() {
         ports.dedup();
         ports
     };
-    container.wait_until("all listeners", || listening() == [22, 1111, 8080]);
+    container.wait_until("all listeners", || listening() == [22, 1111, 8080, 53682]);
     assert_eq!(
         container.sh("ss -ltnH | grep -c 127.0.0.1").failure(1),
         "",

@@ -5,7 +5,7 @@ use harness::{Container, KeyPair, RunOptions, Volume};
 use crate::links_and_sessions::{link, path_of, press};
 
 /// Programs of the base image that run for as long as the container.
-const PROGRAMS: [&str; 5] = ["caddy", "logtail", "serviceportal", "sshd", "storagemonitor"];
+const PROGRAMS: [&str; 6] = ["caddy", "logtail", "rclone", "serviceportal", "sshd", "storagemonitor"];
 
 fn full(place: &str) -> (Volume, KeyPair, Container) {
     let (disk, key) = (Volume::full(place), KeyPair::generate());

@@ -28,6 +28,7 @@ fn every_tool_runs_and_explains_itself() {
             "logtail",
             "portal-link",
             "provision",
+            "rclone-run",
             "service-portal",
             "set-web-credentials",
             "share",

@@ -9,7 +9,7 @@ fn state(container: &Container) -> String {
     let script = "cat /opt/leonardo/etc/web_credentials.json /run/http_ports/*; readlink /run/leonardo/programs; \
         md5sum /opt/leonardo/etc/environment.sh /opt/caddy/etc/Caddyfile; ls -l /run/http_ports /run/portal /var/lib/portal /run/caddy; \
         grep -v -e '\"stage' -e '\"boot' /run/leonardo/boot.jsonl; ls /run; \
-        for program in mine caddy serviceportal sshd storagemonitor logtail; do supervisorctl pid $program; done";
+        for program in mine caddy serviceportal sshd storagemonitor rclone logtail; do supervisorctl pid $program; done";
     container.sh(script).text()
 }
 
@@ -89,6 +89,7 @@ fn a_second_instance_of_a_program_is_refused_or_harmless() {
             Some(1),
             "another process is using /var/lib/portal",
         ),
+        (&["rclone-run"], Some(1), "another process is using /run/leonardo/rclone"),
         (&["sshd-run"], Some(255), "Address already in use"),
         (&["storage-monitor", "run"], Some(1), "another storage-monitor is running"),
         (&["logtail", "follow", "--to-parent"], Some(1), "another logtail follow is running"),

@@ -80,7 +80,7 @@ fn what_the_base_image_runs_comes_before_provisioning_and_what_others_add_after_
     container.wait_until_ready();
     let order = container.exec(&["cat", "/tmp/order"]).text();
     let base = programs(&container.sh("cat /etc/supervisor/base.d/*.conf").text());
-    for known in ["caddy", "logtail", "serviceportal", "sshd", "storagemonitor"] {
+    for known in ["caddy", "logtail", "rclone", "serviceportal", "sshd", "storagemonitor"] {
         assert!(base.contains(&(known.to_owned(), true)), "{known} in {base:?}");
     }
     for (program, starts) in &base {
