@@ -21,21 +21,22 @@ pub fn of(passes_on: PassesOn, subcommand: Option<&str>) -> Vec<Status> {
     ];
     match passes_on {
         PassesOn::Server(name) => rows.push(passed_on(name)),
+        PassesOn::Command => rows.extend(of_command()),
         PassesOn::CommandOf(name) | PassesOn::CommandAfterWait(name)
             if subcommand.is_none_or(|this| this == name) =>
         {
             if matches!(passes_on, PassesOn::CommandAfterWait(_)) {
                 rows.push(row("124", "The time limit was exceeded"));
             }
-            rows.extend([
-                row("126", "COMMAND cannot be run"),
-                row("127", "COMMAND was not found"),
-                passed_on("COMMAND"),
-            ]);
+            rows.extend(of_command());
         }
         PassesOn::CommandOf(_) | PassesOn::CommandAfterWait(_) | PassesOn::Nothing => {}
     }
     rows
+}
+
+fn of_command() -> [Status; 3] {
+    [row("126", "COMMAND cannot be run"), row("127", "COMMAND was not found"), passed_on("COMMAND")]
 }
 
 fn row(code: &'static str, meaning: &str) -> Status {
@@ -58,6 +59,7 @@ mod tests {
     fn only_what_runs_another_program_passes_its_status_on() {
         assert_eq!(codes(PassesOn::Nothing, None), ["0", "1", "2"]);
         assert_eq!(codes(PassesOn::Server("sshd"), None), ["0", "1", "2", "any"]);
+        assert_eq!(codes(PassesOn::Command, None), ["0", "1", "2", "126", "127", "any"]);
         assert_eq!(codes(PassesOn::CommandOf("exec"), None), ["0", "1", "2", "126", "127", "any"]);
         assert_eq!(codes(PassesOn::CommandOf("exec"), Some("exec")), ["0", "1", "2", "126", "127", "any"]);
         assert_eq!(codes(PassesOn::CommandOf("exec"), Some("list")), ["0", "1", "2"]);

@@ -49,6 +49,8 @@ pub enum PassesOn {
     Nothing,
     /// The server that it becomes or supervises.
     Server(&'static str),
+    /// The command that it runs.
+    Command,
     /// The command that this subcommand becomes.
     CommandOf(&'static str),
     /// The same, for a subcommand that may time out before.
@@ -69,6 +71,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { command: provision::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: rclone_run::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: service_portal::command, section: Section::System, passes_on: PassesOn::Nothing },
+    Tool { command: service_run::command, section: Section::User, passes_on: PassesOn::Command },
     Tool { command: set_web_credentials::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: share::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: sshd_run::command, section: Section::System, passes_on: PassesOn::Server("sshd") },

@@ -1,0 +1,118 @@
+//! The service's entry in the registry.
+
+use std::process;
+
+use anyhow::{Result, anyhow};
+use kit::exit::with_hint;
+use kit::process::Process;
+use kit::{Env, UsageError};
+use nix::unistd::getppid;
+use ports::{Claim, Instance, Registry, Service, Status};
+
+use crate::cli::Cli;
+use crate::listen_port;
+
+/// The entry of this process; it stays when the process ends, unless it is removed.
+pub struct Registration {
+    registry: Registry,
+    service: Service,
+}
+
+impl Registration {
+    /// Registers the service unless another running service has its public port.
+    pub fn claim(cli: &Cli, status: Status) -> Result<Self> {
+        let service = Service {
+            service_name: cli.name.clone(),
+            proxy_port: cli.port,
+            proxy_secure: !cli.open,
+            service_url: cli.url.clone(),
+            log: own_log(&Env::from_process()),
+            pid: Some(process::id()),
+            status: Some(status),
+            ..Service::default()
+        };
+        let mut registration = Self { registry: Registry::new(&cli.registry), service };
+        registration.choose_ports(1, cli.listen_port)?;
+        Ok(registration)
+    }
+
+    /// Chooses a port on loopback for each instance and registers them; returns the ports.
+    pub fn choose_ports(&mut self, instances: usize, given: Option<u16>) -> Result<Vec<u16>> {
+        loop {
+            let (former, taken) = self.others()?;
+            let listen_ports = match given {
+                Some(port) => vec![port],
+                None => listen_port::choose(self.service.proxy_port, instances, &former, &taken)?,
+            };
+            self.service.listen_port = listen_ports.first().copied().unwrap_or_default();
+            self.service.check().map_err(|error| UsageError(format!("{error:#}")))?;
+            self.register()?;
+            // Another service may have chosen them in the same instant.
+            let (_, taken) = self.others()?;
+            if given.is_some() || !listen_ports.iter().any(|port| taken.contains(port)) {
+                return Ok(listen_ports);
+            }
+        }
+    }
+
+    /// Returns the ports that the registered service has on loopback, and all ports of the other services.
+    fn others(&self) -> Result<(Vec<u16>, Vec<u16>)> {
+        let (services, _) = self.registry.load()?;
+        let (own, others): (Vec<_>, Vec<_>) =
+            services.into_iter().partition(|service| service.proxy_port == self.service.proxy_port);
+        let of = |services: Vec<Service>| services.iter().flat_map(listen_ports).collect::<Vec<u16>>();
+        let public = others.iter().map(|service| service.proxy_port).collect::<Vec<_>>();
+        Ok((of(own), [of(others), public].concat()))
+    }
+
+    fn register(&self) -> Result<()> {
+        let Claim::Taken(holder) = self.registry.claim(&self.service)? else { return Ok(()) };
+        let process = holder.pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+        let error = anyhow!(
+            "port {} is already registered for {:?}{process}",
+            holder.proxy_port,
+            holder.service_name
+        );
+        Err(with_hint(error, "give one of them another --port".to_owned()))
+    }
+
+    /// Changes the state in the registry; a failure is logged, because the program matters more.
+    pub fn publish(&mut self, status: Status, instances: Vec<Instance>) {
+        self.service.status = Some(status);
+        self.service.instances = instances;
+        if let Err(error) = self.register() {
+            log::warn!("cannot update the registration: {error:#}");
+        }
+    }
+
+    /// Returns the public port of the service.
+    pub fn proxy_port(&self) -> u16 {
+        self.service.proxy_port
+    }
+
+    /// Removes the entry if it is still ours.
+    pub fn remove(&self) {
+        if let Err(error) = self.registry.unregister(&self.service) {
+            log::warn!("{error:#}");
+        }
+    }
+}
+
+/// Returns the service's ports on loopback, in the order of its instances.
+fn listen_ports(service: &Service) -> Vec<u16> {
+    if service.instances.is_empty() {
+        return vec![service.listen_port];
+    }
+    service.instances.iter().map(|instance| instance.listen_port).collect()
+}
+
+/// Returns the name of this process's log if supervisord has started it. Terminals inherit supervisord's variables too.
+fn own_log(env: &Env) -> Option<String> {
+    if !Process::new(getppid()).runs("supervisord") {
+        return None;
+    }
+    let log = format!("{}.log", env.text("SUPERVISOR_PROCESS_NAME")?);
+    let example =
+        Service { service_name: "x".to_owned(), listen_port: 1, proxy_port: 2, ..Service::default() };
+    Service { log: Some(log.clone()), ..example }.check().is_ok().then_some(log)
+}
