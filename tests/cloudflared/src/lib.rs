@@ -86,7 +86,7 @@ pub fn build() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let directory = root.join("target/stand-in");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(&root).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    cargo.current_dir(&root).env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=symbols");
     cargo.args(["build", "--quiet", "--locked", "--package", "cloudflared-stand-in", "--target", &target]);
     let built = cargo.arg("--target-dir").arg(&directory).status();
     assert!(built.is_ok_and(|status| status.success()), "cargo cannot build the stand-in for cloudflared");
