@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use kit::ReadPolicy;
-use ports::Service;
+use ports::{Instance, Phase, Service, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::placeholders::{ADMIN, PORTAL, PROXY_PORT, Placeholders, REDIRECT_TO_HTTPS, TLS};
@@ -83,13 +83,20 @@ impl Templates {
         configuration
     }
 
-    /// Returns a service for each template, to validate all of them.
+    /// Returns a service for each template and one with two instances, to validate all of them.
     pub fn sample_services(&self) -> Vec<Service> {
         let mut free = 10_001..u16::MAX;
         let mut next = || free.find(|port| !self.own.contains_key(port)).unwrap_or(10_000);
         let default = next();
         let listen_ports: Vec<u16> = self.own.keys().copied().chain([default]).collect();
-        listen_ports.into_iter().map(|listen_port| sample_service(listen_port, next())).collect()
+        let mut samples: Vec<Service> =
+            listen_ports.into_iter().map(|listen_port| sample_service(listen_port, next())).collect();
+        let instances = [next(), next()];
+        samples.push(balanced(
+            sample_service(instances[0], next()),
+            &instances.map(|port| (port, Phase::Running)),
+        ));
+        samples
     }
 
     fn service_templates(&self) -> impl Iterator<Item = (String, &String)> {
@@ -174,6 +181,14 @@ fn sample_service(listen_port: u16, proxy_port: u16) -> Service {
     Service { service_name: "Example".into(), listen_port, proxy_port, ..Service::default() }
 }
 
+fn balanced(service: Service, instances: &[(u16, Phase)]) -> Service {
+    let instance = |&(listen_port, phase)| {
+        let status = Status { phase, since: 0, cause: None };
+        Instance { listen_port, label: "Example".into(), status }
+    };
+    Service { instances: instances.iter().map(instance).collect(), ..service }
+}
+
 fn read_template(path: &Path) -> Result<String> {
     let bytes = ReadPolicy::max_size(MAX_BYTES).read(path)?;
     String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", path.display()))
@@ -205,6 +220,30 @@ mod tests {
         assert_eq!(
             templates.render(&Settings::default(), &services).text,
             "BASE\n\nown :3000\n\n:8188 gate 18188\n\n:8888 open 18888\n"
+        );
+    }
+
+    #[test]
+    fn running_instances_are_balanced_with_a_cookie() {
+        use Phase::{Failed, Running, Starting, Waiting};
+        let templates = templates("", "to %UPSTREAMS% first %LISTEN_PORT%\n%BALANCE%\n", &[]);
+        let text = |phases: &[Phase]| {
+            let instances: Vec<_> = (18188..).zip(phases.iter().copied()).collect();
+            let service = balanced(service(8188, true), &instances);
+            templates.render(&Settings::default(), &[service]).text.trim_start().to_owned()
+        };
+        let cookie = "lb_policy cookie instance_8188 {\n\t\t\t\tfallback least_conn\n\t\t\t}\n\t\t\tlb_try_duration 1s\n\
+             \t\t\tlb_try_interval 20ms\n\t\t\tfail_duration 2s\n";
+        assert_eq!(text(&[]), "to 127.0.0.1:18188 first 18188\n");
+        assert_eq!(text(&[Starting, Running, Failed]), "to 127.0.0.1:18189 first 18188\n");
+        assert_eq!(
+            text(&[Running, Starting, Running]),
+            format!("to 127.0.0.1:18188 127.0.0.1:18190 first 18188\n{cookie}")
+        );
+        // None can be used: the page in their place needs one that is asked.
+        assert_eq!(
+            text(&[Failed, Waiting]),
+            format!("to 127.0.0.1:18188 127.0.0.1:18189 first 18188\n{cookie}")
         );
     }
 
@@ -315,12 +354,14 @@ mod tests {
         let text = all.render(&Settings::default(), &examples).text;
         assert!(text.contains("seven ") && text.contains("other ") && text.contains("\ns "), "{text}");
         assert!(examples.iter().all(|service| service.check().is_ok()), "{examples:?}");
+        assert!(examples.iter().any(|service| service.instances.len() > 1), "{examples:?}");
     }
 
     /// Pieces of templates that would expose a repeated or misplaced substitution.
-    const PIECES: [&str; 14] = [
+    const PIECES: [&str; 15] = [
         "%PROXY_PORT%",
         "%LISTEN_PORT%",
+        "%UPSTREAMS%",
         "%GATE%",
         "%TRUSTED_PROXIES%",
         "%",
@@ -355,7 +396,12 @@ mod tests {
             let template = picked.concat();
             let made = templates("", &template, &[]).render(&settings, &[service(8188, false)]).text;
             // Independent implementation: splits the template at its placeholders and joins the values.
-            let expected = [("%PROXY_PORT%", "8188"), ("%LISTEN_PORT%", "18188"), ("%GATE%", "open")];
+            let expected = [
+                ("%PROXY_PORT%", "8188"),
+                ("%LISTEN_PORT%", "18188"),
+                ("%UPSTREAMS%", "127.0.0.1:18188"),
+                ("%GATE%", "open"),
+            ];
             let mut rest = template.as_str();
             let mut joined = String::new();
             while let Some(first) = rest.chars().next() {

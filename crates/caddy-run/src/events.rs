@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
@@ -11,6 +11,8 @@ use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watche
 
 /// Time within which several changes of the registry become one event.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+/// Longest delay of the first of them: a program that rewrites its file all the time must not keep others waiting.
+const MAX_DELAY: Duration = Duration::from_secs(1);
 /// Interval at which the registry is read without an event, because inotify can lose events.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -72,7 +74,8 @@ impl Events {
                 return Err(error).context("the queue of events is closed");
             }
         };
-        while event == ProxyEvent::Registry {
+        let latest = Instant::now() + MAX_DELAY;
+        while event == ProxyEvent::Registry && Instant::now() < latest {
             match self.queue.recv_timeout(DEBOUNCE) {
                 Ok(next) => event = next,
                 Err(_) => break,

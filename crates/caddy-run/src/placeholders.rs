@@ -1,6 +1,6 @@
 //! Placeholders of the templates. Their values are numbers, networks and fixed words, never text from outside.
 
-use ports::Service;
+use ports::{Phase, Service};
 
 use crate::settings::Settings;
 
@@ -19,6 +19,12 @@ pub const REDIRECT_TO_HTTPS: &str = "%REDIRECT_TO_HTTPS%";
 
 /// Redirect of plain http to https, with the same host, port and path.
 const REDIRECT: &str = "listener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\t}";
+
+/// Options for several upstreams. A visitor stays with one, because applications keep state in memory; the name of the cookie
+/// has the port, because browsers send cookies to all ports of a host. A request whose upstream has just ended goes to another
+/// one, before the registry has its new state.
+const BALANCE: &str = "lb_policy cookie instance_%PROXY_PORT% {\n\t\t\t\tfallback least_conn\n\t\t\t}\n\t\t\t\
+    lb_try_duration 1s\n\t\t\tlb_try_interval 20ms\n\t\t\tfail_duration 2s";
 
 /// Placeholders with their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +46,19 @@ impl Placeholders {
 
     /// Returns the placeholders of the template of a service.
     pub fn for_service(settings: &Settings, service: &Service) -> Self {
+        let upstreams = upstreams(service);
+        let balance = if upstreams.len() > 1 {
+            BALANCE.replace(PROXY_PORT, &service.proxy_port.to_string())
+        } else {
+            String::new()
+        };
+        let upstreams: Vec<String> = upstreams.into_iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let gate = if service.proxy_secure { "gate" } else { "open" };
         Self(vec![
             (PROXY_PORT, service.proxy_port.to_string()),
             ("%LISTEN_PORT%", service.listen_port.to_string()),
+            ("%UPSTREAMS%", upstreams.join(" ")),
+            ("%BALANCE%", balance),
             ("%GATE%", gate.to_owned()),
             (TLS, tls(settings)),
         ])
@@ -62,6 +77,18 @@ impl Placeholders {
         }
         expanded + template
     }
+}
+
+/// Returns the ports of the instances that can be used, or of all if none can. A server that is still starting may accept
+/// connections, and would have the fewest.
+fn upstreams(service: &Service) -> Vec<u16> {
+    let ports = |running_only: bool| {
+        let instances = service.instances.iter();
+        let used = instances.filter(move |instance| !running_only || instance.status.phase == Phase::Running);
+        used.map(|instance| instance.listen_port).collect::<Vec<_>>()
+    };
+    let candidates = [ports(true), ports(false), vec![service.listen_port]];
+    candidates.into_iter().find(|ports| !ports.is_empty()).unwrap_or_default()
 }
 
 /// Returns the `tls` directive; certificate and key are in the same file.

@@ -4,6 +4,8 @@
 mod accounts;
 #[path = "e2e/addresses.rs"]
 mod addresses;
+#[path = "e2e/balanced_services.rs"]
+mod balanced_services;
 #[path = "e2e/boot.rs"]
 mod boot;
 #[path = "e2e/cookies.rs"]

@@ -149,7 +149,7 @@ fn serve(container: &Container<'_>) -> Result<()> {
 fn without_gate(template: &str) -> Option<String> {
     let rest: Vec<&str> = template.lines().filter(|line| line.trim() != "import %GATE%").collect();
     let found = rest.len() < template.lines().count();
-    found.then(|| rest.join("\n").replace("%LISTEN_PORT%", &SERVICE.to_string()) + "\n")
+    found.then(|| rest.join("\n").replace("%UPSTREAMS%", &format!("127.0.0.1:{SERVICE}")) + "\n")
 }
 
 fn until(container: &Container<'_>, port: u16, path: &str, header: &str) -> Result<()> {
