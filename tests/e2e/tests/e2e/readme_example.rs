@@ -20,7 +20,7 @@ fn the_example_of_the_readme_serves_the_workspace_behind_the_login() {
     let (_, section) = readme.split_once("\n## Extend it\n").expect("a section about extended images");
     let files: Vec<_> = section.split("\n## ").next().unwrap().split("```").filter_map(named_file).collect();
     let paths: Vec<_> = files.iter().map(|(path, _)| *path).collect();
-    assert_eq!(paths, ["Dockerfile", "root/etc/supervisor/conf.d/files.conf", "root/opt/files/bin/start"]);
+    assert_eq!(paths, ["Dockerfile", "root/etc/supervisor/conf.d/files.conf"]);
     let copies: String = files[1..]
         .iter()
         .map(|(path, content)| format!("COPY <<'END' {}\n{content}END\n", path.strip_prefix("root").unwrap()))
