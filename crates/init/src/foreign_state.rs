@@ -182,8 +182,8 @@ mod tests {
             ["etc/ssh/ssh_host_ecdsa_key", "var/lib/leonardo/provisioning/mounted", "var/lib/portal"]
                 .map(path);
         forget(root.path(), &mounts).unwrap();
-        assert_eq!(gone.map(|file| path(file).exists()), [false; 11], "{gone:?}");
-        assert_eq!(kept.map(|file| path(file).exists()), [true; 7], "{kept:?}");
+        assert!(!gone.iter().any(|file| path(file).exists()), "{gone:?}");
+        assert!(kept.iter().all(|file| path(file).exists()), "{kept:?}");
     }
 
     #[test]

@@ -68,6 +68,8 @@ mod sync;
 mod sync_after_provisioning;
 #[path = "e2e/sync_in_background.rs"]
 mod sync_in_background;
+#[path = "e2e/tunnels.rs"]
+mod tunnels;
 #[path = "e2e/unusable_files.rs"]
 mod unusable_files;
 #[path = "e2e/web_credentials.rs"]

@@ -17,7 +17,9 @@ fn every_program_is_as_expected() {
     let expected = [
         "boot EXITED",
         "caddy RUNNING",
+        "cloudflared STOPPED",
         "logtail RUNNING",
+        "quicktunnel STOPPED",
         "rclone RUNNING",
         "serviceportal RUNNING",
         "sshd RUNNING",

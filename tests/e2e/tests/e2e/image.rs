@@ -30,10 +30,12 @@ fn every_tool_runs_and_explains_itself() {
             "provision",
             "rclone-run",
             "service-portal",
+            "service-run",
             "set-web-credentials",
             "share",
             "sshd-run",
             "storage-monitor",
+            "tunnel-run",
             "workspace-sync"
         ]
     );
