@@ -52,6 +52,8 @@ mod rclone;
 mod readme_example;
 #[path = "e2e/service_limits.rs"]
 mod service_limits;
+#[path = "e2e/service_run.rs"]
+mod service_run;
 #[path = "e2e/setting_values.rs"]
 mod setting_values;
 #[path = "e2e/settings.rs"]
