@@ -31,6 +31,7 @@ use clap::Parser;
 use journal::{Event, Journal};
 use kit::lock::Lock;
 use kit::{Exit, HintExt, Outcome, Problem, cmd};
+use nix::sys::stat::Mode;
 
 pub use cli::command;
 
@@ -53,6 +54,8 @@ pub fn run() -> Outcome {
             .hint(|| "run: supervisorctl status rclone".to_owned());
     }
     let _only = acquire_lock(&cli)?;
+    // rclone 1.53 (Ubuntu 22.04) reads no RCLONE_UMASK, and takes that of its process.
+    nix::sys::stat::umask(Mode::from_bits_truncate(0o002));
     let stop = StopSignal::install()?;
     let mut relay = Supervised::new("relay");
     let mut mounter = Mounter::new(&cli);

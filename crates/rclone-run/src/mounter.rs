@@ -1,7 +1,7 @@
 //! One `rclone mount` for each configured remote.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,7 @@ impl<'a> Mounter<'a> {
     }
 
     /// Returns the remotes. Most containers have none: then rclone is not started.
-    fn list(&self, file: &std::path::Path, stop: &StopSignal) -> Result<Remotes> {
+    fn list(&self, file: &Path, stop: &StopSignal) -> Result<Remotes> {
         if !file.exists() && !environment::defines_remote(&self.env) {
             return Ok(Remotes { names: Vec::new(), refused: Vec::new() });
         }

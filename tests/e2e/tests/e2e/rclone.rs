@@ -52,12 +52,12 @@ fn boot() -> Container {
     container
 }
 
-/// The promise for a remote that does not answer, with a margin for a busy machine.
+/// A margin for a busy machine; a listing that waits for a remote takes 90 seconds or forever.
 #[track_caller]
 fn lists_the_workspace(container: &Container) {
     let started = Instant::now();
     assert!(container.sh("ls -l /workspace; ls /workspace/remote").text().ends_with("dav\nlocal"));
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[track_caller]
