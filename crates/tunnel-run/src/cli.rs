@@ -35,6 +35,12 @@ pub struct Cli {
     /// Path of the file with the token, for tests
     #[arg(long, value_name = "FILE", hide = true, default_value = "/run/cloudflared/token")]
     pub token: PathBuf,
+    /// Directory of the kernel's tables of sockets, for tests
+    #[arg(long, value_name = "DIRECTORY", hide = true, default_value = "/proc/net")]
+    pub sockets: PathBuf,
+    /// Account of Caddy, for tests
+    #[arg(long, value_name = "NAME", hide = true, default_value = "caddy")]
+    pub proxy_account: String,
     /// Account of cloudflared, for tests
     #[arg(long, value_name = "NAME", hide = true, default_value = "cloudflared")]
     pub account: String,

@@ -84,6 +84,8 @@ pub struct Cloudflared {
     log: Arc<Mutex<OutputLog>>,
     /// Its metrics server.
     pub metrics: Metrics,
+    /// True if it uses HTTP/2 only after UDP has failed.
+    pub has_tried_udp: bool,
     exit: Option<(ExitStatus, Instant)>,
 }
 
@@ -111,7 +113,8 @@ impl Cloudflared {
         let log = Arc::new(Mutex::new(OutputLog::new(destination)));
         let shared = Arc::clone(&log);
         let reader = thread::Builder::new().spawn(move || output_log::copy(output, &shared))?;
-        Ok(Self { child, reader, log, metrics, exit: None })
+        let has_tried_udp = matches!(target, Target::Quick { use_http2: false, .. });
+        Ok(Self { child, reader, log, metrics, has_tried_udp, exit: None })
     }
 
     /// Returns its log and what was found there.

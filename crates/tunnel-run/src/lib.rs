@@ -1,8 +1,8 @@
 //! Open Cloudflare tunnels to the portal and the services, and keep them open.
 //!
 //! `tunnel-run quick` runs one cloudflared for the portal and for each registered service that asks for a login; `tunnel-run
-//! named` runs the one of `CF_TUNNEL_TOKEN`. A tunnel leads to a port of Caddy, never to a service itself, which asks for no
-//! login. An address is published when its tunnel has been connected for five seconds, and never looked up from here: the
+//! named` runs the one of `CF_TUNNEL_TOKEN`. A quick tunnel leads to a port on which Caddy listens, never to a service itself,
+//! which asks for no login. An address is published when its tunnel has been connected for five seconds, and never looked up from here: the
 //! answer to an early look-up has no addresses, and resolvers keep it for half an hour.
 //!
 //! Addresses and causes are in the status files of the library `tunnels`. cloudflared runs as an account of its own, with an
@@ -18,6 +18,7 @@ mod cloudflared;
 mod diagnosis;
 mod ingress;
 mod lifecycle;
+mod listeners;
 mod managed_tunnel;
 mod metrics;
 mod named;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use kit::account_db::AccountDb;
 use kit::lock::Lock;
 use kit::{Env, Exit, HintExt, Outcome, wait};
 use nix::sys::signal::{SigSet, Signal};
@@ -80,7 +82,7 @@ pub fn run() -> Outcome {
     let times = Times(cli.time_divisor);
     let now = Instant::now();
     let mut program: Box<dyn Program> = match kind {
-        Kind::Quick => Box::new(QuickTunnels::new(&cli, settings, times, now)),
+        Kind::Quick => Box::new(QuickTunnels::new(&cli, settings, user_id(&cli.proxy_account)?, times, now)),
         Kind::Named => Box::new(NamedTunnel::new(&cli, times, now)),
     };
     if kind == Kind::Quick && !settings.has_login {
@@ -93,6 +95,11 @@ pub fn run() -> Outcome {
     kit::remove_file(&kind.file(&cli.status))?;
     stop(program.as_mut(), times);
     Ok(Exit::Done)
+}
+
+fn user_id(account: &str) -> Result<u32> {
+    let accounts = AccountDb::read()?;
+    Ok(accounts.user(account).with_context(|| format!("user {account} does not exist"))?.ids.uid)
 }
 
 /// Returns a queue that gets an entry for SIGTERM and SIGINT.

@@ -118,7 +118,8 @@ impl ManagedTunnel {
                 }
                 Step::Publish => self.publish(gate),
                 Step::Withdraw => {
-                    log::warn!("{}: {}", self.name, Cause::Lost.message(self.kind, None));
+                    let message = Cause::Lost.message(self.kind, None);
+                    log::warn!("{}: {message}; cloudflared reconnects", self.name);
                 }
                 Step::Fail(cause, pause) => {
                     let pause = pause.unwrap_or_else(|| gate.refuse(now));
@@ -183,7 +184,7 @@ impl ManagedTunnel {
         self.detail = None;
         let Some(process) = &self.process else { return };
         let mut log = process.log();
-        if log.diagnosis.uses_http2 && self.kind == Kind::Quick && !gate.use_http2 {
+        if log.diagnosis.uses_http2 && process.has_tried_udp {
             log::info!("{}: UDP to port 7844 is blocked; using HTTP/2", self.name);
             gate.use_http2 = true;
         }
@@ -207,7 +208,7 @@ impl ManagedTunnel {
             (None, _) => self.start_error.take(),
         };
         let message = cause.message(self.kind, self.detail.as_deref());
-        let next = duration::words(pause.as_secs());
+        let next = duration::words((pause + Duration::from_millis(500)).as_secs());
         log::warn!("{}: {message}; next attempt in {next}", self.name);
     }
 

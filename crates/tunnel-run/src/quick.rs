@@ -1,6 +1,6 @@
 //! Quick tunnels: one to the portal, and one to each service with a login.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -11,6 +11,7 @@ use tunnels::{Cause, Kind, State, Status, Tunnel};
 use crate::Program;
 use crate::cli::Cli;
 use crate::cloudflared::{Target, find_program};
+use crate::listeners::{Listener, Listeners};
 use crate::managed_tunnel::{ManagedTunnel, Start, StartGate};
 use crate::settings::Settings;
 use crate::times::{SEARCH, Times};
@@ -21,11 +22,15 @@ use crate::wanted::{Ports, Wanted};
 pub struct QuickTunnels<'a> {
     cli: &'a Cli,
     settings: Settings,
+    /// User id of Caddy.
+    proxy: u32,
     times: Times,
     registry: Registry,
     services: Vec<Service>,
     wanted: Wanted,
     ports: Ports,
+    /// Ports on which another program listens: a tunnel would lead past the login.
+    held: BTreeSet<u16>,
     tunnels: BTreeMap<u16, ManagedTunnel>,
     gate: StartGate,
     program: Option<PathBuf>,
@@ -35,15 +40,17 @@ pub struct QuickTunnels<'a> {
 
 impl<'a> QuickTunnels<'a> {
     /// Returns an empty list.
-    pub fn new(cli: &'a Cli, settings: Settings, times: Times, now: Instant) -> Self {
+    pub fn new(cli: &'a Cli, settings: Settings, proxy: u32, times: Times, now: Instant) -> Self {
         Self {
             cli,
             settings,
+            proxy,
             times,
             registry: Registry::new(&cli.registry),
             services: Vec::new(),
             wanted: Wanted::new(times),
             ports: Ports::default(),
+            held: BTreeSet::new(),
             tunnels: BTreeMap::new(),
             gate: StartGate::new(times, now),
             program: None,
@@ -73,17 +80,28 @@ impl Program for QuickTunnels<'_> {
                 .entry(port)
                 .or_insert_with(|| ManagedTunnel::new(Kind::Quick, name(), self.times, now));
         }
+        let listeners = Listeners::read(&self.cli.sockets);
         for (&port, tunnel) in &mut self.tunnels {
+            let listener = listeners.on(port, self.proxy);
+            if listener != Listener::Another {
+                self.held.remove(&port);
+            } else if self.held.insert(port) {
+                let message = Cause::PortHeld.message(Kind::Quick, None);
+                log::warn!("{}: {message}", name(port, &self.services));
+            }
             let service = self.services.iter().find(|service| service.proxy_port == port);
             let target = Target::Quick { port, is_https: self.settings.is_https, use_http2: false };
             let log = self.cli.logs.join(format!("quicktunnel-{port}.log"));
             let metrics_port = service.and_then(|service| service.metrics_port);
-            let start = Start { program: self.program.as_deref(), target, metrics_port, log: Some(log) };
-            let is_wanted = port == PORTAL || self.ports.open.contains(&port);
+            let program = self.program.as_deref().filter(|_| listener == Listener::Proxy);
+            let start = Start { program, target, metrics_port, log: Some(log) };
+            let is_wanted =
+                (port == PORTAL || self.ports.open.contains(&port)) && listener != Listener::Another;
             tunnel.tick(self.cli, is_wanted.then_some(&start), &mut self.gate, now);
         }
         let is_open = |port: u16| port == PORTAL || self.ports.open.contains(&port);
         self.tunnels.retain(|&port, tunnel| is_open(port) || !tunnel.is_idle());
+        self.held.retain(|port| self.tunnels.contains_key(port));
         let nothing_runs = self.tunnels.values().all(ManagedTunnel::is_idle);
         if self.program.is_none() && nothing_runs {
             self.tunnels.clear();
@@ -105,7 +123,8 @@ impl Program for QuickTunnels<'_> {
                 retry_at: None,
             }
         };
-        let is_wanted = |port: u16| port == PORTAL || self.ports.open.contains(&port);
+        let is_wanted =
+            |port: u16| (port == PORTAL || self.ports.open.contains(&port)) && !self.held.contains(&port);
         let mut tunnels: Vec<Tunnel> = self
             .tunnels
             .iter()
@@ -113,6 +132,7 @@ impl Program for QuickTunnels<'_> {
             .map(|(&port, tunnel)| tunnel.status(port, &self.gate, now))
             .chain(self.ports.no_login.iter().map(off(Cause::NoLogin)))
             .chain(self.ports.beyond.iter().map(off(Cause::Limit)))
+            .chain(self.held.iter().map(off(Cause::PortHeld)))
             .collect();
         tunnels.sort_by_key(|tunnel| tunnel.port);
         Status { cloudflared: self.program.clone(), cause: None, detail: None, tunnels }

@@ -50,6 +50,8 @@ pub enum Cause {
     Limit,
     /// The service asks for no login.
     NoLogin,
+    /// Another program than Caddy listens on the public port.
+    PortHeld,
     /// A hostname of the named tunnel leads past the gate; detail: `https://HOST leads to port 18188`.
     RawPort,
 }
@@ -77,7 +79,7 @@ impl Cause {
             Self::TooOld => return format!("this cloudflared is too old: {detail}"),
             Self::PortTaken => "another program has the port of cloudflared's metrics",
             Self::GateDown => "the tunnel is open, but the port does not answer in the container",
-            Self::Lost => "the connection to Cloudflare was lost; cloudflared reconnects",
+            Self::Lost => "the connection to Cloudflare was lost",
             Self::Hung => "cloudflared does not answer",
             Self::NotConnected => "cloudflared did not connect within a minute",
             Self::Exited => return format!("cloudflared {detail}"),
@@ -85,6 +87,7 @@ impl Cause {
             Self::Missing => "cloudflared is not in this image",
             Self::Limit => return format!("only {MAX_QUICK} quick tunnels are opened"),
             Self::NoLogin => "the service has no login",
+            Self::PortHeld => "another program listens on the port, so that visitors would need no login",
             Self::RawPort => return format!("{detail}, which has no login"),
         };
         text.to_owned()
@@ -109,6 +112,8 @@ impl Cause {
             Self::NoTokenFile => "restart the container",
             Self::TooOld => "install 2026.5.0 or newer",
             Self::GateDown => "run: supervisorctl status caddy",
+            Self::PortHeld => "let it listen on the service's listen_port",
+            Self::Lost => "cloudflared reconnects",
             Self::Hung => "it is restarted",
             Self::NotConnected | Self::Exited => "see its log in /var/log/supervisor",
             Self::Missing => "run cloudflared in the container to see how to add it",
@@ -116,7 +121,7 @@ impl Cause {
             Self::RawPort => {
                 return Some(format!("point it to http://localhost:{port} in Cloudflare's dashboard"));
             }
-            Self::Limit | Self::PortTaken | Self::Lost | Self::CannotRun => return None,
+            Self::Limit | Self::PortTaken | Self::CannotRun => return None,
         };
         Some(text.to_owned())
     }

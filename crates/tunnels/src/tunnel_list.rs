@@ -206,10 +206,7 @@ mod tests {
         let reason = |found: Result<&str, NoTunnel>| found.map(ToOwned::to_owned).map_err(|no| no.reason);
         assert_eq!(tunnels.url(1111), Some("https://portal.example.com"));
         assert_eq!(tunnels.quick_url(1111), Ok("https://a.trycloudflare.com"));
-        assert_eq!(
-            reason(tunnels.quick_url(3000)).unwrap_err(),
-            "the connection to Cloudflare was lost; cloudflared reconnects"
-        );
+        assert_eq!(reason(tunnels.quick_url(3000)).unwrap_err(), "the connection to Cloudflare was lost");
         for (port, expected) in [
             (5000, "it is being opened"),
             (6000, "the service has no login"),

@@ -16,6 +16,8 @@ use tunnels::{Kind, State, Status, Tunnel};
 
 /// Divisor of all times, of both programs.
 const SPEED: u32 = 20;
+/// Account of Caddy: `daemon`.
+pub const PROXY: u32 = 1;
 const DEADLINE: Duration = Duration::from_mins(2);
 
 /// A running tunnel-run; everything is removed with it.
@@ -36,13 +38,14 @@ impl World {
         let top = tempfile::tempdir().unwrap();
         let world = Self { top, kind, running: None };
         fs::set_permissions(world.path(""), Permissions::from_mode(0o755)).unwrap();
-        for directory in ["registry", "run", "logs", "stand-in"] {
+        for directory in ["registry", "run", "logs", "net", "stand-in"] {
             fs::create_dir(world.path(directory)).unwrap();
         }
         // The account of cloudflared counts its starts there.
         fs::set_permissions(world.path("stand-in"), Permissions::from_mode(0o777)).unwrap();
         fs::write(world.path("config.yml"), "no-autoupdate: true\n").unwrap();
         world.set_mode(mode);
+        world.listen(1111, PROXY);
         fs::copy(cloudflared_stand_in::build(), world.program()).unwrap();
         world
     }
@@ -63,11 +66,19 @@ impl World {
             ("--logs", "logs"),
             ("--config", "config.yml"),
             ("--token", "token"),
+            ("--sockets", "net"),
             ("--program", "stand-in/cloudflared"),
         ] {
             command.arg(option).arg(self.path(path));
         }
-        command.args(["--account", "nobody", "--time-divisor", &SPEED.to_string()]);
+        command.args([
+            "--account",
+            "nobody",
+            "--proxy-account",
+            "daemon",
+            "--time-divisor",
+            &SPEED.to_string(),
+        ]);
         command.arg(if self.kind == Kind::Quick { "quick" } else { "named" });
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.running = Some(child.unwrap());
@@ -94,7 +105,20 @@ impl World {
         let service = json!({"service_name": name, "listen_port": listen, "proxy_port": port, "proxy_secure": is_secure});
         let new = self.path(format!("registry/.{port}"));
         fs::write(&new, service.to_string()).unwrap();
+        self.listen(port, PROXY);
         fs::rename(new, self.path(format!("registry/{port}"))).unwrap();
+    }
+
+    /// Changes the kernel's table: this account alone listens on a port.
+    pub fn listen(&self, port: u16, uid: u32) {
+        let table = self.path("net/tcp");
+        let local = format!("0: 00000000:{port:04X} ");
+        let others = fs::read_to_string(&table).unwrap_or_default();
+        let mut lines: Vec<&str> = others.lines().filter(|line| !line.starts_with(&local)).collect();
+        let own = format!("{local}00000000:0000 0A 0:0 00:0 0 {uid} 0 1 1");
+        lines.push(&own);
+        fs::write(table.with_extension("new"), lines.join("\n")).unwrap();
+        fs::rename(table.with_extension("new"), table).unwrap();
     }
 
     pub fn unregister(&self, port: u16) {

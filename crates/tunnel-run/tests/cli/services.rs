@@ -2,7 +2,7 @@
 
 use tunnels::{Cause, State};
 
-use crate::fixture::World;
+use crate::fixture::{PROXY, World};
 
 #[test]
 fn each_service_with_a_login_has_a_tunnel_to_its_public_port() {
@@ -66,6 +66,30 @@ fn a_limit_of_cloudflares_pauses_all_tunnels() {
 }
 
 #[test]
+fn a_port_on_which_another_program_listens_has_no_tunnel() {
+    let world = World::quick("ok");
+    world.register(8188, true);
+    world.listen(8188, 1000);
+    let off = world.until_state(8188, State::Off);
+    assert_eq!((off.cause, off.url), (Some(Cause::PortHeld), None));
+    let message = "warning: tunnel to ComfyUI (port 8188): another program listens on the port, so that visitors would need \
+                   no login\n";
+    world.until_logged(message);
+    world.until_state(1111, State::Open);
+    assert!(world.starts().iter().all(|start| start.starts_with("1111 ")), "{:?}", world.starts());
+    world.listen(8188, PROXY);
+    world.until_state(8188, State::Open);
+    world.listen(1111, 1000);
+    world.until_state(1111, State::Off);
+    world.until("one process", || (world.children().len() == 1).then_some(()));
+    world.listen(8188, 1000);
+    world.until_state(8188, State::Off);
+    world.unregister(8188);
+    world.until("the end of the entry", || world.tunnel(8188).is_none().then_some(()));
+    assert_eq!(world.log().matches(message).count(), 2, "{}", world.log());
+}
+
+#[test]
 fn https_and_the_registered_port_of_the_metrics_are_used() {
     let mut world = World::new(tunnels::Kind::Quick, "ok");
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -73,6 +97,7 @@ fn https_and_the_registered_port_of_the_metrics_are_used() {
         r#"{{"service_name":"x","listen_port":18188,"proxy_port":8188,"metrics_port":{free},"service_url":"/"}}"#
     );
     std::fs::write(world.path("registry/8188"), service).unwrap();
+    world.listen(8188, PROXY);
     world.start(&[("WEB_ENABLE_HTTPS", "true")]);
     world.until_state(8188, State::Open);
     let starts = world.starts();
