@@ -1,6 +1,8 @@
 //! Services with several instances behind one port, and services that register their state.
 
 use std::collections::BTreeSet;
+use std::io::Read;
+use std::time::{Duration, Instant};
 
 use harness::{Container, HttpClient, RunOptions};
 use serde_json::{Value, json};
@@ -77,6 +79,13 @@ fn state(container: &Container) -> Value {
     serde_json::from_str(&web.get("/leonardo/state.json").body).expect("JSON")
 }
 
+/// The port that ends a response to `/hold`.
+fn body_of_held(stream: &mut impl Read) -> u16 {
+    let mut body = [0; 5];
+    stream.read_exact(&mut body).expect("a body");
+    String::from_utf8_lossy(&body).parse().expect("a port")
+}
+
 /// The visitor with the cookie of the instance that has responded.
 fn with_instance_cookie(web: &HttpClient, set_cookie: &str) -> HttpClient {
     web.with("cookie", set_cookie.split(';').next().expect("a cookie"))
@@ -93,15 +102,8 @@ fn requests_go_to_the_instance_with_the_fewest_and_a_visitor_stays_with_one() {
     let (heads, held): (Vec<String>, Vec<_>) = (0..8).map(|_| open(&container, "/hold", "")).unzip();
     assert!(heads.iter().all(|head| head.starts_with("HTTP/1.1 200 ")), "{heads:?}");
     container.sh("touch /tmp/go").text();
-    let responses: BTreeSet<String> = held
-        .into_iter()
-        .map(|mut stream| {
-            let mut body = [0; 5];
-            std::io::Read::read_exact(&mut stream, &mut body).expect("a body");
-            String::from_utf8_lossy(&body).into_owned()
-        })
-        .collect();
-    assert_eq!(responses, ports.iter().map(ToString::to_string).collect(), "each has one of eight requests");
+    let responses: BTreeSet<u16> = held.into_iter().map(|mut stream| body_of_held(&mut stream)).collect();
+    assert_eq!(responses, ports.into_iter().collect(), "each has one of eight requests");
 
     let web = authorized(&container, 8080);
     let first = web.get("/");
@@ -150,6 +152,8 @@ fn an_instance_that_is_killed_fails_no_request_and_is_named() {
         "state": "not responding"});
     assert_eq!(service["instances"][index], of_killed);
 
+    let (_, mut held) = open(&container, "/hold", "");
+    let began = Instant::now();
     // Only those that are running get requests, although one of the others responds.
     let starting = ports.map(|port| (port, if port == killed { "failed" } else { "running" }));
     register_instances(&container, true, &starting);
@@ -161,6 +165,10 @@ fn an_instance_that_is_killed_fails_no_request_and_is_named() {
     wait_for_upstreams(&container, &[used]);
     assert!((0..10).all(|_| web.get("/").body == used.to_string()), "{loading} is loading");
     assert_eq!(state(&container)["services"][0]["instances"][index]["pending"], json!(true));
+    // A response that began before two reloads ends after them, and after Caddy's grace period.
+    container.wait_until("the grace period", || began.elapsed() > Duration::from_secs(3));
+    container.sh("touch /tmp/go").text();
+    assert!(others.contains(&body_of_held(&mut held)), "the response that began before");
 }
 
 #[test]
