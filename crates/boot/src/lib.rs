@@ -31,8 +31,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::Parser;
-use journal::{Journal, Timeline};
-use kit::{Exit, Outcome};
+use journal::{Journal, SettingProblem, Timeline};
+use kit::{Exit, Outcome, Problem};
+use tunnels::Tunnels;
 
 use boot_state::BootState;
 pub use cli::command;
@@ -44,21 +45,34 @@ pub fn run() -> Outcome {
     let journal = Journal::new(&cli.journal);
     match cli.task {
         Task::Run(paths) => run::run_stages(journal, &paths),
-        Task::Report { json } => print(&journal, |seen| {
+        Task::Report { json } => print(&journal, tunnel_problems(&cli.journal), |seen| {
             if json { report::json(seen) } else { Ok(report::text(seen, journal::unix_time())) }
         }),
         Task::Wait(wait) => wait::wait(&journal, &wait),
-        Task::Banner => print(&journal, |seen| Ok(banner::text(seen, journal::unix_time()))),
+        // Without tunnels: a machine without internet must not repeat that at each login.
+        Task::Banner => print(&journal, Vec::new(), |seen| Ok(banner::text(seen, journal::unix_time()))),
         Task::Health => health::check(&journal.down_programs()),
     }
 }
 
-/// Prints the journal as `render` formats it.
-fn print(journal: &Journal, render: impl FnOnce(&BootState) -> anyhow::Result<String>) -> Outcome {
+/// Returns the problems with tunnels, whose status files are beside the journal.
+fn tunnel_problems(journal: &Path) -> Vec<SettingProblem> {
+    let problems = Tunnels::read(journal.parent().unwrap_or(Path::new("/"))).problems();
+    let of_report = |Problem { setting, message }| SettingProblem { setting, message };
+    problems.into_iter().map(of_report).collect()
+}
+
+/// Prints the journal, with problems that are not in it, as `render` formats it.
+fn print(
+    journal: &Journal,
+    problems: Vec<SettingProblem>,
+    render: impl FnOnce(&BootState) -> anyhow::Result<String>,
+) -> Outcome {
     let mut timeline = Timeline::from_entries(&journal.read()?);
     // First, because the banner shows only a few: they may explain why the portal or SSH is unreachable.
     let proxy = journal::proxy_problem(Path::new(journal::PROXY_PROBLEM_FILE));
     timeline.problems.splice(0..0, journal.down_programs().into_iter().chain(proxy));
+    timeline.problems.extend(problems);
     let seen = BootState::load(timeline);
     io::stdout().write_all(render(&seen)?.as_bytes())?;
     Ok(Exit::Done)

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
+use tunnels::Kind;
 
 const EPILOGUE: &str = "\
 Examples:
   direct-url 8188
   direct-url -p 8888 -l /lab
+  cfqt-url 8188
   direct-url --json 8188";
 
 /// Port of the portal.
@@ -27,9 +29,15 @@ pub struct Cli {
     /// Path behind the address, such as /lab
     #[arg(short = 'l', long, value_parser = path, default_value = "", hide_default_value = true)]
     path: String,
+    /// Print the address of the port's tunnel, as cfqt-url (quick) and cfnt-url (named) do
+    #[arg(long, value_name = "KIND", value_parser = ["quick", "named"])]
+    tunnel: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Directory of the tunnels' status files, for tests
+    #[arg(long, value_name = "DIRECTORY", default_value = tunnels::DIRECTORY, hide = true)]
+    pub status: PathBuf,
     /// Find the public address of this machine, write it to a file and exit
     #[arg(long, hide = true, conflicts_with_all = ["number", "port", "json"])]
     pub find_wan: bool,
@@ -45,6 +53,15 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// Returns the kind of tunnel that is asked for, by the option or by the name under which the tool was called.
+    pub fn tunnel(&self, called: &str) -> Option<Kind> {
+        match (self.tunnel.as_deref(), called) {
+            (Some("quick"), _) | (None, "cfqt-url") => Some(Kind::Quick),
+            (Some(_), _) | (None, "cfnt-url") => Some(Kind::Named),
+            _ => None,
+        }
+    }
+
     /// Returns the port.
     pub fn port(&self) -> u16 {
         self.number.or(self.port).unwrap_or(PORTAL)

@@ -1,7 +1,7 @@
 //! Print the address at which a port of this container is reached.
 //!
-//! The address follows from the provider's variables, `DIRECT_ADDRESS` and `MAPPED_TCP_PORT_<n>`. If there is none, the
-//! reason is on stderr and the exit code is 1.
+//! The address follows from the provider's variables, `DIRECT_ADDRESS` and `MAPPED_TCP_PORT_<n>`. As `cfqt-url` and
+//! `cfnt-url`, it is that of the quick or the named tunnel. If there is none, the reason is on stderr and the exit code is 1.
 
 mod cli;
 mod wan;
@@ -13,6 +13,7 @@ use clap::Parser;
 use kit::exit::with_hint;
 use kit::{Env, Exit, Outcome};
 use serde::Serialize;
+use tunnels::{Kind, NoTunnel, Tunnels};
 
 use cli::Cli;
 pub use cli::command;
@@ -27,6 +28,9 @@ struct Answer {
     reason: Option<String>,
 }
 
+/// An address, and whether it is assumed; or the reason why there is none, and the next step.
+type Found = Result<(String, bool), (String, Option<String>)>;
+
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
@@ -34,16 +38,41 @@ pub fn run() -> Outcome {
         wan::find(&cli.curl, &cli.wan_address, cli.retry);
         return Ok(Exit::Done);
     }
-    let (env, port) = (Env::from_process(), cli.port());
-    let address = cloud::address(&env, port);
-    let mut answer =
-        Answer { port, url: None, provider: cloud::detect(&env).name(), assumed: false, reason: None };
-    match &address {
-        Ok(address) => {
-            answer.url = Some(address.url.clone() + cli.path());
-            answer.assumed = address.is_assumed;
+    let port = cli.port();
+    let env = Env::from_process();
+    let tunnels = Tunnels::read(&cli.status);
+    let (provider, found) = match cli.tunnel(&kit::exit::called_name()) {
+        None => (cloud::detect(&env).name(), address(&env, port)),
+        Some(Kind::Quick) => ("Cloudflare", tunnel(tunnels.quick_url(port), "quick", port)),
+        Some(Kind::Named) => ("Cloudflare", tunnel(tunnels.named_url(port), "named", port)),
+    };
+    print(&cli, provider, found)
+}
+
+fn address(env: &Env, port: u16) -> Found {
+    let address = cloud::address(env, port);
+    address.map(|address| (address.url, address.is_assumed)).map_err(|reason| {
+        let tunnel = format!("use its tunnel: cfqt-url {port}");
+        let hint = reason.hint().map_or_else(|| tunnel.clone(), |hint| format!("{hint}, or {tunnel}"));
+        (reason.to_string(), Some(hint))
+    })
+}
+
+fn tunnel(url: Result<&str, NoTunnel>, kind: &str, port: u16) -> Found {
+    url.map(|url| (url.to_owned(), false))
+        .map_err(|NoTunnel { reason, hint }| (format!("no {kind} tunnel to port {port}: {reason}"), hint))
+}
+
+fn print(cli: &Cli, provider: &'static str, found: Found) -> Outcome {
+    let port = cli.port();
+    let mut answer = Answer { port, url: None, provider, assumed: false, reason: None };
+    let mut refusal = None;
+    match found {
+        Ok((url, assumed)) => (answer.url, answer.assumed) = (Some(url + cli.path()), assumed),
+        Err((reason, hint)) => {
+            refusal = Some((anyhow!("{reason}"), hint));
+            answer.reason = Some(reason);
         }
-        Err(reason) => answer.reason = Some(reason.to_string()),
     }
     if cli.json {
         writeln!(io::stdout(), "{}", serde_json::to_string(&answer)?)?;
@@ -56,7 +85,9 @@ pub fn run() -> Outcome {
              MAPPED_TCP_PORT_{port} or DIRECT_ADDRESS"
         );
     }
-    let Err(reason) = address else { return Ok(Exit::Done) };
-    let error = anyhow!("{reason}");
-    Err(reason.hint().map_or(error, |hint| with_hint(anyhow!("{reason}"), hint.to_owned())))
+    match refusal {
+        None => Ok(Exit::Done),
+        Some((reason, Some(hint))) => Err(with_hint(reason, hint)),
+        Some((reason, None)) => Err(reason),
+    }
 }

@@ -38,7 +38,9 @@ fn the_address_alone_is_on_stdout_and_a_reason_on_stderr() {
         "{\"port\":8188,\"url\":\"http://192.0.2.9:41188/lab\",\"provider\":\"vast.ai\",\"assumed\":false,\"reason\":null}\n",
     );
     let reason = "vast.ai does not publish port 3000: VAST_TCP_PORT_3000 is not set";
-    let shown = format!("direct-url: {reason}\nhint: publish the port in the template\n");
+    let shown = format!(
+        "direct-url: {reason}\nhint: publish the port in the template, or use its tunnel: cfqt-url 3000\n"
+    );
     assert_eq!(run(Path::new(TOOL), VAST, &["3000"]), (Some(1), String::new(), shown.clone()));
     let json = format!(
         "{{\"port\":3000,\"url\":null,\"provider\":\"vast.ai\",\"assumed\":false,\"reason\":\"{reason}\"}}\n"
@@ -79,6 +81,56 @@ fn the_older_name_is_a_link_and_what_is_no_port_or_path_is_a_usage_error() {
         let (code, stdout, _) = run(&link, VAST, args);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}");
     }
+}
+
+#[test]
+fn a_tunnel_is_looked_up_by_the_name_of_a_link_or_by_an_option() {
+    let dir = tempfile::tempdir().unwrap();
+    let [quick, named] = ["cfqt-url.sh", "cfnt-url"].map(|name| {
+        let link = dir.path().join(name);
+        symlink(TOOL, &link).unwrap();
+        link
+    });
+    let status = dir.path().to_str().unwrap();
+    let (code, stdout, stderr) = run(&quick, &[], &["8188", "--status", status]);
+    let reason = "no quick tunnel to port 8188: the program quicktunnel is not running";
+    let shown = format!("cfqt-url: {reason}\nhint: run: supervisorctl status quicktunnel\n");
+    assert_eq!((code, stdout.as_str(), stderr), (Some(1), "", shown));
+    let tunnel = |port: u16, state: &str, url: &str, cause: &str| {
+        format!(
+            r#"{{"port":{port},"state":"{state}","url":{url},"since":0,"cause":{cause},"detail":null,"retry_at":null}}"#
+        )
+    };
+    let tunnels = [
+        tunnel(8188, "open", "\"https://a-b.trycloudflare.com\"", "null"),
+        tunnel(3000, "waiting", "null", "\"edge_blocked\""),
+        tunnel(3001, "opening", "null", "null"),
+    ];
+    let text =
+        format!(r#"{{"cloudflared":null,"cause":null,"detail":null,"tunnels":[{}]}}"#, tunnels.join(","));
+    fs::write(dir.path().join("quicktunnel.json"), &text).unwrap();
+    fs::write(dir.path().join("cloudflared.json"), text.replace("a-b.trycloudflare.com", "lab.example"))
+        .unwrap();
+    let ask = |tool: &Path, args: &[&str]| run(tool, VAST, &[args, &["--status", status]].concat());
+    let url = |url: &str| (Some(0), format!("{url}\n"), String::new());
+    assert_eq!(ask(&quick, &["-p", "8188", "-l", "/lab"]), url("https://a-b.trycloudflare.com/lab"));
+    assert_eq!(ask(&named, &["8188"]), url("https://lab.example"));
+    assert_eq!(ask(Path::new(TOOL), &["--tunnel", "quick", "8188"]), url("https://a-b.trycloudflare.com"));
+    assert_eq!(ask(&quick, &["--tunnel", "named", "8188"]), url("https://lab.example"));
+    let json = r#"{"port":8188,"url":"https://a-b.trycloudflare.com","provider":"Cloudflare","assumed":false,"reason":null}"#;
+    assert_eq!(ask(&quick, &["8188", "--json"]), url(json));
+    for (port, reason) in [
+        (
+            "3000",
+            "outgoing TCP and UDP to port 7844 are blocked\nhint: allow one of them, or use a published port or an SSH tunnel",
+        ),
+        ("3001", "it is being opened\nhint: it takes about ten seconds"),
+        ("3002", "no service is registered at this port"),
+    ] {
+        let shown = format!("cfqt-url: no quick tunnel to port {port}: {reason}\n");
+        assert_eq!(ask(&quick, &[port]), (Some(1), String::new(), shown));
+    }
+    assert_eq!(ask(&quick, &["--tunnel", "other"]).0, Some(2));
 }
 
 /// Runs `--find-wan` with a shell script in the place of curl; returns what it wrote, and stderr.

@@ -102,11 +102,16 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
 pub fn main(run: fn() -> Outcome) -> ExitCode {
     match run() {
         Ok(exit) => exit.into(),
-        Err(error) => report(&tool_name(std::env::args_os().next().as_ref()), &error),
+        Err(error) => report(&called_name(), &error),
     }
 }
 
-/// Returns the name under which a tool was called, without the `.sh` of a link to it.
+/// Returns the name under which this tool was called, without the `.sh` of a link to it.
+#[must_use]
+pub fn called_name() -> String {
+    tool_name(std::env::args_os().next().as_ref())
+}
+
 fn tool_name(argv0: Option<&OsString>) -> String {
     let name = argv0.and_then(|path| Path::new(path).file_name()).map(|name| name.to_string_lossy());
     name.map_or_else(|| "leonardo".to_owned(), |name| name.strip_suffix(".sh").unwrap_or(&name).to_owned())

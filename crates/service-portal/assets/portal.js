@@ -13,11 +13,13 @@ function showState(item, { alive, pending, state }) {
 function update(state) {
   const shownPorts = serviceItems().map((item) => [item.dataset.port, instanceItems(item).length]).join();
   const currentPorts = state.services.map((service) => [service.port, service.instances.length]).join();
+  const shownTunnels = serviceItems().map((item) => item.dataset.tunnel ?? "").join();
+  const currentTunnels = state.services.map(({ tunnel }) => tunnel?.url ?? tunnel?.text ?? "").join();
   const problems = document.querySelectorAll("#problems li").length;
   const storage = document.getElementById("storage");
   const complaints = storage.querySelectorAll("li").length;
   const storageChanged = storage.hidden !== !state.storage || complaints !== (state.storage?.complaints.length ?? 0);
-  if (shownPorts !== currentPorts || problems !== state.problems.length || storageChanged) {
+  if (shownPorts !== currentPorts || problems !== state.problems.length || storageChanged || shownTunnels !== currentTunnels) {
     location.reload();
     return;
   }

@@ -14,9 +14,9 @@ use crate::app_state::AppState;
 use crate::client::Client;
 use crate::cookies;
 use crate::gate;
+use crate::origins::Origins;
 use crate::pages::{AccessPage, PhonePage, SessionLine, ShareLine, render};
 use crate::response;
-use crate::service_links;
 use crate::sessions::{Scope, Session};
 use crate::verdict::Verdict;
 
@@ -110,8 +110,7 @@ pub async fn create_share(
         state.shares().create(&service.service_name, service.proxy_port, seconds, max_uses, unix_time::now());
     match created {
         Ok((_, word)) => {
-            let origin =
-                service_links::public_origin(service.proxy_port, state.env(), client).unwrap_or_default();
+            let origin = Origins::new(&state, client).of(service.proxy_port).unwrap_or_default();
             render_overview(&state, client, Some(format!("{origin}{}", share_link_path(&word))))
         }
         Err(error) => {
@@ -124,6 +123,16 @@ pub async fn create_share(
     }
 }
 
+/// Returns the portal's origin for a phone: the visitor's, or a tunnel if that is a name of the visitor's own machine.
+fn phone_origin(state: &AppState, client: Client<'_>) -> String {
+    let authority = client.authority();
+    let is_loopback = authority.address().is_some_and(|address| address.is_loopback());
+    let tunnels = state.tunnels();
+    let tunnel = tunnels.url(ports::PORTAL).filter(|_| authority.is_localhost() || is_loopback);
+    let visited = || format!("{}://{}", client.scheme(), client.host().unwrap_or_default());
+    tunnel.map_or_else(visited, str::to_owned)
+}
+
 /// `POST /leonardo/access/phone`: shows a one-time login link as a QR code.
 pub async fn create_phone_link(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
@@ -131,9 +140,8 @@ pub async fn create_phone_link(State(state): State<AppState>, headers: HeaderMap
         return *refusal;
     }
     let issued = state.login_codes().issue(PHONE_LINK_LIFETIME, unix_time::now());
-    let code = issued.map(|code| {
-        format!("{}://{}{}", client.scheme(), client.host().unwrap_or_default(), login_link_path(&code))
-    });
+    let origin = phone_origin(&state, client);
+    let code = issued.map(|code| format!("{origin}{}", login_link_path(&code)));
     match code.and_then(|url| Ok((QrCode::new(&url)?, url))) {
         Ok((code, url)) => {
             let svg = code.render::<svg::Color<'_>>().min_dimensions(240, 240).build();

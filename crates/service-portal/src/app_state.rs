@@ -10,6 +10,7 @@ use kit::unix_time;
 use kit::{Env, Secret, SettingsReader, variables};
 use ports::Registry;
 use sha2::{Digest, Sha256};
+use tunnels::Tunnels;
 
 use crate::cli::Cli;
 use crate::credentials::Credentials;
@@ -38,6 +39,7 @@ struct Shared {
     journal: Journal,
     proxy_problem: PathBuf,
     storage: PathBuf,
+    tunnels: PathBuf,
     env: Env,
     key: Key,
     key_file: Mutex<KeyFile>,
@@ -74,6 +76,7 @@ impl AppState {
             journal: Journal::new(&cli.journal),
             proxy_problem: cli.proxy_problem.clone(),
             storage: cli.storage.clone(),
+            tunnels: cli.tunnels.clone(),
             key: key.clone(),
             key_file: Mutex::new(key_file),
             sessions: Mutex::new(Sessions::load(
@@ -233,6 +236,11 @@ impl AppState {
     /// Returns the path of the storage monitor's status.
     pub fn storage(&self) -> &PathBuf {
         &self.0.storage
+    }
+
+    /// Reads the tunnels.
+    pub fn tunnels(&self) -> Tunnels {
+        Tunnels::read(&self.0.tunnels)
     }
 
     /// Returns the environment, from which published ports are read.

@@ -34,6 +34,9 @@ pub struct Cli {
     /// Path of the storage monitor's status, for tests
     #[arg(long, value_name = "FILE", hide = true, default_value = storage_monitor::STATUS_PATH)]
     pub storage: PathBuf,
+    /// Directory of the tunnels' status files, for tests
+    #[arg(long, value_name = "DIRECTORY", hide = true, default_value = tunnels::DIRECTORY)]
+    pub tunnels: PathBuf,
     /// Path of the boot journal, for tests
     #[arg(long, value_name = "FILE", hide = true, default_value = journal::PATH)]
     pub journal: PathBuf,

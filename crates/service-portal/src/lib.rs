@@ -25,6 +25,7 @@ mod log_limit;
 mod login;
 mod login_codes;
 mod login_handover;
+mod origins;
 mod pages;
 mod request_guard;
 mod response;

@@ -22,10 +22,10 @@ use crate::gate;
 use crate::host::Authority;
 use crate::known_device;
 use crate::login_handover;
+use crate::origins::Origins;
 use crate::pages::{LoginPage, PortalLinkPage, render};
 use crate::response;
 use crate::return_path::{percent_encode, safe_path};
-use crate::service_links;
 use crate::session_start;
 use crate::throttle::AttemptKind;
 use crate::url_token;
@@ -89,7 +89,7 @@ pub async fn login_form(
     {
         return response.unwrap_or_else(session_start::session_error);
     }
-    match service_links::portal_origin(state.env(), client).filter(|_| query.here.is_none()) {
+    match Origins::new(&state, client).portal().filter(|_| query.here.is_none()) {
         Some(portal) => portal_link_page(&state, client, &portal, destination.next),
         None => destination.render_form(&state, client, StatusCode::OK, ""),
     }
@@ -168,7 +168,7 @@ impl<'a> Destination<'a> {
     fn new(state: &AppState, client: Client<'_>, port: &'a str, next: &'a str) -> Self {
         let number = port.parse().ok().filter(|_| client.port() == Some(ports::PORTAL));
         let number = number.filter(|&number| state.is_registered(number));
-        let origin = number.and_then(|number| service_links::public_origin(number, state.env(), client));
+        let origin = number.and_then(|number| Origins::new(state, client).of(number));
         let host = origin.as_deref().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
         let has_cookie =
             host.is_none_or(|host| Authority::parse(host).canonical() == client.authority().canonical());

@@ -60,6 +60,8 @@ pub struct PortalPage {
     pub boot: String,
     /// Summary of the storage monitor, if it has linked or reported anything.
     pub storage: Option<Storage>,
+    /// Sentence about missing tunnels that is no problem.
+    pub tunnel_note: Option<String>,
     /// Problems with settings and stages of the boot.
     pub problems: Vec<String>,
     /// True if the gate requires a login.

@@ -18,6 +18,7 @@ use crate::boot_status;
 use crate::client::Client;
 use crate::gate;
 use crate::log_limit;
+use crate::origins::Origins;
 use crate::pages::{PortalPage, render};
 use crate::request_guard::guard;
 use crate::service_links::{self, Link};
@@ -78,6 +79,7 @@ struct PortalView {
     boot: String,
     problems: Vec<String>,
     storage: Option<Storage>,
+    tunnel_note: Option<String>,
 }
 
 /// Returns the content that the visitor may see. On a service's port, where its pages could read it, only the links.
@@ -87,7 +89,7 @@ async fn view(state: &AppState, client: Client<'_>, verdict: Verdict) -> PortalV
         return full;
     }
     let boot = if full.ready { "Ready" } else { "Still starting…" }.to_owned();
-    PortalView { boot, problems: Vec::new(), storage: None, ..full }
+    PortalView { boot, problems: Vec::new(), storage: None, tunnel_note: None, ..full }
 }
 
 async fn full_view(state: &AppState, client: Client<'_>) -> PortalView {
@@ -105,12 +107,15 @@ async fn full_view(state: &AppState, client: Client<'_>) -> PortalView {
         rejected.iter().take(MAX_LISTED).map(|file| format!("service file {}: {}", file.file, file.reason)),
     );
     problems.extend(state.unsaved_warning());
+    let origins = Origins::new(state, client);
+    problems.extend(origins.tunnels().problems().iter().map(ToString::to_string));
     PortalView {
-        links: service_links::service_links(services, state.env(), client).await,
+        links: service_links::service_links(services, &origins).await,
         ready: journal::is_ready(&entries),
         boot: boot_status::status_line(&entries),
         problems,
         storage: storage_status(state.storage()),
+        tunnel_note: origins.tunnels().note(),
     }
 }
 
@@ -130,11 +135,19 @@ async fn portal(State(state): State<AppState>, uri: Uri, headers: HeaderMap) -> 
     if !verdict.is_owner() {
         return not_the_owner(verdict, client);
     }
-    let PortalView { links, boot, problems, storage, .. } = view(&state, client, verdict).await;
+    let PortalView { links, boot, problems, storage, tunnel_note, .. } = view(&state, client, verdict).await;
     let can_log_out = verdict == Verdict::Session && client.port() == Some(ports::PORTAL);
     render(
         StatusCode::OK,
-        &PortalPage { links, boot, storage, problems, has_login: verdict != Verdict::Open, can_log_out },
+        &PortalPage {
+            links,
+            boot,
+            storage,
+            tunnel_note,
+            problems,
+            has_login: verdict != Verdict::Open,
+            can_log_out,
+        },
     )
 }
 
@@ -144,7 +157,8 @@ async fn state_json(State(state): State<AppState>, headers: HeaderMap) -> Respon
     if !verdict.is_owner() {
         return not_the_owner(verdict, client);
     }
-    let PortalView { links, ready, boot, problems, storage } = view(&state, Client(&headers), verdict).await;
+    let PortalView { links, ready, boot, problems, storage, .. } =
+        view(&state, Client(&headers), verdict).await;
     let body = json!({
         "ready": ready,
         "boot": boot,

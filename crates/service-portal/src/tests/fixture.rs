@@ -57,8 +57,9 @@ impl Portal {
         std::fs::create_dir(path("registry")).unwrap();
         std::fs::write(path("journal"), "").unwrap();
         write_login(&directory, "former password", FORMER);
-        let arguments = ["credentials", "state", "registry", "journal", "storage", "proxy-problem"]
-            .map(|name| format!("--{name}={}", path(name)));
+        let arguments =
+            ["credentials", "state", "registry", "journal", "storage", "proxy-problem", "tunnels"]
+                .map(|name| format!("--{name}={}", path(name)));
         let cli = Cli::parse_from(std::iter::once("service-portal".to_owned()).chain(arguments));
         let env: Env = variables.iter().copied().chain([("OPEN_BUTTON_TOKEN", ONE_CLICK)]).collect();
         let state = AppState::new(&cli, env).unwrap();

@@ -9,4 +9,5 @@ mod pages;
 mod response_line;
 mod service_states;
 mod session_states;
+mod tunnels;
 mod url_token;
