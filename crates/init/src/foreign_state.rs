@@ -15,12 +15,15 @@ use anyhow::{Context, Result};
 use env_store::{ContainerRecord, Store};
 use kit::{Problem, missing_ok};
 
+use crate::foreign_sshd;
+
 /// Files in `directory` whose name starts with one of `names`, also after the dot of a temporary file.
 struct OwnedState {
     directory: &'static str,
     names: &'static [&'static str],
 }
 
+const HOST_KEYS: &str = "/etc/ssh";
 const EVERYTHING: &[&str] = &[""];
 const TRACES: [OwnedState; 12] = [
     OwnedState {
@@ -36,7 +39,7 @@ const TRACES: [OwnedState; 12] = [
     },
     OwnedState { directory: "/run/cloudflared", names: EVERYTHING },
     OwnedState { directory: "/run/caddy", names: EVERYTHING },
-    OwnedState { directory: "/etc/ssh", names: &["ssh_host_"] },
+    OwnedState { directory: HOST_KEYS, names: &["ssh_host_"] },
     // The store contains variables of the image; only copies left by a killed writer are removed.
     OwnedState {
         directory: "/opt/leonardo/etc",
@@ -58,7 +61,12 @@ const TRACES: [OwnedState; 12] = [
 /// Removes the state of another container, before anything reads it.
 pub fn remove_foreign(problems: &mut Vec<Problem>) {
     let container = kit::container_id::id().unwrap_or_default();
-    if let Err(error) = clean(Path::new("/"), &workspace::mount_points(), container) {
+    let mut kept = workspace::mount_points();
+    if foreign_sshd::is_running() {
+        // Its host keys look like another container's, and without them nobody could log in.
+        kept.push(HOST_KEYS.into());
+    }
+    if let Err(error) = clean(Path::new("/"), &kept, container) {
         problems.push(Problem::new(
             "container",
             format!("cannot remove state of another container: {error:#}; will retry at the next start"),
@@ -67,14 +75,14 @@ pub fn remove_foreign(problems: &mut Vec<Problem>) {
 }
 
 /// The record changes only after all of the other container's state is removed.
-fn clean(root: &Path, mounts: &[PathBuf], container: String) -> Result<()> {
+fn clean(root: &Path, kept: &[PathBuf], container: String) -> Result<()> {
     let [record, store] =
         [ContainerRecord::PATH, env_store::PATH].map(|path| root.join(path.trim_start_matches('/')));
     let former = ContainerRecord::read(&record);
     if former.container.as_ref() == Some(&container) {
         return Ok(());
     }
-    let mut done = forget(root, mounts);
+    let mut done = forget(root, kept);
     if !former.stored.is_empty() {
         done = done.and(unset(&store, &former.stored));
     }
@@ -91,11 +99,11 @@ fn unset(store: &Path, names: &BTreeSet<String>) -> Result<()> {
 }
 
 /// Continues after an error, and returns the first one.
-fn forget(root: &Path, mounts: &[PathBuf]) -> Result<()> {
+fn forget(root: &Path, kept: &[PathBuf]) -> Result<()> {
     let mut done = Ok(());
     for trace in &TRACES {
         let directory = root.join(trace.directory.trim_start_matches('/'));
-        if mounts.iter().any(|mount| directory.starts_with(mount)) {
+        if kept.iter().any(|mount| directory.starts_with(mount)) {
             continue;
         }
         let entries = entries(&directory).unwrap_or_else(|error| {
@@ -109,7 +117,7 @@ fn forget(root: &Path, mounts: &[PathBuf]) -> Result<()> {
                     || name.strip_prefix('.').is_some_and(|name| name.starts_with(*start))
             };
             if trace.names.iter().any(is_trace) {
-                done = done.and(remove(&path, mounts));
+                done = done.and(remove(&path, kept));
             }
         }
     }
@@ -127,13 +135,13 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Removes a file or a directory. Mounts in it belong to this container and stay.
-fn remove(path: &Path, mounts: &[PathBuf]) -> Result<()> {
-    if mounts.iter().any(|mount| path.starts_with(mount) || mount.starts_with(path)) {
+fn remove(path: &Path, kept: &[PathBuf]) -> Result<()> {
+    if kept.iter().any(|mount| path.starts_with(mount) || mount.starts_with(path)) {
         return Ok(());
     }
     let is_directory = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     if is_directory {
-        entries(path)?.iter().map(|entry| remove(entry, mounts)).fold(Ok(()), Result::and)?;
+        entries(path)?.iter().map(|entry| remove(entry, kept)).fold(Ok(()), Result::and)?;
     }
     let removed = missing_ok(if is_directory { fs::remove_dir(path) } else { fs::remove_file(path) });
     removed.map(drop).with_context(|| format!("cannot remove {}", path.display()))

@@ -5,6 +5,9 @@
 //! store into the state that follows from them. Every step is local and quick (no network, no waiting, no walk
 //! over a tree) and changes nothing that is already right, so `docker restart` repeats it harmlessly.
 //!
+//! Where another program is the container's first process, `init.sh --detach` does the same, then starts supervisord in the
+//! background and exits.
+//!
 //! In a running container (providers' on-start hooks run `init.sh` there) it compares settings and changes nothing.
 //!
 //! A bad *value* never stops a start, nor does a file or a directory that cannot be read or written: it is reported
@@ -16,9 +19,12 @@ mod accounts;
 mod autostart;
 mod capabilities;
 mod cli;
+mod container_environment;
+mod detached;
 mod digest;
 mod environment_store;
 mod exec_supervisord;
+mod foreign_sshd;
 mod foreign_state;
 mod home;
 mod id_conflict;
@@ -59,18 +65,32 @@ pub use cli::command;
 pub fn run() -> Outcome {
     let started = Instant::now();
     let cli = cli::Cli::try_parse()?;
+    if cli.become_supervisord {
+        return Err(detached::become_supervisord());
+    }
     let parameters = parameters::parse(&cli.parameters)?;
     let mut env = Env::from_process();
-    parameters.into_iter().for_each(|(name, value)| env.set(name, value));
-    let problems = secret_files::read(&mut env);
-    if let Some(current) = running_supervisord::environment()? {
+    let mut problems = Vec::new();
+    // Until this process exits.
+    let _only_start = cli.detach.then(detached::begin).transpose()?;
+    if cli.detach {
+        env = container_environment::complete(&env, &mut problems);
+    }
+    parameters.iter().for_each(|(name, value)| env.set(name, value));
+    problems.extend(secret_files::read(&mut env));
+    if let Some(current) = running_supervisord::environment(cli.detach)? {
         problems.iter().for_each(|problem| log::warn!("{problem}"));
-        return Ok(compare_settings(env, &current));
+        let given = if cli.detach { container_environment::settings(&env, &parameters) } else { env };
+        return Ok(compare_settings(given, &current));
     }
     capabilities::Rights::check()?;
-    let problems = prepare(&mut env, problems)?;
+    prepare(&mut env, &mut problems)?;
+    let log = cli.detach.then(|| detached::container_log(&mut problems));
     report(&problems, started);
-    Err(exec_supervisord::exec(&env))
+    match log {
+        Some(log) => detached::run(&env, log),
+        None => Err(exec_supervisord::exec(&env)),
+    }
 }
 
 /// Lists the given settings that differ from those in use; changes nothing.
@@ -106,27 +126,26 @@ fn compare_settings(mut given: Env, current: &Env) -> Exit {
 }
 
 /// Brings the container into the state that `env` asks for, and adds to `env` the variables that programs inherit.
-/// Returns `problems` and those that it finds.
-fn prepare(env: &mut Env, mut problems: Vec<Problem>) -> Result<Vec<Problem>> {
+fn prepare(env: &mut Env, problems: &mut Vec<Problem>) -> Result<()> {
     search_path::complete(env);
     let (mut settings, invalid) = settings::Settings::read(env);
     problems.extend(invalid);
-    accounts::resolve_name(&mut settings, &mut problems);
+    accounts::resolve_name(&mut settings, problems);
     let leonardo = accounts::group_id("leonardo")?;
     let rights = capabilities::Rights::of_process()?;
     problems.extend(rights.problems(settings.ssh_port));
     // Before anything reads state that another container may have left.
-    foreign_state::remove_foreign(&mut problems);
-    id_conflict::resolve(&settings.workspace, &mut problems);
-    limits::raise(&mut problems);
-    runtime_directories::prepare(leonardo, &mut problems)?;
+    foreign_state::remove_foreign(problems);
+    id_conflict::resolve(&settings.workspace, problems);
+    limits::raise(problems);
+    runtime_directories::prepare(leonardo, problems)?;
     // Before anything slow: a query during a restart must not return the journal of the boot before it.
-    note_failure("journal", Journal::new(Path::new(journal::PATH)).reset(), &mut problems);
-    let keys = ssh_keys::install(&settings, &mut problems);
-    note_failure("CF_TUNNEL_TOKEN", tunnel_token::write(settings.tunnel_token.as_ref()), &mut problems);
-    let web = web_credentials::ensure(&settings.web, &mut problems)?;
+    note_failure("journal", Journal::new(Path::new(journal::PATH)).reset(), problems);
+    let keys = ssh_keys::install(&settings, problems);
+    note_failure("CF_TUNNEL_TOKEN", tunnel_token::write(settings.tunnel_token.as_ref()), problems);
+    let web = web_credentials::ensure(&settings.web, problems)?;
     if settings.web.enable_https {
-        tls::install(env, accounts::user_id("caddy")?, &mut problems);
+        tls::install(env, accounts::user_id("caddy")?, problems);
     }
     // Invalid values are reported where the setting is used.
     let synced = SettingsReader::new(env).switch(&variables::WORKSPACE_SYNC);
@@ -134,14 +153,14 @@ fn prepare(env: &mut Env, mut problems: Vec<Problem>) -> Result<Vec<Problem>> {
         settings.workspace.clone(),
         settings.image_slug.clone(),
         synced,
-        &mut problems,
+        problems,
     );
     // Programs find the workspace's environments from the start, if they exist.
     let memory = Path::new(workspace_sync::STATE_DIR);
     problems.extend(workspace_sync::adopt(Path::new("/opt"), &workspace, env, memory));
     let gpus = gpu_limit::limit(env, &gpu_limit::discover(&gpu_limit::KernelRoot::default()));
-    accounts::ensure_user(&settings, &mut workspace, &mut problems);
-    workspace_directory::ensure_storage(&workspace, &mut problems);
+    accounts::ensure_user(&settings, &mut workspace, problems);
+    workspace_directory::ensure_storage(&workspace, problems);
     // The account has the password now, and cloudflared the token; no program and no session needs the variables.
     env.unset("USER_PASSWORD");
     env.unset("CF_TUNNEL_TOKEN");
@@ -149,13 +168,14 @@ fn prepare(env: &mut Env, mut problems: Vec<Problem>) -> Result<Vec<Problem>> {
     env.set("WEB_ENABLE_HTTPS", settings.web.enable_https.to_string());
     web.env_variables().into_iter().for_each(|(name, value)| env.set(name, value));
     workspace.export_to(env);
-    autostart::export(&settings, !keys.is_empty() && rights.sshd_works(), env);
+    let sshd = !keys.is_empty() && rights.sshd_works() && !foreign_sshd::holds(settings.ssh_port, problems);
+    autostart::export(&settings, sshd, env);
     gpus.variables.into_iter().for_each(|(name, value)| env.set(name, value));
     problems.extend(gpus.problems);
     problems.extend(kit::exec_limit::drop_oversized(env));
-    let stored = environment_store::persist(env, &mut problems);
-    note_failure("environment", stored, &mut problems);
-    Ok(problems)
+    let stored = environment_store::persist(env, problems);
+    note_failure("environment", stored, problems);
+    Ok(())
 }
 
 /// Records a failure as a problem: the start continues.

@@ -24,21 +24,22 @@ enum OtherProcess {
     Start,
 }
 
-/// Returns the environment of this container's supervisord, if one is running; waits for a start in progress.
+/// Returns the environment of this container's supervisord, if one is running; waits for a start in progress. `detach`: this
+/// is a late start, which holds their lock.
 ///
 /// Processes are inspected, because a pid file and a socket survive a restart of the container.
-pub fn environment() -> Result<Option<Env>> {
+pub fn environment(detach: bool) -> Result<Option<Env>> {
     if std::process::id() == 1 {
         return Ok(None);
     }
-    wait::until(START, "the current start", || match other(Path::new("/proc")) {
+    wait::until(START, "the current start", || match other(Path::new("/proc"), detach) {
         Some(OtherProcess::Supervisord(process)) => Some(read(&process).map(Some)),
         Some(OtherProcess::Start) => None,
         None => Some(Ok(None)),
     })?
 }
 
-fn other(processes: &Path) -> Option<OtherProcess> {
+fn other(processes: &Path, detach: bool) -> Option<OtherProcess> {
     let of_self = processes.join("self");
     let own = |name: &str| fs::read_link(of_self.join(name)).ok();
     let (namespace, program, number) = (own("ns/mnt"), own("exe"), std::process::id());
@@ -61,7 +62,9 @@ fn other(processes: &Path) -> Option<OtherProcess> {
         if is_roots && is_supervisord(&words) {
             return Some(OtherProcess::Supervisord(process));
         }
-        if pid < number && fs::read_link(process.join("exe")).ok() == program {
+        // Late starts wait for one another by a lock.
+        let is_ordered = detach && has_word(&words, "--detach");
+        if !is_ordered && pid < number && fs::read_link(process.join("exe")).ok() == program {
             found = Some(OtherProcess::Start);
         }
     }
@@ -70,8 +73,11 @@ fn other(processes: &Path) -> Option<OtherProcess> {
 
 /// True for the command line of `exec_supervisord`, which follows the interpreter of the launcher.
 fn is_supervisord(words: &[u8]) -> bool {
-    let has = |wanted: &str| words.split(|&byte| byte == 0).any(|word| word == wanted.as_bytes());
-    has(SUPERVISORD) && has(CONFIGURATION)
+    has_word(words, SUPERVISORD) && has_word(words, CONFIGURATION)
+}
+
+fn has_word(words: &[u8], wanted: &str) -> bool {
+    words.split(|&byte| byte == 0).any(|word| word == wanted.as_bytes())
 }
 
 fn read(process: &Path) -> Result<Env> {
@@ -82,7 +88,8 @@ fn read(process: &Path) -> Result<Env> {
     Ok(variables(&bytes))
 }
 
-fn variables(bytes: &[u8]) -> Env {
+/// Parses the environment of a process.
+pub fn variables(bytes: &[u8]) -> Env {
     let text = |bytes| OsString::from(OsStr::from_bytes(bytes));
     let pairs = bytes.split(|&byte| byte == 0).filter_map(|pair| {
         let equals = pair.iter().position(|&byte| byte == b'=')?;
@@ -118,6 +125,8 @@ mod tests {
             ("1", "own", "sleep", "sleep infinity", "nothing"),
             ("1", "own", "init", "/opt/leonardo/bin/init.sh A=1", "start"),
             (&later, "own", "init", "init.sh", "nothing"),
+            ("1", "own", "init", "init.sh --detach", "start"),
+            ("1", "own", "init", "init --become-supervisord", "start"),
             ("1", "another", "init", "init.sh", "nothing"),
         ] {
             let dir = tempfile::tempdir().unwrap();
@@ -128,7 +137,9 @@ mod tests {
                 "start" => Some(OtherProcess::Start),
                 _ => None,
             };
-            assert_eq!(other(dir.path()), expected, "{name} {namespace} {words}");
+            assert_eq!(other(dir.path(), false), expected, "{name} {namespace} {words}");
+            let is_late = words.contains("--detach");
+            assert_eq!(other(dir.path(), true), if is_late { None } else { expected }, "{words}");
         }
     }
 

@@ -32,6 +32,8 @@ mod image;
 mod init_in_running_container;
 #[path = "e2e/late_boot.rs"]
 mod late_boot;
+#[path = "e2e/late_start.rs"]
+mod late_start;
 #[path = "e2e/lifecycle.rs"]
 mod lifecycle;
 #[path = "e2e/links_and_sessions.rs"]

@@ -5,7 +5,7 @@ use harness::{Container, KeyPair, RunOptions};
 const PROGRAM: &str = "[program:mine]\ncommand=sleep 1000\nstartsecs=0\n";
 
 /// State that must not change: login, registry, environment, journal, what supervisord is going to load, the user's program.
-fn state(container: &Container) -> String {
+pub fn state(container: &Container) -> String {
     let script = "cat /opt/leonardo/etc/web_credentials.json /run/http_ports/*; readlink /run/leonardo/programs; \
         md5sum /opt/leonardo/etc/environment.sh /opt/caddy/etc/Caddyfile; ls -l /run/http_ports /run/portal /var/lib/portal /run/caddy; \
         grep -v -e '\"stage' -e '\"boot' /run/leonardo/boot.jsonl; ls /run; \
