@@ -40,7 +40,7 @@ pub enum Action {
     Start(usize),
     /// Send a signal to a process.
     Send(i32, Signal),
-    /// Send [`Event::Retry`] after a pause.
+    /// Report [`Event::Retry`] after a pause.
     RetryAfter(usize, Duration),
     /// Write the states into the registry.
     Publish,

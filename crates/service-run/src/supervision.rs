@@ -1,9 +1,8 @@
 //! Brings about what the lifecycle decides.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
 
 use kit::{Exit, unix_time};
 use nix::sys::signal::kill;
@@ -32,6 +31,7 @@ pub fn run(
     let (output, outputs_end) = mpsc::channel();
     let mut lifecycle = Lifecycle::new(programs.len(), per_gpu, unix_time::now());
     let mut processes: BTreeMap<i32, (usize, Process)> = BTreeMap::new();
+    let mut retries = Vec::new();
     let mut actions: VecDeque<Action> = (0..programs.len()).map(Action::Start).collect();
     loop {
         while let Some(action) = actions.pop_front() {
@@ -59,13 +59,7 @@ pub fn run(
                     // It may have ended meanwhile.
                     let _ = kill(Pid::from_raw(pid), signal);
                 }
-                Action::RetryAfter(instance, pause) => {
-                    let sender = sender.clone();
-                    thread::spawn(move || {
-                        thread::sleep(pause);
-                        let _ = sender.send(Event::Retry { instance });
-                    });
-                }
+                Action::RetryAfter(instance, pause) => retries.push((Instant::now() + pause, instance)),
                 Action::Publish => {
                     let shown = if per_gpu { instances(programs, &lifecycle) } else { Vec::new() };
                     registration.publish(lifecycle.status(), shown);
@@ -80,7 +74,7 @@ pub fn run(
             }
         }
         // The senders live as long as this function.
-        let Ok(event) = events.recv() else { return Exit::No };
+        let Some(event) = next_event(events, &mut retries) else { return Exit::No };
         if let Event::Ended { pid, status } = &event
             && let Some((instance, process)) = processes.remove(pid)
         {
@@ -88,6 +82,18 @@ pub fn run(
             process.reap();
         }
         actions.extend(lifecycle.decide(event, unix_time::now()));
+    }
+}
+
+/// Returns the next event, which may be the end of the first pause.
+fn next_event(events: &Receiver<Event>, retries: &mut Vec<(Instant, usize)>) -> Option<Event> {
+    let Some((due, instance)) = retries.iter().min().copied() else { return events.recv().ok() };
+    match events.recv_timeout(due.saturating_duration_since(Instant::now())) {
+        Err(RecvTimeoutError::Timeout) => {
+            retries.retain(|(_, other)| *other != instance);
+            Some(Event::Retry { instance })
+        }
+        event => event.ok(),
     }
 }
 
