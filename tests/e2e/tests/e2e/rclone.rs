@@ -52,7 +52,7 @@ fn boot() -> Container {
     container
 }
 
-/// A margin for a busy machine; a listing that waits for a remote takes 90 seconds or forever.
+/// A margin for a busy machine; a listing that waits for a remote takes minutes, or never ends.
 #[track_caller]
 fn lists_the_workspace(container: &Container) {
     let started = Instant::now();
