@@ -17,8 +17,6 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
-/// Port of rclone's OAuth configuration, which is registered with the providers.
-const PORT: u16 = 53682;
 /// Maximum number of connections at once.
 const MAX_CONNECTIONS: usize = 16;
 /// Time without a byte after which a connection ends.
@@ -32,12 +30,14 @@ pub fn run() -> Outcome {
     env_scrub::reexec_with(|_| false)?;
     // A change of the account unsets it (prctl(2)).
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot set the parent death signal")?;
-    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::RCLONE));
     let mut listeners = Vec::new();
     for address in addresses()? {
-        match TcpListener::bind((address, PORT)) {
+        match TcpListener::bind((address, ports::RCLONE)) {
             Ok(listener) => listeners.push(listener),
-            Err(error) => log::warn!("cannot listen on {}: {error}", SocketAddr::from((address, PORT))),
+            Err(error) => {
+                log::warn!("cannot listen on {}: {error}", SocketAddr::from((address, ports::RCLONE)));
+            }
         }
     }
     let slots = Arc::new(());
