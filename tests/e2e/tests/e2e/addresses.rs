@@ -70,7 +70,7 @@ fn each_provider_has_its_own_addresses() {
             "boot: portal: port 1111 of the container; Kubernetes does not pass its address to a container; set DIRECT_ADDRESS\n",
             (
                 1,
-                "direct-url: Kubernetes does not pass its address to a container\nhint: set DIRECT_ADDRESS\n",
+                "direct-url: Kubernetes does not pass its address to a container\nhint: set DIRECT_ADDRESS, or use its tunnel: cfqt-url 8080\n",
             ),
             Some("http://gpu.lan:8080/"),
         ),
