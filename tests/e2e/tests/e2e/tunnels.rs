@@ -98,6 +98,20 @@ fn the_portal_and_every_service_with_a_login_get_a_tunnel_to_their_gate() {
     container.wait_until("the tunnels", || states(&container, "quicktunnel") == wanted);
     let first = url(&container, "quicktunnel", 8080);
     assert!(container.logs().contains(&format!("tunnel to Echo (port 8080): {first}")));
+    assert_eq!(container.exec(&["cfqt-url", "8080"]).text(), first);
+    assert_eq!(container.exec(&["cfqt-url.sh", "-p", "8080", "-l", "/lab"]).text(), format!("{first}/lab"));
+    let open = container.exec(&["cfqt-url", "8081"]);
+    assert!(
+        open.failure(1).starts_with("cfqt-url: no quick tunnel to port 8081: the service has no login\n")
+    );
+    let [_, _, token] = container.login();
+    let web = container.web(1111).with("authorization", &format!("Bearer {token}"));
+    let state: Value = serde_json::from_str(&web.get("/leonardo/state.json").body).expect("JSON");
+    assert_eq!(state["services"][0]["tunnel"]["url"], format!("{first}/"));
+    assert!(!state["problems"].to_string().contains("tunnel"), "{state}");
+    let page = web.browser().get("/").body;
+    assert!(page.contains(&format!("<a class=\"tunnel\" href=\"{first}/\">")), "{page}");
+
     let targets: Vec<String> = stand_in
         .starts()
         .iter()
@@ -115,6 +129,14 @@ fn the_portal_and_every_service_with_a_login_get_a_tunnel_to_their_gate() {
         .wait_until("the third tunnel", || states(&container, "quicktunnel").contains(&"8082 open".into()));
     assert_eq!(url(&container, "quicktunnel", 8080), first);
 
+    // A program that holds the public port of a service asks for no login.
+    container.background(&["python3", "-m", "http.server", "--bind", "0.0.0.0", "8083"]);
+    container.wait_until("the program", || container.sh("ss -ltnH | grep :8083").code == Some(0));
+    register(&container, "Held", 18083, 8083, "true");
+    container.wait_until("it to be listed", || tunnels(&container, "quicktunnel").len() == 5);
+    let held = container.exec(&["cfqt-url", "8083"]);
+    assert!(held.failure(1).contains("another program"), "{held:?}");
+
     // The process is confined.
     let script = "for pid in $(pgrep -x cloudflared); do \
         sed -nE 's/^([UG]id|Groups|Cap...|NoNewPrivs):\\s*//p' /proc/$pid/status | xargs; done | sort -u";
@@ -131,22 +153,44 @@ fn the_portal_and_every_service_with_a_login_get_a_tunnel_to_their_gate() {
     assert_eq!(own.text(), "HOME=/run/cloudflared");
 }
 
+/// A request as cloudflared passes it on: from loopback, with the tunnel's name and the visitor's address; head and body.
+fn visit(container: &Container, port: u16, origin: &str, more: &str, path: &str) -> String {
+    let host = origin.trim_start_matches("https://");
+    let common = "curl -s -i --http1.1 -H 'Accept: text/html' -H 'Sec-Fetch-Mode: navigate' -H 'X-Forwarded-Proto: https' \
+        -H 'X-Forwarded-For: 203.0.113.7'";
+    container.sh(&format!("{common} -H 'Host: {host}' {more} 'http://127.0.0.1:{port}{path}'")).text()
+}
+
+fn header<'a>(answer: &'a str, name: &str) -> &'a str {
+    let values = answer.lines().filter_map(|line| line.split_once(": "));
+    values.clone().find(|(found, _)| found.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value.trim())
+}
+
 #[test]
-fn a_visitor_through_a_tunnel_logs_in_over_https() {
+fn a_visitor_through_a_tunnel_logs_in_at_the_portals_and_comes_back_over_https() {
     let stand_in = StandIn::new("");
     let container = stand_in.run_faster(10).env("WEB_PASSWORD", "right").start_and_wait();
-    container.wait_until("the tunnel", || states(&container, "quicktunnel") == ["1111 open"]);
-    let portal = url(&container, "quicktunnel", 1111);
-    // As cloudflared does: from loopback, with the tunnel's name and the visitor's address.
-    let post = format!(
-        "curl -s -D - -o /dev/null -H 'Host: {}' -H 'X-Forwarded-Proto: https' -H 'X-Forwarded-For: 203.0.113.7' \
-         -H 'Origin: {portal}' -d 'username=user&password=right' http://127.0.0.1:1111/leonardo/login",
-        portal.trim_start_matches("https://")
-    );
-    let answer = container.sh(&post).text().to_ascii_lowercase();
-    assert!(answer.starts_with("http/1.1 303"), "{answer}");
-    let cookie = answer.lines().find(|line| line.starts_with("set-cookie:")).expect("a cookie");
-    assert!(cookie.contains("; secure"), "{cookie}");
+    container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
+    register(&container, "Echo", 18080, 8080, "true");
+    container.wait_until("the tunnels", || states(&container, "quicktunnel") == ["1111 open", "8080 open"]);
+    let [portal, echo] = [1111, 8080].map(|port| url(&container, "quicktunnel", port));
+
+    let stranger = visit(&container, 8080, &echo, "", "/x?y=1");
+    assert!(header(&stranger, "location").starts_with("/leonardo/login?next="), "{stranger}");
+    let form = visit(&container, 8080, &echo, "", header(&stranger, "location"));
+    let there = format!("href=\"{portal}/leonardo/login?port=8080&#38;next=");
+    assert!(form.contains(&there), "{there} in {form}");
+    let fields = "--data-urlencode username=user --data-urlencode password=right -d port=8080 \
+        --data-urlencode next=/x";
+    let logged_in =
+        visit(&container, 1111, &portal, &format!("-H 'Origin: {portal}' {fields}"), "/leonardo/login");
+    let cookie = header(&logged_in, "set-cookie");
+    assert!(cookie.contains("; Secure"), "{logged_in}");
+    let arrive = header(&logged_in, "location").strip_prefix(&echo).expect("the service's tunnel");
+    let arrived = visit(&container, 8080, &echo, "", arrive);
+    let session = header(&arrived, "set-cookie").split(';').next().expect("a pair");
+    let page = visit(&container, 8080, &echo, &format!("-H 'Cookie: {session}'"), "/");
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("Directory listing"), "{page}");
 }
 
 #[test]
@@ -159,9 +203,22 @@ fn a_refusal_is_explained_everywhere_and_ends_by_itself() {
     container.wait_until("the reason in the log", || {
         container.logs().contains(&format!("tunnel to the portal (port 1111): {message}; next attempt in "))
     });
+    let problem = format!("tunnel to port 1111: {message}; {remedy}");
+    let report = || container.exec(&["boot", "report"]).text();
+    let state = || {
+        let [_, _, token] = container.login();
+        let web = container.web(1111).with("authorization", &format!("Bearer {token}"));
+        web.get("/leonardo/state.json").ok_text().expect("the portal's state")
+    };
+    assert!(report().contains(&problem), "{}", report());
+    assert!(state().contains(&problem), "{}", state());
+    let refused = format!("cfqt-url: no quick tunnel to port 1111: {message}\nhint: {remedy}\n");
+    assert_eq!(container.exec(&["cfqt-url"]).failure(1), refused);
+    assert!(!container.exec(&["boot", "banner"]).text().contains("Cloudflare"));
     stand_in.set_mode("speed=20\n");
     container.wait_until("the tunnel", || states(&container, "quicktunnel") == ["1111 open"]);
-    let _ = remedy;
+    assert_eq!(container.exec(&["cfqt-url"]).text(), url(&container, "quicktunnel", 1111));
+    assert!(!report().contains("Cloudflare") && !state().contains("Cloudflare"));
 }
 
 #[test]
@@ -180,6 +237,13 @@ fn the_token_is_seen_by_cloudflared_alone() {
     let wanted = ["1111 open", "8080 open", "8080 off"];
     container.wait_until("the tunnels", || states(&container, "cloudflared") == wanted);
     assert_eq!(url(&container, "cloudflared", 8080), "https://echo.example.com");
+    assert_eq!(container.exec(&["cfnt-url", "8080"]).text(), "https://echo.example.com");
+    let portal = container.exec(&["portal-link"]).text();
+    assert!(portal.contains("https://portal.example.com/leonardo/enter?code="), "{portal}");
+    let raw = "tunnel to port 8080: https://raw.example.com leads to port 18080, which has no login; point it to \
+        http://localhost:8080 in Cloudflare's dashboard";
+    let report = container.exec(&["boot", "report"]).text();
+    assert!(report.contains(raw), "{report}");
     assert_eq!(states(&container, "quicktunnel"), [""; 0], "quick tunnels are off");
     // The first half is enough. Root may not look at the environment of another account's process.
     container.write("/dev/shm/token", &TOKEN[..40]);
@@ -229,6 +293,10 @@ fn an_image_without_cloudflared_says_so_once_and_opens_tunnels_when_it_is_added(
     container.wait_until("the note", || container.logs().contains(note));
     let report = container.exec(&["boot", "report"]).text();
     assert!(!report.contains(note), "{report}");
+    let [_, _, token] = container.login();
+    let web = container.web(1111).browser().with("authorization", &format!("Bearer {token}"));
+    let sentence = format!("No tunnels: {note}; run cloudflared in the container to see how to add it");
+    assert!(web.get("/").body.contains(&sentence));
     container.sh("install -m 755 /stand-in/wrapper /opt/leonardo/bin/cloudflared").text();
     container.wait_until("the tunnel", || states(&container, "quicktunnel") == ["1111 open"]);
     let lines: Vec<String> =
