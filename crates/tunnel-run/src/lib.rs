@@ -119,7 +119,7 @@ fn serve(
     signals: &Receiver<()>,
     times: Times,
 ) -> Result<()> {
-    let mut written: Option<Status> = None;
+    let (mut written, mut has_failed): (Option<Status>, bool) = (None, false);
     loop {
         let now = Instant::now();
         program.tick(now);
@@ -127,9 +127,13 @@ fn serve(
         if written.as_ref() != Some(&status) {
             report_missing(kind, written.as_ref(), &status);
             match status.write(kind, &cli.status) {
-                Ok(()) => written = Some(status),
-                // It is tried again in a second.
-                Err(error) => log::warn!("{error:#}"),
+                Ok(()) => (written, has_failed) = (Some(status), false),
+                // It is tried again in a second, and reported once.
+                Err(error) if !has_failed => {
+                    log::warn!("{error:#}");
+                    has_failed = true;
+                }
+                Err(_) => {}
             }
         }
         match signals.recv_timeout(times.of(TICK)) {

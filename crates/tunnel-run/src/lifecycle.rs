@@ -109,11 +109,6 @@ impl Lifecycle {
         (state, self.cause)
     }
 
-    /// Returns the time until the next attempt.
-    pub fn pause(&self, now: Instant) -> Duration {
-        self.not_before.saturating_duration_since(now)
-    }
-
     /// Advances by what was seen; the caller executes the steps.
     pub fn advance(&mut self, seen: &Seen, now: Instant) -> Vec<Step> {
         let mut steps = Vec::new();

@@ -19,6 +19,8 @@ use crate::times::{GATE_DOWN, SPACING, Times};
 pub struct StartGate {
     times: Times,
     not_before: Instant,
+    /// The same, in seconds since the Unix epoch.
+    retry_at: u64,
     last: Option<Instant>,
     /// Refusals by Cloudflare's limit in a row.
     refusals: u32,
@@ -29,7 +31,7 @@ pub struct StartGate {
 impl StartGate {
     /// Returns an open gate.
     pub fn new(times: Times, now: Instant) -> Self {
-        Self { times, not_before: now, last: None, refusals: 0, use_http2: false }
+        Self { times, not_before: now, retry_at: 0, last: None, refusals: 0, use_http2: false }
     }
 
     fn is_open(&self, now: Instant) -> bool {
@@ -42,6 +44,7 @@ impl StartGate {
         let pause = self.times.of(Pause::Shared.seconds(self.refusals, backoff::jitter()));
         self.refusals = self.refusals.saturating_add(1);
         self.not_before = now + pause;
+        self.retry_at = unix_time::now() + pause.as_secs();
         pause
     }
 }
@@ -73,6 +76,8 @@ pub struct ManagedTunnel {
     /// Hostname of a quick tunnel.
     host: Option<String>,
     detail: Option<String>,
+    /// Time of the next attempt after a failure, in seconds since the Unix epoch.
+    retry_at: u64,
     /// State, and the time at which it was entered.
     state: (State, u64),
     starts: u32,
@@ -90,6 +95,7 @@ impl ManagedTunnel {
             start_error: None,
             host: None,
             detail: None,
+            retry_at: 0,
             state: (State::Opening, unix_time::now()),
             starts: 0,
         }
@@ -207,6 +213,7 @@ impl ManagedTunnel {
             (Some(process), _) => process.log().diagnosis.detail.clone(),
             (None, _) => self.start_error.take(),
         };
+        self.retry_at = unix_time::now() + pause.as_secs();
         let message = cause.message(self.kind, self.detail.as_deref());
         let next = duration::words((pause + Duration::from_millis(500)).as_secs());
         log::warn!("{}: {message}; next attempt in {next}", self.name);
@@ -229,10 +236,9 @@ impl ManagedTunnel {
     /// Returns the entry of the status file.
     pub fn status(&self, port: u16, gate: &StartGate, now: Instant) -> Tunnel {
         let (mut state, mut cause) = self.life.state(now);
-        let mut pause = self.life.pause(now);
+        let mut retry_at = self.retry_at;
         if state == State::Opening && self.is_idle() && gate.not_before > now {
-            (state, cause) = (State::Waiting, Some(Cause::RateLimited));
-            pause = gate.not_before - now;
+            (state, cause, retry_at) = (State::Waiting, Some(Cause::RateLimited), gate.retry_at);
         }
         let gate_down = self.process.as_ref().and_then(|process| process.log().diagnosis.gate_down);
         let is_recent = |at| now.saturating_duration_since(at) < self.times.of(GATE_DOWN);
@@ -246,7 +252,7 @@ impl ManagedTunnel {
             since: self.state.1,
             cause,
             detail: self.detail.clone().filter(|_| cause.is_some()),
-            retry_at: (state == State::Waiting).then(|| unix_time::now() + pause.as_secs()),
+            retry_at: (state == State::Waiting).then_some(retry_at),
         }
     }
 }

@@ -13,8 +13,9 @@ use crate::diagnosis::Diagnosis;
 
 /// Maximum length of a line; the rest is dropped.
 const MAX_LINE: usize = 4_096;
-/// Lines that are copied in a second; the others are counted.
-const MAX_LINES: u32 = 50;
+/// Lines that are copied in [`WINDOW`]; the others are counted. Every line also goes to the container's output.
+const MAX_LINES: u32 = 100;
+const WINDOW: Duration = Duration::from_secs(10);
 /// Size of a log at which it is rotated.
 const MAX_SIZE: u64 = 1_000_000;
 /// Beginnings of the lines of boxes. One shows the address before the first connection, when a visit is harmful: the answer
@@ -53,14 +54,14 @@ pub struct OutputLog {
     pub diagnosis: Diagnosis,
     /// Destination of the lines.
     pub destination: Destination,
-    lines_in_second: u32,
-    second_began: Option<Instant>,
+    lines_in_window: u32,
+    window_began: Option<Instant>,
 }
 
 impl OutputLog {
     /// Returns a log without lines.
     pub fn new(destination: Destination) -> Self {
-        Self { diagnosis: Diagnosis::default(), destination, lines_in_second: 0, second_began: None }
+        Self { diagnosis: Diagnosis::default(), destination, lines_in_window: 0, window_began: None }
     }
 
     fn line(&mut self, line: &[u8], now: Instant) {
@@ -70,18 +71,18 @@ impl OutputLog {
         if BOXES.iter().any(|part| line.get(20..).is_some_and(|rest| rest.starts_with(part))) {
             return;
         }
-        if self.second_began.is_none_or(|began| now - began >= Duration::from_secs(1)) {
+        if self.window_began.is_none_or(|began| now - began >= WINDOW) {
             self.report_dropped();
-            self.second_began = Some(now);
+            self.window_began = Some(now);
         }
-        self.lines_in_second += 1;
-        if self.lines_in_second <= MAX_LINES {
+        self.lines_in_window += 1;
+        if self.lines_in_window <= MAX_LINES {
             self.destination.write(line);
         }
     }
 
     fn report_dropped(&mut self) {
-        let dropped = mem::take(&mut self.lines_in_second).saturating_sub(MAX_LINES);
+        let dropped = mem::take(&mut self.lines_in_window).saturating_sub(MAX_LINES);
         if dropped > 0 {
             self.destination.write(&format!("… {dropped} lines dropped"));
         }
@@ -148,7 +149,7 @@ mod tests {
         let (log, _) = copied("x\n".repeat(100_000).as_bytes());
         let lines: Vec<&str> = log.lines().collect();
         assert_eq!(lines[..MAX_LINES as usize], ["x"; MAX_LINES as usize]);
-        assert!(lines[50].starts_with("… ") && lines[50].ends_with(" lines dropped"), "{}", lines[50]);
+        assert!(lines[100].starts_with("… ") && lines[100].ends_with(" lines dropped"), "{}", lines[100]);
         let (log, _) = copied(&vec![b'x'; 10 << 20]);
         assert_eq!(log.len(), MAX_LINE + 1);
     }
