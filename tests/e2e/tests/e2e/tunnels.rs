@@ -194,6 +194,20 @@ fn a_visitor_through_a_tunnel_logs_in_at_the_portals_and_comes_back_over_https()
 }
 
 #[test]
+fn a_port_that_another_program_holds_has_no_tunnel() {
+    let stand_in = StandIn::new("");
+    let container = stand_in.run_faster(10).start_and_wait();
+    // As a program does that listens on its public port itself: Caddy leaves it out, and nothing asks for a login.
+    container.background(&["python3", "-m", "http.server", "--bind", "0.0.0.0", "8080"]);
+    container.wait_until("the program", || container.sh("ss -ltnH | grep :8080").code == Some(0));
+    register(&container, "Echo", 18080, 8080, "true");
+    container.wait_until("the tunnels", || states(&container, "quicktunnel") == ["1111 open", "8080 off"]);
+    assert!(stand_in.starts().iter().all(|start| !start.ends_with(":8080")), "{:?}", stand_in.starts());
+    let reason = "tunnel to Echo (port 8080): another program listens on the port";
+    assert!(container.logs().contains(reason), "{}", container.logs());
+}
+
+#[test]
 fn a_refusal_is_explained_everywhere_and_ends_by_itself() {
     let stand_in = StandIn::new("speed=20\n429\n");
     let container = stand_in.run_faster(20).start_and_wait();
