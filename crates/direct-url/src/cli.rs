@@ -10,8 +10,7 @@ const EPILOGUE: &str = "\
 Examples:
   direct-url 8188
   direct-url -p 8888 -l /lab
-  cfqt-url 8188
-  direct-url --json 8188";
+  cfqt-url --json 8188";
 
 /// Port of the portal.
 const PORTAL: u16 = 1111;
