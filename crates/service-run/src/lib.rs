@@ -83,13 +83,15 @@ pub fn run() -> Outcome {
 
 /// Returns the program of each instance, with its port and the variables that pin it to its GPU.
 fn programs(cli: &Cli, env: &Env, registration: &mut Registration) -> Result<Vec<Program>> {
-    let devices = if cli.per_gpu {
+    let (devices, labels) = if cli.per_gpu {
         let gpus = gpu_limit::discover(&KernelRoot { root: cli.root.clone() });
-        gpu_limit::devices(env, &gpus).map_err(Error::msg)?
+        let devices = gpu_limit::devices(env, &gpus).map_err(Error::msg)?;
+        let labels = devices.iter().map(|device| device.label.clone()).collect();
+        (devices, labels)
     } else {
-        vec![Device { label: cli.name.clone(), variables: Vec::new() }]
+        (vec![Device { label: cli.name.clone(), variables: Vec::new() }], Vec::new())
     };
-    let listen_ports = registration.choose_ports(devices.len(), cli.listen_port)?;
+    let listen_ports = registration.choose_ports(&labels, cli.listen_port)?;
     let program = |(device, listen_port): (Device, u16)| {
         let mut env = env.clone();
         for (name, value) in device.variables {

@@ -5,17 +5,19 @@ use std::process;
 use anyhow::{Result, anyhow};
 use kit::exit::with_hint;
 use kit::process::Process;
-use kit::{Env, UsageError};
+use kit::{Env, UsageError, unix_time};
 use nix::unistd::getppid;
-use ports::{Claim, Instance, Registry, Service, Status};
+use ports::{Claim, Instance, Phase, Registry, Service, Status};
 
 use crate::cli::Cli;
-use crate::listen_port;
+use crate::{lifecycle, listen_port};
 
 /// The entry of this process; it stays when the process ends, unless it is removed.
 pub struct Registration {
     registry: Registry,
     service: Service,
+    /// Ports on loopback that the last start had.
+    former: Vec<u16>,
 }
 
 impl Registration {
@@ -31,24 +33,37 @@ impl Registration {
             status: Some(status),
             ..Service::default()
         };
-        let mut registration = Self { registry: Registry::new(&cli.registry), service };
-        registration.choose_ports(1, cli.listen_port)?;
+        let mut registration = Self { registry: Registry::new(&cli.registry), service, former: Vec::new() };
+        registration.choose_ports(&[], cli.listen_port)?;
         Ok(registration)
     }
 
-    /// Chooses a port on loopback for each instance and registers them; returns the ports.
-    pub fn choose_ports(&mut self, instances: usize, given: Option<u16>) -> Result<Vec<u16>> {
+    /// Chooses a port on loopback for each instance, or for a service of one program without a label, and registers them;
+    /// returns the ports.
+    pub fn choose_ports(&mut self, labels: &[String], given: Option<u16>) -> Result<Vec<u16>> {
+        let starting = lifecycle::status(Phase::Starting, unix_time::now(), None);
+        let instance = |(label, listen_port): (&String, &u16)| Instance {
+            listen_port: *listen_port,
+            label: label.clone(),
+            status: starting.clone(),
+        };
         loop {
-            let (former, taken) = self.others()?;
+            let (own, taken) = self.ports()?;
+            if self.former.is_empty() {
+                self.former = own;
+            }
             let listen_ports = match given {
                 Some(port) => vec![port],
-                None => listen_port::choose(self.service.proxy_port, instances, &former, &taken)?,
+                None => {
+                    listen_port::choose(self.service.proxy_port, labels.len().max(1), &self.former, &taken)?
+                }
             };
+            self.service.instances = labels.iter().zip(&listen_ports).map(instance).collect();
             self.service.listen_port = listen_ports.first().copied().unwrap_or_default();
             self.service.check().map_err(|error| UsageError(format!("{error:#}")))?;
             self.register()?;
             // Another service may have chosen them in the same instant.
-            let (_, taken) = self.others()?;
+            let (_, taken) = self.ports()?;
             if given.is_some() || !listen_ports.iter().any(|port| taken.contains(port)) {
                 return Ok(listen_ports);
             }
@@ -56,7 +71,7 @@ impl Registration {
     }
 
     /// Returns the ports that the registered service has on loopback, and all ports of the other services.
-    fn others(&self) -> Result<(Vec<u16>, Vec<u16>)> {
+    fn ports(&self) -> Result<(Vec<u16>, Vec<u16>)> {
         let (services, _) = self.registry.load()?;
         let (own, others): (Vec<_>, Vec<_>) =
             services.into_iter().partition(|service| service.proxy_port == self.service.proxy_port);

@@ -280,6 +280,27 @@ fn each_gpu_has_an_instance_and_one_that_ends_is_started_again() {
 }
 
 #[test]
+fn services_that_start_in_the_same_instant_never_share_a_port() {
+    let fixture = Fixture::new();
+    (0..8).for_each(|gpu| drop(fixture.add_gpu(gpu)));
+    // Eight instances want the eight ports that follow, and so do the neighbours.
+    let public = 21_000..21_006;
+    let start = |port| fixture.start(port, &["--per-gpu"], &["sleep", "infinity", "--", "{listen}"]);
+    let services: Vec<_> = public.clone().map(start).collect();
+    let listen_ports = |port| {
+        let registered = fixture.registered(port).unwrap_or_default();
+        let instances = registered["instances"].as_array().cloned().unwrap_or_default();
+        instances.iter().map(|instance| instance["listen_port"].as_u64().unwrap()).collect::<Vec<u64>>()
+    };
+    fixture.wait_for("all instances", || public.clone().all(|port| listen_ports(port).len() == 8));
+    let all: std::collections::BTreeSet<u64> = public.clone().flat_map(listen_ports).collect();
+    assert_eq!(all.len(), 48, "{all:?}");
+    services.iter().for_each(|service| service.signal(Signal::SIGTERM));
+    services.into_iter().for_each(|service| drop(service.end()));
+    assert_eq!(fixture.registry_files(), Vec::<String>::new());
+}
+
+#[test]
 fn without_gpus_there_is_a_reason_and_no_instance() {
     let fixture = Fixture::new();
     let port = free_port();
