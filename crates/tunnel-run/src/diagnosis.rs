@@ -9,12 +9,16 @@ const CANNOT_RUN: &str = "tunnel-run: error: cannot run ";
 /// Part of a line that is written for each connection to the edge.
 const REGISTERED: &str = "Registered tunnel connection";
 /// Each cause follows from a line that contains both texts.
-const TEXTS: [(&str, &str, Cause); 21] = [
+const TEXTS: [(&str, &str, Cause); 24] = [
     ("status_code=\"429", "", Cause::RateLimited),
     ("error code: 1015", "", Cause::RateLimited),
     ("status_code=\"5", "", Cause::ServiceDown),
     ("failed to unmarshal quick Tunnel", "", Cause::ServiceDown),
     ("failed to parse quick Tunnel ID", "", Cause::ServiceDown),
+    // As 2026.9.1 puts it.
+    ("quick tunnel provisioning failed", "status 429", Cause::RateLimited),
+    ("quick tunnel provisioning failed", "", Cause::ServiceDown),
+    ("failed to read quick-tunnel response", "", Cause::ApiUnreachable),
     // Before the time-outs: a look-up can time out too.
     ("failed to request quick Tunnel", "lookup api.trycloudflare.com", Cause::NoDns),
     ("failed to request quick Tunnel", "x509:", Cause::ApiCertificate),

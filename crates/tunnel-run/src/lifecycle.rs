@@ -144,8 +144,10 @@ impl Lifecycle {
             steps.push(Step::Terminate);
             return stopping;
         }
+        let is_lost = matches!(phase, Phase::Lost { .. }) && seen.health != Health::Ready;
         let failure = match seen.cause {
-            Some(Cause::Unauthorized) if seen.health != Health::Ready => Cause::Unauthorized,
+            // A new tunnel may be unknown for a moment; cloudflared tries again.
+            Some(Cause::Unauthorized) if is_lost => Cause::Unauthorized,
             _ => match self.step(phase, seen, now, steps) {
                 Ok(next) => return next,
                 Err(cause) => cause,
@@ -302,6 +304,7 @@ mod tests {
             (Health::Silent, None, Cause::Hung, 5),
             (Health::NotReady, None, Cause::NotConnected, 5),
             (Health::NotReady, Some(Cause::EdgeBlocked), Cause::EdgeBlocked, 60),
+            (Health::NotReady, Some(Cause::Unauthorized), Cause::Unauthorized, 5),
         ] {
             let mut trial = Trial::new(Kind::Quick);
             let seen = Seen { cause, ..seen(health) };
@@ -374,8 +377,10 @@ mod tests {
                 [],
                 "another connection is open"
             );
-            let ended = [failed(Cause::Unauthorized, pause), Step::Terminate];
-            assert_eq!(trial.at(10, &logged(Health::NotReady, Cause::Unauthorized)), ended);
+            let refused = logged(Health::NotReady, Cause::Unauthorized);
+            trial.at(10, &refused);
+            assert_eq!(trial.at(20, &refused), [Step::Withdraw]);
+            assert_eq!(trial.at(21, &refused), [failed(Cause::Unauthorized, pause), Step::Terminate]);
         }
     }
 

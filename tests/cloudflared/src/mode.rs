@@ -28,6 +28,7 @@ pub const NAMES: &[&str] = &[
     "udp-blocked",
     "tcp-blocked",
     "unauthorized-loop",
+    "unauthorized-first",
     "unauthorized-after",
     "not-ready",
     // The connection is lost for 15 seconds, or for ever.

@@ -268,11 +268,15 @@ impl Process<'_> {
                         info("precheck complete", &[("hard_fail", "true"), ("run_id", "5b1c4b6e")]);
                     }
                 }
-                "unauthorized-loop" => {
+                "unauthorized-loop" | "unauthorized-first" => {
                     let reason = [("error", "Unauthorized: Failed to get tunnel")];
                     error("Register tunnel error from server side", &reason);
                     info("Retrying connection in up to 2s", &fields);
                     self.pause(2)?;
+                    if name == "unauthorized-first" {
+                        self.register(protocol);
+                        return Ok(());
+                    }
                 }
                 "not-ready" | "hang" => self.pause(60)?,
                 _ => {
