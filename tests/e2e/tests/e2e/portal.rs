@@ -47,6 +47,37 @@ fn a_browser_logs_in_with_the_right_password_only() {
 }
 
 #[test]
+fn a_tunnel_that_opens_appears_on_the_open_page() {
+    let container = RunOptions::new().env("WEB_PASSWORD", "right").start_and_wait();
+    register(&container, "Echo", 18080, 8080, "true");
+    let browser = Browser::start(1000, 700);
+    browser.open(&format!("http://{}", container.address(1111)));
+    browser.type_into("[name=username]", "user");
+    browser.type_into("[name=password]", "right");
+    browser.click("button");
+    browser.wait_for_text("#services .port", "port 8080");
+    // As tunnel-run writes it.
+    let write = |state: &str, url: &str| {
+        let rest = r#""since":0,"cause":null,"detail":null,"retry_at":null"#;
+        let tunnel = format!(r#"{{"port":8080,"state":"{state}","url":{url},{rest}}}"#);
+        let status = format!(r#"{{"cloudflared":null,"cause":null,"detail":null,"tunnels":[{tunnel}]}}"#);
+        container.write("/run/leonardo/quicktunnel.json", &status);
+    };
+    write("opening", "null");
+    browser.wait_for_text("#services .port", "port 8080, tunnel: opening");
+    write("open", "\"https://a-b.trycloudflare.com\"");
+    browser.wait_for_text("#services .port", "port 8080, tunnel");
+    browser.screenshot(&picture("portal-tunnel"));
+    let link = serde_json::json!("https://a-b.trycloudflare.com/");
+    browser.wait_for_value("return document.querySelector('a.tunnel').href", &link);
+    // The page does not reload while nothing changes: the state of the service is updated in place.
+    browser.run("window.isSamePage = true");
+    container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
+    browser.wait_for_text("#services .state", "running");
+    browser.wait_for_value("return window.isSamePage", &serde_json::json!(true));
+}
+
+#[test]
 fn a_phone_gets_the_same_page() {
     let container = RunOptions::new().start_and_wait();
     let browser = Browser::start(390, 780);
