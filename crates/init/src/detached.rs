@@ -1,6 +1,6 @@
 //! supervisord in the background, where another program is the container's first process.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -14,8 +14,9 @@ use kit::process::Process;
 use kit::{Env, Exit, HintExt, Outcome, Problem, UsageError, wait};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::prctl;
+use nix::sys::signal::{self, Signal};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd;
+use nix::unistd::{self, Pid};
 
 use crate::container_environment::FOREIGN;
 use crate::exec_supervisord;
@@ -29,6 +30,10 @@ const SOCKET: &str = "/run/supervisor.sock";
 const LOCK: &str = "/run/init.lock";
 /// Time limit for another late start.
 const ANOTHER_START: Duration = Duration::from_mins(1);
+/// Number of the last supervisord, which leads its session after a late start.
+const PID_FILE: &str = "/run/supervisord.pid";
+/// Time limit for programs after a signal.
+const STOP: Duration = Duration::from_secs(10);
 /// Time limit for supervisord, which usually takes a tenth of a second.
 const START: Duration = Duration::from_secs(30);
 
@@ -46,6 +51,49 @@ pub fn begin() -> Result<Option<Lock>> {
     let lock = Lock::open(Path::new(LOCK)).map_err(|error| log::warn!("{error:#}")).ok();
     lock.as_ref().map_or(Ok(()), |lock| lock.acquire(ANOTHER_START))?;
     Ok(lock)
+}
+
+/// Ends what a supervisord that was killed left behind: it holds locks and ports of the programs that are about to start.
+pub fn end_orphans() -> Result<()> {
+    // supervisord removes the file when it stops.
+    let former = fs::read_to_string(PID_FILE).ok().and_then(|pid| pid.trim().parse().ok());
+    let Some(session) = former else { return Ok(()) };
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let orphans = orphans(session);
+        if orphans.is_empty() {
+            return Ok(());
+        }
+        log::warn!("supervisord was killed; ending {} of its processes with {signal}", orphans.len());
+        for orphan in orphans {
+            // It may have exited meanwhile.
+            let _ = signal::kill(Pid::from_raw(orphan), signal);
+        }
+        let _ = wait::until(STOP, "them", || self::orphans(session).is_empty().then_some(()));
+    }
+    let names: Vec<_> = orphans(session).iter().map(ToString::to_string).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(anyhow!("processes of a supervisord that was killed do not exit: {}", names.join(" ")))
+        .hint(|| "restart the container".to_owned())
+}
+
+/// Returns the processes of supervisord's session; terminals and logins have one of their own. The number may be that of
+/// another program's session by now, so the environment of a member decides: root can read those of its own account.
+fn orphans(session: i32) -> Vec<i32> {
+    let member = |process: Process| {
+        let stat = process.stat().filter(|stat| stat.session == session && stat.is_alive)?;
+        Some((stat.id, process))
+    };
+    let members: Vec<_> = Process::all().into_iter().filter_map(member).collect();
+    let is_supervised = |process: &Process| {
+        let variables = fs::read(process.path("environ")).unwrap_or_default();
+        variables.split(|&byte| byte == 0).any(|pair| pair == b"SUPERVISOR_ENABLED=1")
+    };
+    if !members.iter().any(|(_, process)| is_supervised(process) && is_of_this_container(process)) {
+        return Vec::new();
+    }
+    members.into_iter().map(|(id, _)| id).collect()
 }
 
 /// Starts supervisord, and returns when it accepts commands.

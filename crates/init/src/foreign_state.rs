@@ -63,7 +63,7 @@ pub fn remove_foreign(problems: &mut Vec<Problem>) {
     let container = kit::container_id::id().unwrap_or_default();
     let mut kept = workspace::mount_points();
     if foreign_sshd::is_running() {
-        // Its host keys look like another container's, and without them nobody could log in.
+        // Its host keys look like those of another container, and without them it refuses every connection.
         kept.push(HOST_KEYS.into());
     }
     if let Err(error) = clean(Path::new("/"), &kept, container) {

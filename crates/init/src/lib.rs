@@ -84,6 +84,9 @@ pub fn run() -> Outcome {
         return Ok(compare_settings(given, &current));
     }
     capabilities::Rights::check()?;
+    if cli.detach {
+        detached::end_orphans()?;
+    }
     prepare(&mut env, &mut problems)?;
     let log = cli.detach.then(|| detached::container_log(&mut problems));
     report(&problems, started);

@@ -8,7 +8,7 @@ use crate::init_in_running_container::state;
 const SSHD: &str = "mkdir -p /run/sshd && ssh-keygen -A && exec /usr/sbin/sshd -D -e";
 /// Leaves an orphan behind at each start.
 const PROGRAM: &str =
-    "[program:mine]\ncommand=bash -c '(setsid sleep 0 &); exec sleep 1000'\nstartsecs=0\nautorestart=true\n";
+    "[program:mine]\ncommand=bash -c '(setsid true &); exec sleep 1000'\nstartsecs=0\nautorestart=true\n";
 const SCRIPT: &str = "#!/bin/bash\necho \"$GREETING\" >> ~/provisioned\n";
 const SETTINGS: [&str; 3] = ["WEB_USER=ada", "WEB_PASSWORD=first", "GREETING=a \"b\" $(id)"];
 
@@ -38,8 +38,8 @@ fn has_everything(container: &Container) {
     let session = "pid=$(supervisorctl pid); test $(ps -o sid= -p $pid) = $pid";
     container.sh(session).text();
     container.sh("supervisorctl restart mine").text();
-    // A supervisord that was shut down is not ours to reap.
-    let zombies = "ps axo stat,comm | grep ^Z | grep -v supervisord";
+    // The first process has to reap a supervisord that ended, and what that left behind.
+    let zombies = "ps axo stat,comm | grep '^Z.* true$'";
     container.wait_until("the orphans' end", || container.sh(zombies).code == Some(1));
 }
 
@@ -83,6 +83,14 @@ fn everything_starts_behind_a_first_process_that_does_nothing() {
     assert_eq!(container.exec(&["cat", "/proc/1/comm"]).text(), "sleep");
     container.exec(&hook).text();
     has_everything(&container);
+    // What a killed supervisord leaves behind makes way; what was started from a terminal stays.
+    let terminal = "SUPERVISOR_ENABLED=1 setsid sleep 1001 & kill -9 $(supervisorctl pid)";
+    container.sh(terminal).text();
+    let again = container.exec(&hook);
+    assert!(again.stderr.contains("init | warning: supervisord was killed; ending "), "{again:?}");
+    assert_eq!(again.code, Some(0));
+    has_everything(&container);
+    assert_eq!(container.sh("pgrep -fc '^sleep 100[01]'").text(), "2");
 }
 
 #[test]
