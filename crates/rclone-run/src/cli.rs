@@ -6,14 +6,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 const EPILOGUE: &str = "\
 Examples:
-  rclone config                          add a remote; it is mounted a few seconds later
-  rclone listremotes                     names of the remotes
-  findmnt -t fuse.rclone                 remotes that are mounted
-  supervisorctl restart rclone           mount all remotes with the options of now
+  rclone config                 add a remote; it is mounted seconds later
+  findmnt -t fuse.rclone        remotes that are mounted
+  supervisorctl restart rclone  mount all remotes again, with changed options
 
 Files:
-  /etc/rclone/rclone.conf                configuration
-  /var/lib/leonardo/rclone               cache
+  /etc/rclone/rclone.conf   configuration
+  /var/lib/leonardo/rclone  cache
 
 Environment:
   WORKSPACE  remotes are mounted below $WORKSPACE/remote

@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn nothing_but_the_gate_is_taken_out_of_the_template() {
-        let template = ":%PROXY_PORT% {\n\timport %GATE%\n\treverse_proxy 127.0.0.1:%LISTEN_PORT%\n}\n";
+        let template = ":%PROXY_PORT% {\n\timport %GATE%\n\treverse_proxy %UPSTREAMS%\n}\n";
         let expected = ":%PROXY_PORT% {\n\treverse_proxy 127.0.0.1:18090\n}\n";
         assert_eq!(without_gate(template).as_deref(), Some(expected));
         assert_eq!(without_gate("reverse_proxy\n"), None);
