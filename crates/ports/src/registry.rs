@@ -20,8 +20,8 @@ const INPUT: ReadPolicy = ReadPolicy::max_size(64 * 1024).no_follow();
 /// Directory entries that are read at most: a member who fills the directory must not stop the gate.
 const MAX_ENTRIES: usize = 1_000;
 
-/// Deadline for other claims, each of which takes about a millisecond.
-const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+/// Deadline for other claims, each of which takes about a millisecond; any account can hold the lock longer.
+const LOCK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Timeout for a connection to the holder of a port; on loopback, it is accepted at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -51,8 +51,8 @@ pub struct RejectedFile {
 pub enum Claim {
     /// The service is registered.
     Ours,
-    /// A running service has the port.
-    Taken(Service),
+    /// Another service has this port, public or on loopback.
+    Taken(u16, Service),
 }
 
 impl Registry {
@@ -109,29 +109,40 @@ impl Registry {
     }
 
     fn check(&self, service: &Service) -> Result<()> {
-        let of_instances = service.instances.iter().map(|instance| instance.listen_port);
-        let is_taken = [service.proxy_port, service.listen_port]
-            .into_iter()
-            .chain(of_instances)
-            .any(|port| port == self.ssh);
+        let is_taken = service.proxy_port == self.ssh || service.listen_ports().contains(&self.ssh);
         ensure!(!is_taken, "port {} is sshd's (SSH_PORT)", self.ssh);
         Ok(())
     }
 
-    /// Registers a service whose `pid` is a `service-run`, unless another running service has its public port.
+    /// Registers a service whose `pid` is a `service-run`, unless another one has its public port or one of its ports on
+    /// loopback.
     ///
     /// A registration is replaced if its `service-run` has ended or, for one without `pid`, if nothing accepts connections
-    /// at its `listen_port`. Of several that claim a port in the same instant, one gets it.
+    /// at its `listen_port`. One whose `service-run` has ended is removed if it leads to a port on loopback of this
+    /// service, perhaps without its login. Of several that claim a port in the same instant, one gets it.
     pub fn claim(&self, service: &Service) -> Result<Claim> {
         self.check(service)?;
-        let _lock = self.lock()?;
+        let lock = Lock::open_directory(&self.directory)?;
+        if let Err(error) = lock.acquire(LOCK_DEADLINE) {
+            log::warn!("a claim in the same instant would not be noticed: {error:#}");
+        }
         // A file that is rejected serves nothing.
         let holder = self.read(&self.path(service.proxy_port)).ok().flatten();
         let is_other = |holder: &Service| holder.pid.is_none() || holder.pid != service.pid;
-        match holder.filter(|holder| is_other(holder) && is_running(holder)) {
-            Some(holder) => Ok(Claim::Taken(holder)),
-            None => self.register(service).map(|()| Claim::Ours),
+        if let Some(holder) = holder.filter(|holder| is_other(holder) && is_running(holder)) {
+            return Ok(Claim::Taken(service.proxy_port, holder));
         }
+        for other in self.load()?.0.into_iter().filter(|other| other.proxy_port != service.proxy_port) {
+            let of_other = [other.listen_ports(), vec![other.proxy_port]].concat();
+            match service.listen_ports().into_iter().find(|port| of_other.contains(port)) {
+                None => {}
+                Some(_) if other.pid.is_some() && !is_running(&other) => {
+                    kit::remove_file(&self.path(other.proxy_port))?;
+                }
+                Some(port) => return Ok(Claim::Taken(port, other)),
+            }
+        }
+        self.register(service).map(|()| Claim::Ours)
     }
 
     /// Adds or replaces a service, atomically.
@@ -141,25 +152,23 @@ impl Registry {
         atomic::write(&path, &serde_json::to_vec(service)?, WriteOptions::volatile(0o664))
     }
 
+    /// Replaces the registration that has the service's `pid`, which is this process; nothing replaces that before its end.
+    pub fn update(&self, service: &Service) -> Result<()> {
+        if self.is_registered(service) { self.register(service) } else { Ok(()) }
+    }
+
     /// Removes the registration of a service, if there is one that has its `pid`.
     pub fn unregister(&self, service: &Service) -> Result<()> {
-        let _lock = self.lock()?;
-        let path = self.path(service.proxy_port);
-        match self.read(&path) {
-            Ok(Some(registered)) if registered.pid == service.pid => kit::remove_file(&path),
-            _ => Ok(()),
-        }
+        if self.is_registered(service) { kit::remove_file(&self.path(service.proxy_port)) } else { Ok(()) }
+    }
+
+    fn is_registered(&self, service: &Service) -> bool {
+        let registered = self.read(&self.path(service.proxy_port)).ok().flatten();
+        registered.is_some_and(|registered| registered.pid == service.pid)
     }
 
     fn path(&self, proxy_port: u16) -> PathBuf {
         self.directory.join(proxy_port.to_string())
-    }
-
-    /// Waits for other claims.
-    fn lock(&self) -> Result<Lock> {
-        let lock = Lock::open_directory(&self.directory)?;
-        lock.acquire(LOCK_DEADLINE)?;
-        Ok(lock)
     }
 }
 
@@ -249,7 +258,10 @@ mod tests {
         let [ended, running] = [u32::MAX, runner.id()].map(|pid| claimed(3000, Some(pid)));
         for holder in [&running, &listening] {
             registry.register(holder).unwrap();
-            assert_eq!(registry.claim(&ours).unwrap(), Claim::Taken(holder.clone()));
+            assert_eq!(registry.claim(&ours).unwrap(), Claim::Taken(3000, holder.clone()));
+            // It would lead to the program of another service, perhaps without its login.
+            let neighbour = Service { proxy_port: 3001, listen_port: holder.listen_port, ..ours.clone() };
+            assert_eq!(registry.claim(&neighbour).unwrap(), Claim::Taken(holder.listen_port, holder.clone()));
         }
         registry.register(&running).unwrap();
         assert_eq!(registry.claim(&running).unwrap(), Claim::Ours, "its own registration");
@@ -263,6 +275,11 @@ mod tests {
             assert_eq!(registry.claim(&ours).unwrap(), Claim::Ours, "{holder:?}");
         }
         runner.wait().unwrap();
+        registry.register(&ended).unwrap();
+        let neighbour = Service { proxy_port: 3001, ..ours.clone() };
+        assert_eq!(registry.claim(&neighbour).unwrap(), Claim::Ours);
+        assert_eq!(registry.load().unwrap().0, std::slice::from_ref(&neighbour), "it led to the same port");
+        registry.unregister(&neighbour).unwrap();
         fs::write(dir.path().join("3000"), "{").unwrap();
         assert_eq!(registry.claim(&ours).unwrap(), Claim::Ours, "a rejected file");
         assert_eq!(registry.load().unwrap(), (vec![ours], vec![]));
@@ -287,6 +304,22 @@ mod tests {
             });
             assert_eq!(claims.iter().filter(|claim| **claim == Claim::Ours).count(), 1, "{claims:?}");
         }
+    }
+
+    #[test]
+    fn an_account_that_holds_the_lock_delays_a_claim_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path());
+        let foreign = Lock::open_directory(dir.path()).unwrap();
+        foreign.acquire(Duration::ZERO).unwrap();
+        let ours = claimed(3000, Some(1));
+        assert_eq!(registry.claim(&ours).unwrap(), Claim::Ours);
+        let renamed = Service { service_name: "renamed".to_owned(), ..ours.clone() };
+        registry.update(&renamed).unwrap();
+        registry.update(&Service { pid: Some(2), ..ours }).unwrap();
+        assert_eq!(registry.load().unwrap().0, std::slice::from_ref(&renamed));
+        registry.unregister(&renamed).unwrap();
+        assert_eq!(registry.load().unwrap().0, []);
     }
 
     #[test]

@@ -96,6 +96,15 @@ impl Service {
         check_url(&self.service_url)
     }
 
+    /// Returns its ports on loopback, in the order of its instances.
+    #[must_use]
+    pub fn listen_ports(&self) -> Vec<u16> {
+        if self.instances.is_empty() {
+            return vec![self.listen_port];
+        }
+        self.instances.iter().map(|instance| instance.listen_port).collect()
+    }
+
     /// Returns the name of the service's log: the registered one, else one built from its name (`Jupyter Lab` has
     /// `jupyter-lab.log`), if that has a letter or digit.
     #[must_use]

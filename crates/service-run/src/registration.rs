@@ -2,7 +2,7 @@
 
 use std::process;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use kit::exit::with_hint;
 use kit::process::Process;
 use kit::{Env, UsageError, unix_time};
@@ -61,11 +61,11 @@ impl Registration {
             self.service.instances = labels.iter().zip(&listen_ports).map(instance).collect();
             self.service.listen_port = listen_ports.first().copied().unwrap_or_default();
             self.service.check().map_err(|error| UsageError(format!("{error:#}")))?;
-            self.register()?;
-            // Another service may have chosen them in the same instant.
-            let (_, taken) = self.ports()?;
-            if given.is_some() || !listen_ports.iter().any(|port| taken.contains(port)) {
-                return Ok(listen_ports);
+            match self.registry.claim(&self.service)? {
+                Claim::Ours => return Ok(listen_ports),
+                // Another service has chosen it in the same instant.
+                Claim::Taken(port, _) if given.is_none() && port != self.service.proxy_port => {}
+                Claim::Taken(port, holder) => return Err(self.taken(port, &holder)),
             }
         }
     }
@@ -75,27 +75,26 @@ impl Registration {
         let (services, _) = self.registry.load()?;
         let (own, others): (Vec<_>, Vec<_>) =
             services.into_iter().partition(|service| service.proxy_port == self.service.proxy_port);
-        let of = |services: Vec<Service>| services.iter().flat_map(listen_ports).collect::<Vec<u16>>();
+        let of =
+            |services: Vec<Service>| services.iter().flat_map(Service::listen_ports).collect::<Vec<u16>>();
         let public = others.iter().map(|service| service.proxy_port).collect::<Vec<_>>();
         Ok((of(own), [of(others), public].concat()))
     }
 
-    fn register(&self) -> Result<()> {
-        let Claim::Taken(holder) = self.registry.claim(&self.service)? else { return Ok(()) };
+    fn taken(&self, port: u16, holder: &Service) -> Error {
+        let (place, option) =
+            if port == self.service.proxy_port { ("", "--port") } else { (" on 127.0.0.1", "--listen-port") };
         let process = holder.pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
-        let error = anyhow!(
-            "port {} is already registered for {:?}{process}",
-            holder.proxy_port,
-            holder.service_name
-        );
-        Err(with_hint(error, "give one of them another --port".to_owned()))
+        let error =
+            anyhow!("port {port}{place} is already registered for {:?}{process}", holder.service_name);
+        with_hint(error, format!("give one of them another {option}"))
     }
 
     /// Changes the state in the registry; a failure is logged, because the program matters more.
     pub fn publish(&mut self, status: Status, instances: Vec<Instance>) {
         self.service.status = Some(status);
         self.service.instances = instances;
-        if let Err(error) = self.register() {
+        if let Err(error) = self.registry.update(&self.service) {
             log::warn!("cannot update the registration: {error:#}");
         }
     }
@@ -111,14 +110,6 @@ impl Registration {
             log::warn!("{error:#}");
         }
     }
-}
-
-/// Returns the service's ports on loopback, in the order of its instances.
-fn listen_ports(service: &Service) -> Vec<u16> {
-    if service.instances.is_empty() {
-        return vec![service.listen_port];
-    }
-    service.instances.iter().map(|instance| instance.listen_port).collect()
 }
 
 /// Returns the name of this process's log if supervisord has started it. Terminals inherit supervisord's variables too.

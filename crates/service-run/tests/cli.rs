@@ -177,7 +177,6 @@ fn a_kill_ends_the_program_and_what_it_left_on_its_port_is_ended_by_the_next_sta
         stderr.contains("stopped python") && stderr.contains(&format!("left on port {listen}\n")),
         "{stderr}"
     );
-    fixture.end_what_listens(port, listen);
 }
 
 #[test]
@@ -198,9 +197,9 @@ fn a_port_of_another_program_is_left_alone() {
 fn of_two_services_at_one_port_the_second_is_refused() {
     let fixture = Fixture::new();
     let port = free_port();
-    let first = fixture.start(port, &[], &["sleep", "infinity", "--", "{listen}"]);
+    let command = ["sleep", "infinity", "--", "{listen}"];
+    let first = fixture.start(port, &[], &command);
     fixture.wait_for("the first", || fixture.registered(port).is_some());
-    let command = ["sh", "-c", "sleep infinity", "{listen}"];
     let (code, _, stderr) = fixture.run(port, &[], &command);
     let pid = &fixture.registered(port).unwrap()["pid"];
     let message = format!(
@@ -219,6 +218,27 @@ fn of_two_services_at_one_port_the_second_is_refused() {
     assert_eq!(fixture.registered(port).unwrap()["pid"], winner.id());
     winner.signal(Signal::SIGTERM);
     all.into_iter().for_each(|one| drop(one.end()));
+}
+
+#[test]
+fn a_service_without_a_login_never_leads_to_the_program_of_another() {
+    let fixture = Fixture::new();
+    let [first, second, listen] = [free_port(), free_port(), free_port()];
+    let on_port = listen.to_string();
+    let service = fixture.start(first, &["--listen-port", &on_port], &["sleep", "infinity"]);
+    fixture.wait_for_phase(first, "starting");
+    let neighbour = || fixture.run(second, &["--listen-port", &on_port, "--open"], &["false"]);
+    let (code, _, stderr) = neighbour();
+    let message = format!(
+        "service-run: port {listen} on 127.0.0.1 is already registered for \"ComfyUI\" (process {})\nhint: give one of \
+         them another --listen-port\n",
+        service.id()
+    );
+    assert_eq!((code, stderr, fixture.registered(second)), (Some(1), message, None));
+    service.signal(Signal::SIGKILL);
+    service.end();
+    assert_eq!(neighbour().0, Some(1));
+    assert_eq!((fixture.registered(first), fixture.cause(second).as_str()), (None, "exit code 1"));
 }
 
 #[test]
