@@ -165,8 +165,8 @@ fn a_program_that_is_down_comes_before_all_else_that_is_wrong() {
 fn a_tunnel_that_cannot_be_opened_is_in_the_report_and_not_at_each_login() {
     let boot = Boot::new(&[begun(), started(Stage::Ready), ended(Stage::Ready, StageResult::Done)]);
     let tunnel =
-        r#"{"port":1111,"state":"waiting","url":null,"since":0,"cause":"no_dns","detail":null,"retry_at":9}"#;
-    let status = format!(r#"{{"cloudflared":"/x","cause":null,"detail":null,"tunnels":[{tunnel}]}}"#);
+        r#"{"port":1111,"state":"waiting","url":null,"cause":"no_dns","detail":null,"retry_at":9}"#;
+    let status = format!(r#"{{"is_opening":false,"cause":null,"detail":null,"tunnels":[{tunnel}]}}"#);
     fs::write(boot.path("quicktunnel.json"), status).unwrap();
     let (_, text, _) = boot.run(&["report"]);
     let problem = "tunnel to port 1111: the container cannot resolve api.trycloudflare.com; check its DNS: docker run \

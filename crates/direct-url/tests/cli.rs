@@ -94,11 +94,14 @@ fn a_tunnel_is_looked_up_by_the_name_of_a_link_or_by_an_option() {
     let status = dir.path().to_str().unwrap();
     let (code, stdout, stderr) = run(&quick, &[], &["8188", "--status", status]);
     let reason = "no quick tunnel to port 8188: the program quicktunnel is not running";
-    let shown = format!("cfqt-url: {reason}\nhint: run: supervisorctl status quicktunnel\n");
+    let shown = format!(
+        "cfqt-url: {reason}\nhint: it is off with CF_QUICK_TUNNELS=false or WEB_ENABLE_AUTH=false; else run: \
+         supervisorctl status quicktunnel\n"
+    );
     assert_eq!((code, stdout.as_str(), stderr), (Some(1), "", shown));
     let tunnel = |port: u16, state: &str, url: &str, cause: &str| {
         format!(
-            r#"{{"port":{port},"state":"{state}","url":{url},"since":0,"cause":{cause},"detail":null,"retry_at":null}}"#
+            r#"{{"port":{port},"state":"{state}","url":{url},"cause":{cause},"detail":null,"retry_at":null}}"#
         )
     };
     let tunnels = [
@@ -107,7 +110,7 @@ fn a_tunnel_is_looked_up_by_the_name_of_a_link_or_by_an_option() {
         tunnel(3001, "opening", "null", "null"),
     ];
     let text =
-        format!(r#"{{"cloudflared":null,"cause":null,"detail":null,"tunnels":[{}]}}"#, tunnels.join(","));
+        format!(r#"{{"is_opening":false,"cause":null,"detail":null,"tunnels":[{}]}}"#, tunnels.join(","));
     fs::write(dir.path().join("quicktunnel.json"), &text).unwrap();
     fs::write(dir.path().join("cloudflared.json"), text.replace("a-b.trycloudflare.com", "lab.example"))
         .unwrap();

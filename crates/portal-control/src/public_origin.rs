@@ -51,7 +51,6 @@ mod tests {
             port: 1111,
             state: State::Open,
             url: Some("https://a-b.trycloudflare.com".into()),
-            since: 0,
             cause: None,
             detail: None,
             retry_at: None,

@@ -124,7 +124,6 @@ mod tests {
             port,
             state,
             url: host.map(|host| format!("https://{host}")),
-            since: 0,
             cause: (state == State::Waiting).then_some(Cause::RateLimited),
             detail: None,
             retry_at: None,

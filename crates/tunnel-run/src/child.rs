@@ -6,13 +6,15 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use kit::{Exit, Outcome, UsageError, cmd, privileges};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getppid};
 
 /// Becomes `account` without any privilege, then the command, which is killed when `parent` exits: a second cloudflared for
 /// the same port would be another tunnel.
 pub fn run(account: &str, parent: i32, command: &[OsString]) -> Outcome {
     let [program, arguments @ ..] = command else { return Err(UsageError("no command".to_owned()).into()) };
+    // tunnel-run waits for signals that cloudflared has to receive.
+    SigSet::empty().thread_set_mask().context("cannot set the signal mask")?;
     privileges::drop_to(account)?;
     if !is_child_of(parent)? {
         return Ok(Exit::No);

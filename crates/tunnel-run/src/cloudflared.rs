@@ -45,8 +45,6 @@ pub enum Target {
         port: u16,
         /// True if the port uses https.
         is_https: bool,
-        /// True if UDP is known to be blocked.
-        use_http2: bool,
     },
     /// The tunnel of the token.
     Named,
@@ -54,23 +52,23 @@ pub enum Target {
 
 impl Target {
     /// Returns cloudflared's arguments. The addresses are Caddy's, never those of a service, which would need no login.
-    fn arguments(self, config: &Path, metrics: Metrics) -> Vec<OsString> {
+    fn arguments(self, use_http2: bool, config: &Path, metrics: Metrics) -> Vec<OsString> {
         let words = |text: String| text.split(' ').map(OsString::from).collect::<Vec<_>>();
         let mut arguments = words("tunnel --config".to_owned());
         arguments.push(config.into());
-        let common = format!("--no-autoupdate --grace-period 1s --metrics 127.0.0.1:{}", metrics.0);
+        let protocol = if use_http2 { "http2" } else { "auto" };
+        // The first QUIC connection that times out selects HTTP/2, in six seconds instead of four minutes.
+        let common = format!(
+            "--no-autoupdate --grace-period 1s --metrics 127.0.0.1:{} --protocol {protocol} --max-edge-addr-retries 0 \
+             --edge-ip-version auto",
+            metrics.0
+        );
         arguments.extend(words(common));
         arguments.extend(words(match self {
             Self::Named => "run".to_owned(),
-            Self::Quick { port, is_https, use_http2 } => {
-                let protocol = if use_http2 { "http2" } else { "auto" };
-                // The first QUIC connection that times out selects HTTP/2, in six seconds instead of four minutes.
-                let protocol =
-                    format!("--protocol {protocol} --max-edge-addr-retries 0 --edge-ip-version auto");
-                // Caddy would answer http with a redirect; its certificate is for other names.
-                let url = if is_https { "--no-tls-verify --url https" } else { "--url http" };
-                format!("{protocol} {url}://127.0.0.1:{port}")
-            }
+            // Caddy would answer http with a redirect; its certificate is for other names.
+            Self::Quick { port, is_https: true } => format!("--no-tls-verify --url https://127.0.0.1:{port}"),
+            Self::Quick { port, is_https: false } => format!("--url http://127.0.0.1:{port}"),
         }));
         arguments
     }
@@ -91,11 +89,12 @@ pub struct Cloudflared {
 
 impl Cloudflared {
     /// Starts it as its account, without any variable of the container. Must be called by the main thread, with whose end
-    /// the kernel kills it.
+    /// the kernel kills it. `use_http2` is true if UDP is known to be blocked.
     pub fn start(
         cli: &Cli,
         program: &Path,
         target: Target,
+        use_http2: bool,
         metrics_port: Option<u16>,
         destination: Destination,
     ) -> io::Result<Self> {
@@ -103,7 +102,7 @@ impl Cloudflared {
         // This very program, even if its file was replaced.
         let mut command = Command::new("/proc/self/exe");
         command.arg("--account").arg(&cli.account).arg("child").arg(process::id().to_string()).arg("--");
-        command.arg(program).args(target.arguments(&cli.config, metrics));
+        command.arg(program).args(target.arguments(use_http2, &cli.config, metrics));
         command.env_clear().env("HOME", HOME).current_dir("/").process_group(0);
         if target == Target::Named {
             command.env("TUNNEL_TOKEN_FILE", &cli.token);
@@ -113,8 +112,7 @@ impl Cloudflared {
         let log = Arc::new(Mutex::new(OutputLog::new(destination)));
         let shared = Arc::clone(&log);
         let reader = thread::Builder::new().spawn(move || output_log::copy(output, &shared))?;
-        let has_tried_udp = matches!(target, Target::Quick { use_http2: false, .. });
-        Ok(Self { child, reader, log, metrics, has_tried_udp, exit: None })
+        Ok(Self { child, reader, log, metrics, has_tried_udp: !use_http2, exit: None })
     }
 
     /// Returns its log and what was found there.
@@ -160,21 +158,18 @@ mod tests {
 
     #[test]
     fn the_arguments_lead_to_caddy_and_keep_the_users_configuration_out() {
-        let arguments = |target: Target| {
-            let words = target.arguments(Path::new("/c"), Metrics(7));
+        let arguments = |target: Target, use_http2| {
+            let words = target.arguments(use_http2, Path::new("/c"), Metrics(7));
             words.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
         };
-        let quick = Target::Quick { port: 8188, is_https: false, use_http2: false };
-        assert_eq!(
-            arguments(quick),
-            "tunnel --config /c --no-autoupdate --grace-period 1s --metrics 127.0.0.1:7 --protocol auto \
-             --max-edge-addr-retries 0 --edge-ip-version auto --url http://127.0.0.1:8188"
-        );
-        let https = arguments(Target::Quick { port: 8188, is_https: true, use_http2: true });
+        let quick = arguments(Target::Quick { port: 8188, is_https: false }, false);
+        let common = "tunnel --config /c --no-autoupdate --grace-period 1s --metrics 127.0.0.1:7 --protocol auto \
+                      --max-edge-addr-retries 0 --edge-ip-version auto";
+        assert_eq!(quick, format!("{common} --url http://127.0.0.1:8188"));
+        assert_eq!(arguments(Target::Named, false), format!("{common} run"));
+        let https = arguments(Target::Quick { port: 8188, is_https: true }, true);
         assert!(https.ends_with(" --no-tls-verify --url https://127.0.0.1:8188"), "{https}");
         assert!(https.contains(" --protocol http2 "), "{https}");
-        let named = "tunnel --config /c --no-autoupdate --grace-period 1s --metrics 127.0.0.1:7 run";
-        assert_eq!(arguments(Target::Named), named);
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Lifecycle {
             }
             Phase::Idle => Phase::Idle,
             Phase::Stopping { .. } if seen.has_exited => Phase::Idle,
-            Phase::Stopping { since, is_killed: false } if self.has_passed(since, STOP, now) => {
+            Phase::Stopping { since, is_killed: false } if self.times.have_passed(STOP, since, now) => {
                 steps.push(Step::Kill);
                 Phase::Stopping { since, is_killed: true }
             }
@@ -136,7 +136,7 @@ impl Lifecycle {
         let stopping = Phase::Stopping { since: now, is_killed: false };
         if seen.has_exited {
             if seen.is_wanted {
-                steps.extend(self.fail(seen.cause.unwrap_or(Cause::Exited), phase, seen.jitter, now));
+                steps.extend(self.fail(seen.cause.unwrap_or(Cause::Exited), seen.jitter, now));
             }
             return Phase::Idle;
         }
@@ -153,14 +153,21 @@ impl Lifecycle {
                 Err(cause) => cause,
             },
         };
-        steps.extend(self.fail(failure, phase, seen.jitter, now));
+        steps.extend(self.fail(failure, seen.jitter, now));
         steps.push(Step::Terminate);
         stopping
     }
 
     /// Returns the next phase of a running cloudflared, or the cause for which it is stopped.
-    fn step(&self, phase: Phase, seen: &Seen, now: Instant, steps: &mut Vec<Step>) -> Result<Phase, Cause> {
-        let passed = |since, seconds| self.has_passed(since, seconds, now);
+    fn step(
+        &mut self,
+        phase: Phase,
+        seen: &Seen,
+        now: Instant,
+        steps: &mut Vec<Step>,
+    ) -> Result<Phase, Cause> {
+        let times = self.times;
+        let passed = |since, seconds| times.have_passed(seconds, since, now);
         let is_ready = seen.health == Health::Ready;
         let ready = |since: Option<Instant>| is_ready.then(|| since.unwrap_or(now));
         let open = Phase::Open { since: now, unready_since: None };
@@ -178,6 +185,9 @@ impl Lifecycle {
                 Ok(Phase::Starting { since, ready_since })
             }
             Phase::Open { since, unready_since } => {
+                if passed(since, RELIABLE) {
+                    self.failures = 0;
+                }
                 let unready_since = (!is_ready).then(|| unready_since.unwrap_or(now));
                 match unready_since {
                     Some(lost) if passed(lost, WITHDRAW) => {
@@ -207,10 +217,7 @@ impl Lifecycle {
     }
 
     /// Sets the pause before the next attempt; returns nothing for a failure that is not reported.
-    fn fail(&mut self, cause: Cause, phase: Phase, jitter: i64, now: Instant) -> Option<Step> {
-        if matches!(phase, Phase::Open { since, .. } if self.has_passed(since, RELIABLE, now)) {
-            self.failures = 0;
-        }
+    fn fail(&mut self, cause: Cause, jitter: i64, now: Instant) -> Option<Step> {
         if cause == Cause::PortTaken && self.ports_taken < PORT_ATTEMPTS {
             // The next port is another one.
             self.ports_taken += 1;
@@ -225,10 +232,6 @@ impl Lifecycle {
         self.failures = self.failures.saturating_add(1);
         self.not_before = now + pause.unwrap_or_default();
         Some(Step::Fail(cause, pause))
-    }
-
-    fn has_passed(&self, since: Instant, seconds: u64, now: Instant) -> bool {
-        now.saturating_duration_since(since) >= self.times.of(seconds)
     }
 }
 
@@ -337,7 +340,24 @@ mod tests {
         trial.at(second, &seen(Health::Ready));
         assert_eq!(trial.at(second + 5, &seen(Health::Ready)), [Step::Publish]);
         let late = second + 5 + RELIABLE;
-        assert_eq!(trial.at(late, &exited(None)), [failed(Cause::Exited, 5)], "after ten open minutes");
+        trial.at(late, &seen(Health::Ready));
+        assert_eq!(trial.at(late + 1, &exited(None)), [failed(Cause::Exited, 5)], "after ten open minutes");
+    }
+
+    #[test]
+    fn the_next_failure_of_a_tunnel_that_was_open_for_ten_minutes_is_its_first() {
+        for (open, pause) in [(RELIABLE - 20, 10), (RELIABLE, 5)] {
+            let mut trial = Trial::new(Kind::Quick);
+            trial.at(0, &seen(Health::Silent));
+            assert_eq!(trial.at(0, &exited(None)), [failed(Cause::Exited, 5)]);
+            trial.at(5, &seen(Health::Silent));
+            trial.at(5, &seen(Health::Ready));
+            assert_eq!(trial.at(10, &seen(Health::Ready)), [Step::Publish]);
+            trial.at(10 + open, &seen(Health::NotReady));
+            assert_eq!(trial.at(20 + open, &seen(Health::NotReady)), [Step::Withdraw]);
+            let replaced = [failed(Cause::Lost, pause), Step::Terminate];
+            assert_eq!(trial.at(130 + open, &seen(Health::NotReady)), replaced);
+        }
     }
 
     #[test]

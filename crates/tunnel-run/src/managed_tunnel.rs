@@ -39,13 +39,16 @@ impl StartGate {
         now >= self.not_before && self.last.is_none_or(|last| now.saturating_duration_since(last) >= spacing)
     }
 
-    /// Returns the pause after one more refusal.
+    /// Returns the pause after a refusal.
     fn refuse(&mut self, now: Instant) -> Duration {
-        let pause = self.times.of(Pause::Shared.seconds(self.refusals, backoff::jitter()));
-        self.refusals = self.refusals.saturating_add(1);
-        self.not_before = now + pause;
-        self.retry_at = unix_time::now() + pause.as_secs();
-        pause
+        // An answer to a request that was under way at a refusal is the same refusal.
+        if now >= self.not_before {
+            let pause = self.times.of(Pause::Shared.seconds(self.refusals, backoff::jitter()));
+            self.refusals = self.refusals.saturating_add(1);
+            self.not_before = now + pause;
+            self.retry_at = unix_time::now() + pause.as_secs();
+        }
+        self.not_before - now
     }
 }
 
@@ -78,8 +81,6 @@ pub struct ManagedTunnel {
     detail: Option<String>,
     /// Time of the next attempt after a failure, in seconds since the Unix epoch.
     retry_at: u64,
-    /// State, and the time at which it was entered.
-    state: (State, u64),
     starts: u32,
 }
 
@@ -96,7 +97,6 @@ impl ManagedTunnel {
             host: None,
             detail: None,
             retry_at: 0,
-            state: (State::Opening, unix_time::now()),
             starts: 0,
         }
     }
@@ -140,10 +140,6 @@ impl ManagedTunnel {
         if self.is_idle() {
             self.process = None;
         }
-        let (state, _) = self.life.state(now);
-        if state != self.state.0 {
-            self.state = (state, unix_time::now());
-        }
     }
 
     fn look(&mut self, start: Option<&Start<'_>>, gate: &StartGate, now: Instant) -> Seen {
@@ -156,7 +152,6 @@ impl ManagedTunnel {
             return seen;
         };
         seen.has_exited = process.exit(now).is_some();
-        seen.cause = process.log().diagnosis.cause;
         if !seen.has_exited {
             seen.health = process.metrics.health();
             if seen.health == Health::Ready && self.kind == Kind::Quick && self.host.is_none() {
@@ -166,20 +161,21 @@ impl ManagedTunnel {
                 }
             }
         }
+        let diagnosis = &mut process.log().diagnosis;
+        if seen.health == Health::Ready {
+            diagnosis.clear();
+        }
+        seen.cause = diagnosis.cause;
         seen
     }
 
     fn start(&mut self, cli: &Cli, start: &Start<'_>, use_http2: bool) {
         let Some(program) = start.program else { return };
-        let target = match start.target {
-            Target::Quick { port, is_https, .. } => Target::Quick { port, is_https, use_http2 },
-            Target::Named => Target::Named,
-        };
         self.host = None;
         let metrics_port = start.metrics_port.filter(|_| self.starts == 0);
         self.starts = self.starts.saturating_add(1);
         let destination = start.log.clone().map_or(Destination::Stderr, Destination::file);
-        match Cloudflared::start(cli, program, target, metrics_port, destination) {
+        match Cloudflared::start(cli, program, start.target, use_http2, metrics_port, destination) {
             Ok(process) => self.process = Some(process),
             Err(error) => self.start_error = Some(format!("{}: {error}", program.display())),
         }
@@ -249,10 +245,27 @@ impl ManagedTunnel {
             port,
             state,
             url: self.url().filter(|_| matches!(state, State::Open | State::Lost)),
-            since: self.state.1,
             cause,
             detail: self.detail.clone().filter(|_| cause.is_some()),
             retry_at: (state == State::Waiting).then_some(retry_at),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_of_requests_that_were_under_way_together_are_one() {
+        let start = Instant::now();
+        let mut gate = StartGate::new(Times(1), start);
+        let first = gate.refuse(start);
+        assert!((48..=72).contains(&first.as_secs()), "{first:?}");
+        for _ in 0..15 {
+            assert_eq!(gate.refuse(start + Duration::from_secs(1)) + Duration::from_secs(1), first);
+        }
+        let second = gate.refuse(start + first);
+        assert!((96..=144).contains(&second.as_secs()), "{second:?}");
     }
 }

@@ -77,14 +77,13 @@ impl Program for NamedTunnel<'_> {
         if self.program.is_none() && self.tunnel.is_idle() {
             return Status { cause: Some(Cause::Missing), ..Status::default() };
         }
-        let Tunnel { state, since, cause, detail, .. } = self.tunnel.status(0, &self.gate, now);
+        let Tunnel { state, cause, detail, .. } = self.tunnel.status(0, &self.gate, now);
         let entry = |hostname: &Hostname| {
             let raw = raw_port_detail(hostname);
             Tunnel {
                 port: hostname.port,
                 state: if raw.is_some() { State::Off } else { state },
-                url: Some(format!("https://{}", hostname.name)),
-                since,
+                url: raw.is_none().then(|| format!("https://{}", hostname.name)),
                 cause: raw.as_ref().map(|_| Cause::RawPort),
                 detail: raw,
                 retry_at: None,
@@ -92,7 +91,7 @@ impl Program for NamedTunnel<'_> {
         };
         let is_known = matches!(state, State::Open | State::Lost);
         let tunnels = self.hostnames.iter().filter(|_| is_known).map(entry).collect();
-        Status { cloudflared: self.program.clone(), cause, detail, tunnels }
+        Status { is_opening: !is_known, cause, detail, tunnels }
     }
 
     fn tunnels(&mut self) -> Vec<&mut ManagedTunnel> {

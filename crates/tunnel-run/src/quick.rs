@@ -14,7 +14,7 @@ use crate::cloudflared::{Target, find_program};
 use crate::listeners::{Listener, Listeners};
 use crate::managed_tunnel::{ManagedTunnel, Start, StartGate};
 use crate::settings::Settings;
-use crate::times::{SEARCH, Times};
+use crate::times::{CONNECT, SEARCH, Times};
 use crate::wanted::{Ports, Wanted};
 
 /// All quick tunnels.
@@ -31,6 +31,8 @@ pub struct QuickTunnels<'a> {
     ports: Ports,
     /// Ports on which another program listens: a tunnel would lead past the login.
     held: BTreeSet<u16>,
+    /// Ports on which no program listens, with the time since which.
+    unserved: BTreeMap<u16, Instant>,
     tunnels: BTreeMap<u16, ManagedTunnel>,
     gate: StartGate,
     program: Option<PathBuf>,
@@ -51,6 +53,7 @@ impl<'a> QuickTunnels<'a> {
             wanted: Wanted::new(times),
             ports: Ports::default(),
             held: BTreeSet::new(),
+            unserved: BTreeMap::new(),
             tunnels: BTreeMap::new(),
             gate: StartGate::new(times, now),
             program: None,
@@ -83,6 +86,11 @@ impl Program for QuickTunnels<'_> {
         let listeners = Listeners::read(&self.cli.sockets);
         for (&port, tunnel) in &mut self.tunnels {
             let listener = listeners.on(port, self.proxy);
+            if listener == Listener::Missing {
+                self.unserved.entry(port).or_insert(now);
+            } else {
+                self.unserved.remove(&port);
+            }
             if listener != Listener::Another {
                 self.held.remove(&port);
             } else if self.held.insert(port) {
@@ -90,7 +98,7 @@ impl Program for QuickTunnels<'_> {
                 log::warn!("{}: {message}", name(port, &self.services));
             }
             let service = self.services.iter().find(|service| service.proxy_port == port);
-            let target = Target::Quick { port, is_https: self.settings.is_https, use_http2: false };
+            let target = Target::Quick { port, is_https: self.settings.is_https };
             let log = self.cli.logs.join(format!("quicktunnel-{port}.log"));
             let metrics_port = service.and_then(|service| service.metrics_port);
             let program = self.program.as_deref().filter(|_| listener == Listener::Proxy);
@@ -102,6 +110,7 @@ impl Program for QuickTunnels<'_> {
         let is_open = |port: u16| port == PORTAL || self.ports.open.contains(&port);
         self.tunnels.retain(|&port, tunnel| is_open(port) || !tunnel.is_idle());
         self.held.retain(|port| self.tunnels.contains_key(port));
+        self.unserved.retain(|port, _| self.tunnels.contains_key(port));
         let nothing_runs = self.tunnels.values().all(ManagedTunnel::is_idle);
         if self.program.is_none() && nothing_runs {
             self.tunnels.clear();
@@ -117,7 +126,6 @@ impl Program for QuickTunnels<'_> {
                 port,
                 state: State::Off,
                 url: None,
-                since: 0,
                 cause: Some(cause),
                 detail: None,
                 retry_at: None,
@@ -129,13 +137,18 @@ impl Program for QuickTunnels<'_> {
             .tunnels
             .iter()
             .filter(|(port, _)| is_wanted(**port))
-            .map(|(&port, tunnel)| tunnel.status(port, &self.gate, now))
+            .map(|(&port, tunnel)| {
+                let is_unserved =
+                    |since: &Instant| self.times.have_passed(CONNECT, *since, now).then_some(Cause::GateDown);
+                let tunnel = tunnel.status(port, &self.gate, now);
+                Tunnel { cause: tunnel.cause.or(self.unserved.get(&port).and_then(is_unserved)), ..tunnel }
+            })
             .chain(self.ports.no_login.iter().map(off(Cause::NoLogin)))
             .chain(self.ports.beyond.iter().map(off(Cause::Limit)))
             .chain(self.held.iter().map(off(Cause::PortHeld)))
             .collect();
         tunnels.sort_by_key(|tunnel| tunnel.port);
-        Status { cloudflared: self.program.clone(), cause: None, detail: None, tunnels }
+        Status { tunnels, ..Status::default() }
     }
 
     fn tunnels(&mut self) -> Vec<&mut ManagedTunnel> {

@@ -1,6 +1,6 @@
 //! Times, which tests divide.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Interval in which everything is looked at.
 pub const TICK: u64 = 1;
@@ -38,5 +38,10 @@ impl Times {
     /// Returns one of the times above.
     pub fn of(self, seconds: u64) -> Duration {
         Duration::from_secs(seconds) / self.0.max(1)
+    }
+
+    /// True if one of the times above has passed since an instant.
+    pub fn have_passed(self, seconds: u64, since: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(since) >= self.of(seconds)
     }
 }

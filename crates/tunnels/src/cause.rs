@@ -32,7 +32,7 @@ pub enum Cause {
     TooOld,
     /// Another program has the port for the metrics.
     PortTaken,
-    /// The tunnel is open, but its port in the container refuses connections.
+    /// Caddy does not listen on the port in the container.
     GateDown,
     /// The connection to Cloudflare was lost.
     Lost,
@@ -78,7 +78,7 @@ impl Cause {
             Self::TooOld if detail.is_empty() => "this cloudflared is too old",
             Self::TooOld => return format!("this cloudflared is too old: {detail}"),
             Self::PortTaken => "another program has the port of cloudflared's metrics",
-            Self::GateDown => "the tunnel is open, but the port does not answer in the container",
+            Self::GateDown => "the port does not answer in the container",
             Self::Lost => "the connection to Cloudflare was lost",
             Self::Hung => "cloudflared does not answer",
             Self::NotConnected => "cloudflared did not connect within a minute",

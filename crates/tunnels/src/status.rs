@@ -63,8 +63,6 @@ pub struct Tunnel {
     pub state: State,
     /// `https://HOST`, also while the connection is lost.
     pub url: Option<String>,
-    /// Time at which it entered the state, in seconds since the Unix epoch.
-    pub since: u64,
     /// Cause of the last failure, until the tunnel is open.
     pub cause: Option<Cause>,
     /// Text for the cause's message; without control characters.
@@ -76,8 +74,8 @@ pub struct Tunnel {
 /// Content of a status file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Path of the program; `None` if it is not installed.
-    pub cloudflared: Option<PathBuf>,
+    /// True while the named tunnel has not connected, so that its hostnames are unknown.
+    pub is_opening: bool,
     /// Cause for which there are no tunnels at all.
     pub cause: Option<Cause>,
     /// Text for the cause's message; without control characters.

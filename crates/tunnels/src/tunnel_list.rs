@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kit::Problem;
+use kit::{Problem, duration, unix_time};
 
 use crate::{Cause, Kind, State, Status, Tunnel};
 
@@ -124,13 +124,19 @@ fn url(status: Option<&Status>, kind: Kind, port: u16) -> Result<&str, NoTunnel>
         reason: reason.to_owned(),
         hint: hint.map(ToOwned::to_owned),
     };
-    let failed = |cause: Cause, detail: &Option<String>| NoTunnel {
-        reason: cause.message(kind, detail.as_deref()),
-        hint: cause.remedy(kind, port),
+    let failed = |cause: Cause, detail: &Option<String>, retry_at: Option<u64>| {
+        let wait = retry_at.and_then(|at| at.checked_sub(unix_time::now()));
+        let next = wait.map(|wait| format!("; next attempt in {}", duration::words(wait)));
+        let reason = cause.message(kind, detail.as_deref()) + &next.unwrap_or_default();
+        NoTunnel { reason, hint: cause.remedy(kind, port) }
     };
     let program = kind.program();
     let Some(status) = status else {
-        let hint = format!("run: supervisorctl status {program}");
+        let setting = match kind {
+            Kind::Quick => "it is off with CF_QUICK_TUNNELS=false or WEB_ENABLE_AUTH=false",
+            Kind::Named => "it needs CF_TUNNEL_TOKEN",
+        };
+        let hint = format!("{setting}; else run: supervisorctl status {program}");
         return Err(no(&format!("the program {program} is not running"), Some(&hint)));
     };
     let mut tunnels = status.tunnels.iter().filter(|tunnel| tunnel.port == port);
@@ -139,28 +145,29 @@ fn url(status: Option<&Status>, kind: Kind, port: u16) -> Result<&str, NoTunnel>
         return Ok(url);
     }
     Err(match (tunnels.next(), status.cause) {
-        (Some(Tunnel { cause: Some(cause), detail, .. }), _) => failed(*cause, detail),
-        (_, Some(cause)) => failed(cause, &status.detail),
-        (Some(_), None) => no("it is being opened", Some("it takes about ten seconds")),
-        (None, None) if kind == Kind::Quick => no("no service is registered at this port", None),
-        (None, None) => no("no hostname of the tunnel leads there", None),
+        (Some(Tunnel { cause: Some(cause), detail, retry_at, .. }), _) => failed(*cause, detail, *retry_at),
+        (_, Some(cause)) => failed(cause, &status.detail, None),
+        (tunnel, None) if tunnel.is_some() || status.is_opening => {
+            no("it is being opened", Some("it takes about ten seconds"))
+        }
+        _ if kind == Kind::Quick => no("no service is registered at this port", None),
+        _ => no("no hostname of the tunnel leads there", None),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
 
     use super::*;
 
     fn tunnel(port: u16, state: State, host: Option<&str>, cause: Option<Cause>) -> Tunnel {
         let url = host.map(|host| format!("https://{host}"));
-        Tunnel { port, state, url, since: 1, cause, detail: None, retry_at: None }
+        Tunnel { port, state, url, cause, detail: None, retry_at: None }
     }
 
     fn status(tunnels: Vec<Tunnel>) -> Status {
-        Status { cloudflared: Some(PathBuf::from("/usr/bin/cloudflared")), tunnels, ..Status::default() }
+        Status { tunnels, ..Status::default() }
     }
 
     fn texts(tunnels: &Tunnels) -> Vec<String> {
@@ -170,24 +177,25 @@ mod tests {
     #[test]
     fn the_format_of_a_file_is_fixed_and_a_damaged_one_has_no_tunnels() {
         let dir = tempfile::tempdir().unwrap();
-        let status = Status {
-            cloudflared: Some(PathBuf::from("/opt/leonardo/bin/cloudflared")),
-            ..status(vec![tunnel(8188, State::Open, Some("a-b.trycloudflare.com"), None)])
-        };
+        let status = status(vec![tunnel(8188, State::Open, Some("a-b.trycloudflare.com"), None)]);
         status.write(Kind::Quick, dir.path()).unwrap();
         let file = dir.path().join("quicktunnel.json");
         assert_eq!(
             fs::read_to_string(&file).unwrap(),
-            "{\"cloudflared\":\"/opt/leonardo/bin/cloudflared\",\"cause\":null,\"detail\":null,\"tunnels\":[{\"port\":8188,\
-             \"state\":\"open\",\"url\":\"https://a-b.trycloudflare.com\",\"since\":1,\"cause\":null,\"detail\":null,\
+            "{\"is_opening\":false,\"cause\":null,\"detail\":null,\"tunnels\":[{\"port\":8188,\
+             \"state\":\"open\",\"url\":\"https://a-b.trycloudflare.com\",\"cause\":null,\"detail\":null,\
              \"retry_at\":null}]}\n"
         );
         assert_eq!(Status::read(Kind::Quick, dir.path()), Some(status));
         assert_eq!(Tunnels::read(dir.path()).url(8188), Some("https://a-b.trycloudflare.com"));
-        fs::write(&file, "{\"cloudflared\":").unwrap();
-        let hint = Some("run: supervisorctl status quicktunnel".to_owned());
-        let reason = "the program quicktunnel is not running".to_owned();
-        assert_eq!(Tunnels::read(dir.path()).quick_url(8188), Err(NoTunnel { reason, hint }));
+        fs::write(&file, "{\"is_opening\":").unwrap();
+        let no = |reason: &str, hint: &str| Err(NoTunnel { reason: reason.into(), hint: Some(hint.into()) });
+        let off = "it is off with CF_QUICK_TUNNELS=false or WEB_ENABLE_AUTH=false";
+        let hint = format!("{off}; else run: supervisorctl status quicktunnel");
+        let tunnels = Tunnels::read(dir.path());
+        assert_eq!(tunnels.quick_url(8188), no("the program quicktunnel is not running", &hint));
+        let hint = "it needs CF_TUNNEL_TOKEN; else run: supervisorctl status cloudflared";
+        assert_eq!(tunnels.named_url(8188), no("the program cloudflared is not running", hint));
     }
 
     #[test]
@@ -215,6 +223,9 @@ mod tests {
             assert_eq!(reason(tunnels.quick_url(port)), Err(expected.to_owned()));
         }
         assert_eq!(reason(tunnels.named_url(3000)), Err("no hostname of the tunnel leads there".to_owned()));
+        let opening = Status { is_opening: true, ..Status::default() };
+        let opening = Tunnels { quick: None, named: Some(opening) };
+        assert_eq!(reason(opening.named_url(3000)), Err("it is being opened".to_owned()));
         let states = [1111, 3000, 5000, 6000, 7000, 8188].map(|port| {
             tunnels.state(port).map_or("none".into(), |state| format!("{state:?}").to_lowercase())
         });
@@ -251,6 +262,15 @@ mod tests {
                 "tunnel to port 3000: cloudflared exited with status 1: boom; see its log in /var/log/supervisor",
             ]
         );
+    }
+
+    #[test]
+    fn the_next_attempt_is_in_the_reason() {
+        let mut limited = tunnel(8188, State::Waiting, None, Some(Cause::RateLimited));
+        limited.retry_at = Some(unix_time::now() + 150);
+        let tunnels = Tunnels { quick: Some(status(vec![limited])), named: None };
+        let reason = tunnels.quick_url(8188).unwrap_err().reason;
+        assert!(reason.contains(" for now (429); next attempt in 2 min"), "{reason}");
     }
 
     #[test]

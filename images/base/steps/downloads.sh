@@ -78,9 +78,9 @@ stub() {
 #!/bin/sh
 cat >&2 << 'TEXT'
 $1: not in this image: https://$host could not be reached when it was built
-hint: rebuild the image with access to $host, or add it now:
+hint: rebuild the image with STRICT_DOWNLOADS=true and access to $host, or add it now:
   sudo curl -fL --create-dirs -o $target $4
-  echo '$2  $target' | sha256sum --check && sudo chmod 755 $target
+  echo '$2  $target' | sha256sum --check && sudo chmod 755 $target && hash -r
 TEXT
 exit 127
 STUB

@@ -241,32 +241,33 @@ impl Process<'_> {
         if ["udp-blocked", "tcp-blocked"].contains(&name) && protocol == "quic" {
             let retries =
                 self.arguments.get("max-edge-addr-retries").and_then(|text| text.parse().ok()).unwrap_or(8);
-            for attempt in 0.. {
+            let default = if self.arguments.is_named { "auto" } else { "quic" };
+            for attempt in 0_u32.. {
                 self.pause(5)?;
                 let reason = "failed to dial to edge with quic: timeout: no recent network activity";
                 error(
                     "Failed to dial a quic connection",
                     &[("error", reason), fields[0], fields[1], fields[2]],
                 );
-                if self.arguments.get("protocol") == Some("auto") && attempt >= retries {
+                let is_auto = self.arguments.get("protocol").unwrap_or(default) == "auto";
+                if is_auto && attempt >= retries {
                     break;
                 }
-                info("Retrying connection in up to 2s", &fields);
+                let most = 2 << attempt.min(4);
+                info(&format!("Retrying connection in up to {most}s"), &fields);
+                // The mean of the pauses.
+                self.pause(most / 2)?;
             }
             info("Switching to fallback protocol http2", &fields);
             protocol = "http2";
             self.pause(1)?;
         }
-        let mut has_checked = false;
         loop {
             match name {
                 "tcp-blocked" => {
                     self.pause(5)?;
                     let reason = format!("DialContext error: dial tcp {EDGE}:7844: i/o timeout");
                     error("Unable to establish connection with Cloudflare edge", &[("error", &reason)]);
-                    if !has_checked {
-                        info("precheck complete", &[("hard_fail", "true"), ("run_id", "5b1c4b6e")]);
-                    }
                 }
                 "unauthorized-loop" | "unauthorized-first" => {
                     let reason = [("error", "Unauthorized: Failed to get tunnel")];
@@ -284,7 +285,6 @@ impl Process<'_> {
                     return Ok(());
                 }
             }
-            has_checked = true;
         }
     }
 
@@ -334,7 +334,20 @@ impl Process<'_> {
                     self.pause(1)?;
                 }
             }
-            name if name.ends_with("-after") => self.pause(self.mode.seconds)?,
+            name if name.ends_with("-after") => {
+                if name == "exit0-after" {
+                    // Lines that name no cause: about a visitor's request, and a further connection.
+                    let visit = "https://four-random-english-words.trycloudflare.com/Unauthorized:";
+                    let fields = [("event", "1"), ("ip", EDGE), ("type", "http")];
+                    error(
+                        "Request failed",
+                        &[("error", "EOF"), ("dest", visit), fields[0], fields[1], fields[2]],
+                    );
+                    let timeout = [("error", "TLS handshake with edge error: EOF"), ("connIndex", "1")];
+                    error("Unable to establish connection with Cloudflare edge", &timeout);
+                }
+                self.pause(self.mode.seconds)?;
+            }
             _ => {}
         }
         let lose = || {

@@ -6,7 +6,7 @@ use super::fixture::{FORM, Portal};
 
 fn tunnel(port: u16, state: State, host: Option<&str>, cause: Option<Cause>) -> Tunnel {
     let url = host.map(|host| format!("https://{host}.trycloudflare.com"));
-    Tunnel { port, state, url, since: 0, cause, detail: None, retry_at: None }
+    Tunnel { port, state, url, cause, detail: None, retry_at: None }
 }
 
 /// Returns a portal with a tunnel to itself and to Echo; one to port 9000 cannot be opened.

@@ -4,6 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use kit::process::Process;
@@ -12,12 +13,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use tempfile::TempDir;
-use tunnels::{Kind, State, Status, Tunnel};
+use tunnels::{Cause, Kind, State, Status, Tunnel};
 
 /// Divisor of all times, of both programs.
 const SPEED: u32 = 20;
 /// Account of Caddy: `daemon`.
 pub const PROXY: u32 = 1;
+static STAND_IN: OnceLock<PathBuf> = OnceLock::new();
 const DEADLINE: Duration = Duration::from_mins(2);
 
 /// A running tunnel-run; everything is removed with it.
@@ -46,7 +48,7 @@ impl World {
         fs::write(world.path("config.yml"), "no-autoupdate: true\n").unwrap();
         world.set_mode(mode);
         world.listen(1111, PROXY);
-        fs::copy(cloudflared_stand_in::build(), world.program()).unwrap();
+        fs::copy(STAND_IN.get_or_init(cloudflared_stand_in::build), world.program()).unwrap();
         world
     }
 
@@ -163,6 +165,12 @@ impl World {
         self.until(&format!("port {port} {state:?}"), || {
             self.tunnel(port).filter(|tunnel| tunnel.state == state)
         })
+    }
+
+    /// Waits until the portal's tunnel has a cause in the status.
+    #[track_caller]
+    pub fn until_cause(&self, cause: Cause) -> Tunnel {
+        self.until(&format!("{cause:?}"), || self.tunnel(1111).filter(|tunnel| tunnel.cause == Some(cause)))
     }
 
     /// Waits for a text in the messages.

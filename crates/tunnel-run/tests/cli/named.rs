@@ -97,3 +97,23 @@ fn a_connection_that_is_lost_withdraws_all_hostnames_until_it_is_back() {
     assert!(tunnels.url(1111).is_none() || world.tunnel(1111).unwrap().state == State::Open);
     world.until_state(1111, State::Open);
 }
+
+#[test]
+fn blocked_udp_changes_it_to_http2() {
+    let world = named("udp-blocked", TOKEN);
+    world.until_state(1111, State::Open);
+    let log = world.log();
+    assert!(
+        log.contains("the tunnel of CF_TUNNEL_TOKEN: UDP to port 7844 is blocked; using HTTP/2"),
+        "{log}"
+    );
+    assert_eq!(world.starts().len(), 1, "{log}");
+}
+
+#[test]
+fn its_hostnames_are_unknown_while_it_is_opened() {
+    let world = named("not-ready", TOKEN);
+    world.until("the status", || world.status().is_opening.then_some(()));
+    let no = Tunnels::read(&world.path("run")).named_url(8188).unwrap_err();
+    assert_eq!(no.reason, "it is being opened");
+}

@@ -1,9 +1,10 @@
 //! Kills, signals, and a program that is missing.
 
 use std::fs;
+use std::process::Command;
 
 use kit::process::Process;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use tunnels::{Cause, Kind, State};
 
 use crate::fixture::World;
@@ -88,7 +89,6 @@ fn a_program_that_is_added_later_is_used() {
     fs::rename(world.path("later"), world.program()).unwrap();
     world.until_state(1111, State::Open);
     assert_eq!(world.log().matches(message).count(), 1);
-    assert_eq!(world.status().cloudflared, Some(world.program()));
 }
 
 #[test]
@@ -113,4 +113,15 @@ fn without_a_login_there_is_no_quick_tunnel() {
     );
     world.end(Signal::SIGTERM);
     assert_eq!(world.starts(), Vec::<String>::new());
+}
+
+#[test]
+fn cloudflared_receives_the_signals_for_which_tunnel_run_waits() {
+    let set = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    set.thread_block().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tunnel-run"));
+    command.args(["--account", "nobody", "child", &std::process::id().to_string(), "--"]);
+    let output = command.args(["/bin/grep", "SigBlk", "/proc/self/status"]).output().unwrap();
+    set.thread_unblock().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "SigBlk:\t0000000000000000\n", "{output:?}");
 }

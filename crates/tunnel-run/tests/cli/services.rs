@@ -117,3 +117,19 @@ fn a_bad_registry_affects_nothing_else() {
     world.until_state(1111, State::Open);
     assert_eq!(world.tunnel(8188).unwrap().state, State::Open, "an unreadable registry is as it was");
 }
+
+#[test]
+fn a_port_that_caddy_does_not_serve_is_a_problem_until_it_does() {
+    let mut world = World::new(tunnels::Kind::Quick, "ok");
+    std::fs::write(world.path("net/tcp"), "").unwrap();
+    world.start(&[]);
+    let tunnel = world.until_cause(Cause::GateDown);
+    assert_eq!((tunnel.state, world.starts().len()), (State::Opening, 0));
+    let problems = tunnels::Tunnels::read(&world.path("run")).problems();
+    assert_eq!(
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["tunnel to port 1111: the port does not answer in the container; run: supervisorctl status caddy"]
+    );
+    world.listen(1111, PROXY);
+    assert_eq!(world.until_state(1111, State::Open).cause, None);
+}

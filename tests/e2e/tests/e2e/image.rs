@@ -84,13 +84,16 @@ fn a_program_that_could_not_be_downloaded_explains_why_and_how_to_add_it() {
         };
         let unreachable = "not in this image: https://github.com could not be reached when it was built";
         assert_eq!(opening, format!("{name}: {unreachable}"));
-        assert_eq!(hint, "hint: rebuild the image with access to github.com, or add it now:");
+        let program = download.split(' ').find(|word| word.starts_with("/opt/")).expect("a path");
+        let rebuild = "rebuild the image with STRICT_DOWNLOADS=true and access to github.com";
+        assert_eq!(hint, format!("hint: {rebuild}, or add it now:"));
+        // The shell has the stub's path in its table.
+        assert!(check.ends_with(&format!(" && sudo chmod 755 {program} && hash -r")), "{check}");
         let (_, address) = download.rsplit_once(' ').unwrap();
         let digest = check.split(['\'', ' ']).find(|word| word.len() == 64).expect("a digest");
         let pin = |line: &&str| line.contains(digest) && line.ends_with(address) && line.starts_with(name);
         assert_eq!(pins.lines().filter(pin).count(), 1, "{download}\n{check}");
         // It is where PATH finds it.
-        let program = download.split(' ').find(|word| word.starts_with("/opt/")).expect("a path");
         let add =
             format!("mkdir -p ${{1%/*}} && printf '#!/bin/sh\\necho added' > $1 && chmod 755 $1 && {name}");
         let added = RunOptions::new().command(&["bash", "-c", &add, "bash", program]).run_to_end();

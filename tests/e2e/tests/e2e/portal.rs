@@ -58,9 +58,9 @@ fn a_tunnel_that_opens_appears_on_the_open_page() {
     browser.wait_for_text("#services .port", "port 8080");
     // As tunnel-run writes it.
     let write = |state: &str, url: &str| {
-        let rest = r#""since":0,"cause":null,"detail":null,"retry_at":null"#;
+        let rest = r#""cause":null,"detail":null,"retry_at":null"#;
         let tunnel = format!(r#"{{"port":8080,"state":"{state}","url":{url},{rest}}}"#);
-        let status = format!(r#"{{"cloudflared":null,"cause":null,"detail":null,"tunnels":[{tunnel}]}}"#);
+        let status = format!(r#"{{"is_opening":false,"cause":null,"detail":null,"tunnels":[{tunnel}]}}"#);
         container.write("/run/leonardo/quicktunnel.json", &status);
     };
     write("opening", "null");
