@@ -28,7 +28,7 @@ pub use container_record::ContainerRecord;
 pub use session_env::session_env;
 pub use store::Store;
 pub use url_credentials::find_url_credentials;
-pub use variable_name::{Refusal, check_storable, looks_secret};
+pub use variable_name::{Refusal, VERSION_VARIABLE, check_storable, looks_secret};
 
 /// Path of the store.
 pub const PATH: &str = "/opt/leonardo/etc/environment.sh";

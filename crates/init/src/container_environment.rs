@@ -9,6 +9,7 @@ use env_store::{Refusal, check_storable};
 use kit::process::Process;
 use kit::{Env, Problem, variables};
 
+use crate::environment_store::Loaded;
 use crate::foreign_sshd::is_of_this_container;
 use crate::running_supervisord;
 
@@ -20,14 +21,18 @@ pub const FOREIGN: &str = "process 1 is of another container";
 const SESSION_PREFIXES: [&str; 4] = ["CONDA_", "DBUS_", "SUDO_", "XDG_"];
 const SESSION_VARIABLES: [&str; 5] = ["DISPLAY", "LS_COLORS", "MOTD_SHOWN", "SSH_AUTH_SOCK", "VIRTUAL_ENV"];
 
-/// Returns the variables of the container's first process with those of this process over them.
-pub fn complete(own: &Env, problems: &mut Vec<Problem>) -> Env {
+/// Returns the variables of the container's first process with those of this process over them, without those that shells
+/// read from the store of another container.
+pub fn complete(mut own: Env, loaded: &Loaded, problems: &mut Vec<Problem>) -> Env {
     let first = read_first().unwrap_or_else(|error| {
         let message = format!("cannot read {FIRST}: {error}; using the variables of this session");
         problems.push(Problem::new("environment", message));
         Vec::new()
     });
-    merge(&running_supervisord::variables(&first), own)
+    let mut first = running_supervisord::variables(&first);
+    Loaded::of(&first).remove_foreign_secrets(&mut first);
+    loaded.remove_foreign(&mut own);
+    merge(&first, &own)
 }
 
 fn read_first() -> io::Result<Vec<u8>> {

@@ -2,7 +2,7 @@
 //! commit`).
 //!
 //! The first start of a container finds the record of another one, or none, and removes all of that state; each step of
-//! the start then creates its own, as in a fresh image.
+//! the start then creates its own, as in a fresh image. An SSH server of the provider keeps its host keys.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -58,12 +58,14 @@ const TRACES: [OwnedState; 12] = [
     },
 ];
 
-/// Removes the state of another container, before anything reads it.
-pub fn remove_foreign(problems: &mut Vec<Problem>) {
+/// Removes the state of another container, before anything reads it. `detach`: another program is the first process.
+pub fn remove_foreign(detach: bool, problems: &mut Vec<Problem>) {
     let container = kit::container_id::id().unwrap_or_default();
     let mut kept = workspace::mount_points();
-    if foreign_sshd::is_running() {
-        // Its host keys look like those of another container, and without them it refuses every connection.
+    // The provider may have created host keys for an sshd that it starts later; the image has none.
+    let is_new = || ContainerRecord::read(Path::new(ContainerRecord::PATH)).container.is_none();
+    if foreign_sshd::is_running() || detach && is_new() {
+        // They look like those of another container, and without them that sshd refuses every connection.
         kept.push(HOST_KEYS.into());
     }
     if let Err(error) = clean(Path::new("/"), &kept, container) {

@@ -54,6 +54,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
+use environment_store::Loaded;
 use journal::{Event, Journal};
 use kit::{Env, Exit, Outcome, Problem, SettingsReader, variables};
 use setting_diff::{CurrentSettings, SettingDiff};
@@ -73,11 +74,17 @@ pub fn run() -> Outcome {
     let mut problems = Vec::new();
     // Until this process exits.
     let _only_start = cli.detach.then(detached::begin).transpose()?;
+    let mut loaded = Loaded::of(&env);
     if cli.detach {
-        env = container_environment::complete(&env, &mut problems);
+        env = container_environment::complete(env, &loaded, &mut problems);
+    } else {
+        loaded.remove_foreign_secrets(&mut env);
     }
-    parameters.iter().for_each(|(name, value)| env.set(name, value));
-    problems.extend(secret_files::read(&mut env));
+    for (name, value) in &parameters {
+        env.set(name, value);
+        loaded.forget(name);
+    }
+    problems.extend(secret_files::read(&mut env, &loaded));
     if let Some(current) = running_supervisord::environment(cli.detach)? {
         problems.iter().for_each(|problem| log::warn!("{problem}"));
         let given = if cli.detach { container_environment::settings(&env, &parameters) } else { env };
@@ -87,7 +94,7 @@ pub fn run() -> Outcome {
     if cli.detach {
         detached::end_orphans()?;
     }
-    prepare(&mut env, &mut problems)?;
+    prepare(&mut env, cli.detach, &mut problems)?;
     let log = cli.detach.then(|| detached::container_log(&mut problems));
     report(&problems, started);
     match log {
@@ -129,7 +136,8 @@ fn compare_settings(mut given: Env, current: &Env) -> Exit {
 }
 
 /// Brings the container into the state that `env` asks for, and adds to `env` the variables that programs inherit.
-fn prepare(env: &mut Env, problems: &mut Vec<Problem>) -> Result<()> {
+/// `detach`: another program is the first process.
+fn prepare(env: &mut Env, detach: bool, problems: &mut Vec<Problem>) -> Result<()> {
     search_path::complete(env);
     let (mut settings, invalid) = settings::Settings::read(env);
     problems.extend(invalid);
@@ -138,7 +146,7 @@ fn prepare(env: &mut Env, problems: &mut Vec<Problem>) -> Result<()> {
     let rights = capabilities::Rights::of_process()?;
     problems.extend(rights.problems(settings.ssh_port));
     // Before anything reads state that another container may have left.
-    foreign_state::remove_foreign(problems);
+    foreign_state::remove_foreign(detach, problems);
     id_conflict::resolve(&settings.workspace, problems);
     limits::raise(problems);
     runtime_directories::prepare(leonardo, problems)?;

@@ -6,17 +6,22 @@ use std::path::Path;
 
 use kit::{Env, Problem, ReadPolicy, invisible, variables};
 
+use crate::environment_store::Loaded;
 use crate::secrets::fallback;
 
 /// Follows links, because Kubernetes mounts each secret as one.
 const FILE: ReadPolicy = ReadPolicy::max_size(64_000);
 
 /// Sets each secret variable from the file that `NAME_FILE` names, and removes `NAME_FILE`, which no program needs then.
-pub fn read(env: &mut Env) -> Vec<Problem> {
+/// A value that only an earlier start stored does not count.
+pub fn read(env: &mut Env, loaded: &Loaded) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (variable, file) in variables::secret_files() {
         let Some(value) = env.get(&file).map(OsStr::to_owned) else { continue };
         env.unset(&file);
+        if loaded.has(env, variable.name) {
+            env.unset(variable.name);
+        }
         let message = match content(&value) {
             Ok(None) => continue,
             Ok(Some(_)) | Err(_) if env.text(variable.name).is_some() => {
@@ -109,7 +114,7 @@ mod tests {
                 let file = format!("{name}_FILE");
                 // Compose sets a variable without a value to the empty string.
                 let mut env: Env = [(name, ""), (&file, &path)].into_iter().collect();
-                let problems = read(&mut env);
+                let problems = read(&mut env, &Loaded::default());
                 assert_eq!(
                     env,
                     [(name, OsString::from_vec(secret.to_vec()))].into_iter().collect(),
@@ -127,7 +132,7 @@ mod tests {
         let mut env: Env = [("WEB_TOKEN", "own"), ("WEB_TOKEN_FILE", "/none"), ("WEB_USER_FILE", "/none")]
             .into_iter()
             .collect();
-        let problems = read(&mut env);
+        let problems = read(&mut env, &Loaded::default());
         assert_eq!(problems, [Problem::new("WEB_TOKEN_FILE", "WEB_TOKEN is set too; using WEB_TOKEN")]);
         assert_eq!(env, [("WEB_TOKEN", "own"), ("WEB_USER_FILE", "/none")].into_iter().collect());
     }

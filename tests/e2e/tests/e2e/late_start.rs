@@ -129,6 +129,41 @@ fn everything_starts_beside_an_ssh_server_which_is_left_alone() {
 }
 
 #[test]
+fn a_login_shell_in_a_saved_container_does_not_bring_the_secrets_of_the_original() {
+    let late = ["bash", "-lc", "init.sh --detach"];
+    let first = RunOptions::new().command(&["sleep", "infinity"]).start();
+    // For an sshd that the provider starts later.
+    first.sh("ssh-keygen -A").text();
+    let keys = || first.sh("md5sum /etc/ssh/ssh_host_*_key").text();
+    let before = keys();
+    first.exec(&["init.sh", "--detach", "HF_TOKEN=of-the-original"]).text();
+    assert_eq!(keys(), before);
+    let [_, password, token] = first.login();
+    let image = first.commit();
+    let run = |command: &[&str]| RunOptions::new().image(&image).env("WEB_USER", "ada").command(command);
+    let behind = run(&["sleep", "infinity"]).env("WEB_TOKEN", "g1ven").start();
+    let behind_shell = run(&["bash", "-lc", "exec sleep infinity"]).start();
+    for container in [&behind, &behind_shell] {
+        container.exec(&late).text();
+        container.wait_for_portal();
+    }
+    let as_first = run(&["bash", "-lc", "exec init.sh"]).start_and_wait();
+    let [user, _, given] = behind.login();
+    assert_eq!([user, given], ["ada", "g1ven"]);
+    for container in [&behind, &behind_shell, &as_first] {
+        let login = container.login();
+        assert!(login[1] != password && login[2] != token, "{login:?}");
+        let secrets = "cat /opt/leonardo/etc/environment.sh /proc/$(supervisorctl pid)/environ";
+        assert!(!container.sh(secrets).text().contains("of-the-original"));
+        container.sh("ls /etc/ssh/ssh_host_*").failure(2);
+    }
+    let login = as_first.login();
+    as_first.restart();
+    as_first.wait_for_portal();
+    assert_eq!(as_first.login(), login, "a restart is the same container");
+}
+
+#[test]
 fn what_cannot_be_started_late_is_refused_with_the_way_out() {
     let refused = RunOptions::new().command(&["init.sh", "--detach"]).run_to_end();
     assert_eq!(refused.failure(2), "init | --detach needs another first process; use: init.sh\n");

@@ -86,6 +86,15 @@ fn secrets_are_read_from_files_and_the_names_of_the_files_go_no_further() {
     // The files are compared by their content.
     container.exec(&["init.sh"]).text();
     container.exec(&["init.sh", "WEB_PASSWORD=other", "WEB_TOKEN=tok3n"]).failure(1);
+    // A login shell has the values that the start stored.
+    let in_login_shell = || container.exec(&["bash", "-lc", "init.sh"]);
+    let agrees = in_login_shell();
+    assert!(agrees.code == Some(0) && !agrees.stderr.contains("is set too"), "{agrees:?}");
+    let path = dir.path().join("token");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&path, "chang3d").unwrap();
+    let differs = in_login_shell();
+    assert!(differs.failure(1).contains("WEB_TOKEN: create a new container"), "{differs:?}");
 }
 
 #[test]
