@@ -20,8 +20,8 @@ pub struct Holder {
 /// Returns the holder of a port on any address of this network namespace; nothing if the port is free.
 #[must_use]
 pub fn holder(port: u16) -> Option<Holder> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
-    let sockets: Vec<PathBuf> = tables.iter().flat_map(|table| sockets(table, port)).collect();
+    let sockets: Vec<PathBuf> =
+        tables().iter().flat_map(|table| sockets(table, port)).map(|(_, path)| path).collect();
     if sockets.is_empty() {
         return None;
     }
@@ -39,13 +39,30 @@ pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Returns the listening sockets of a port, by the names that descriptors of processes lead to.
-fn sockets(table: &str, port: u16) -> Vec<PathBuf> {
+/// True if a program listens on this port of an address that other machines may reach.
+#[must_use]
+pub fn is_reachable(port: u16) -> bool {
+    tables().iter().flat_map(|table| sockets(table, port)).any(|(address, _)| !is_loopback(&address))
+}
+
+/// True for `127.0.0.0/8`, `::ffff:127.0.0.0/104` and `::1`, as a little-endian kernel writes them.
+fn is_loopback(address: &str) -> bool {
+    let v4 = address.strip_prefix("0000000000000000FFFF0000").unwrap_or(address);
+    v4.len() == 8 && v4.ends_with("7F") || address == "00000000000000000000000001000000"
+}
+
+fn tables() -> [String; 2] {
+    ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default())
+}
+
+/// Returns the listening sockets of a port: their addresses, and the names that descriptors of processes lead to.
+fn sockets(table: &str, port: u16) -> Vec<(String, PathBuf)> {
     let local_port = format!(":{port:04X}");
     let socket = |line: &str| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let listens = fields.get(1)?.ends_with(&local_port) && *fields.get(3)? == LISTEN;
-        listens.then(|| Some(format!("socket:[{}]", fields.get(9)?).into()))?
+        let address = fields.get(1)?.strip_suffix(&local_port)?;
+        let path = format!("socket:[{}]", fields.get(9)?).into();
+        (*fields.get(3)? == LISTEN).then(|| (address.to_owned(), path))
     };
     table.lines().filter_map(socket).collect()
 }
@@ -74,9 +91,27 @@ mod tests {
    2: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4713 1
    3: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4714 1
    4: 0100007F:1F90 00000000:0000 0A\n\nx\n";
-        let found = |port| sockets(table, port);
-        assert_eq!(found(8080), [PathBuf::from("socket:[4711]"), "socket:[4713]".into()]);
-        assert_eq!((found(22), found(8081)), (vec!["socket:[4714]".into()], vec![]));
+        let found = |port| {
+            let sockets = sockets(table, port).into_iter();
+            sockets.map(|(address, path)| (is_loopback(&address), path)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(8080), [(false, PathBuf::from("socket:[4711]")), (true, "socket:[4713]".into())]);
+        assert_eq!((found(22), found(8081)), (vec![(true, "socket:[4714]".into())], vec![]));
+    }
+
+    #[test]
+    fn only_a_port_on_loopback_is_not_reachable() {
+        for (address, expected) in [
+            ("127.0.0.1", false),
+            ("127.8.9.10", false),
+            ("[::1]", false),
+            ("[::ffff:127.0.0.1]", false),
+            ("0.0.0.0", true),
+            ("[::]", true),
+        ] {
+            let listener = TcpListener::bind(format!("{address}:0")).unwrap();
+            assert_eq!(is_reachable(listener.local_addr().unwrap().port()), expected, "{address}");
+        }
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use kit::atomic::{self, WriteOptions};
 use kit::lock::Lock;
-use kit::process::Process;
 use kit::untrusted_file::{ReadError, ReadErrorKind};
 use kit::{Env, ReadPolicy, SettingsReader, variables};
 
@@ -25,9 +24,6 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Timeout for a connection to the holder of a port; on loopback, it is accepted at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// Program whose registrations end with it.
-const SERVICE_RUN: &str = "service-run";
 
 /// The services of this container.
 #[derive(Debug, Clone)]
@@ -136,7 +132,7 @@ impl Registry {
             let of_other = [other.listen_ports(), vec![other.proxy_port]].concat();
             match service.listen_ports().into_iter().find(|port| of_other.contains(port)) {
                 None => {}
-                Some(_) if other.pid.is_some() && !is_running(&other) => {
+                Some(_) if other.has_ended() => {
                     kit::remove_file(&self.path(other.proxy_port))?;
                 }
                 Some(port) => return Ok(Claim::Taken(port, other)),
@@ -174,18 +170,17 @@ impl Registry {
 
 /// True if a registered service is running, as far as can be seen from outside.
 fn is_running(holder: &Service) -> bool {
-    match holder.pid {
-        Some(pid) => Process::new(pid).stat().is_some_and(|stat| stat.is_alive && stat.name == SERVICE_RUN),
-        None => {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, holder.listen_port));
-            TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()
-        }
+    if holder.pid.is_some() {
+        return !holder.has_ended();
     }
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, holder.listen_port));
+    TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kit::process::Process;
     use std::os::unix::fs::symlink;
 
     fn service(proxy_port: u16) -> Service {
@@ -248,7 +243,7 @@ mod tests {
     fn a_port_is_claimed_from_a_service_that_has_ended_but_not_from_a_running_one() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new(dir.path());
-        let program = dir.path().join(".bin").join(SERVICE_RUN);
+        let program = dir.path().join(".bin").join("service-run");
         fs::create_dir(dir.path().join(".bin")).unwrap();
         fs::copy("/bin/sleep", &program).unwrap();
         let mut runner = std::process::Command::new(&program).arg("1000").spawn().unwrap();

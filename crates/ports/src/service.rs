@@ -1,6 +1,7 @@
 //! A registered service and its validation.
 
 use anyhow::{Context, Result, bail, ensure};
+use kit::process::Process;
 use kit::windows_text::{BYTE_ORDER_MARK, is_utf16};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -12,6 +13,8 @@ const MAX_NAME_BYTES: usize = 64;
 /// Maximum length of a link's path in bytes.
 const MAX_URL_BYTES: usize = 2_000;
 const SSH: u16 = 22;
+/// Program whose registrations end with it.
+const SERVICE_RUN: &str = "service-run";
 
 /// A web service behind the proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +97,14 @@ impl Service {
         self.status.iter().try_for_each(Status::check)?;
         status::check_instances(&self.instances, self.listen_port, self.proxy_port)?;
         check_url(&self.service_url)
+    }
+
+    /// True if the `service-run` that registered it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let is_running =
+            |pid| Process::new(pid).stat().is_some_and(|stat| stat.is_alive && stat.name == SERVICE_RUN);
+        self.pid.is_some_and(|pid| !is_running(pid))
     }
 
     /// Returns its ports on loopback, in the order of its instances.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::origins::{Origins, TunnelLink};
-use crate::service_state::{State, may_be_running};
+use crate::service_state::{State, may_be_running, without_stale_states};
 
 /// Timeout for a connection to a service; on loopback, it is accepted at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -51,6 +51,7 @@ pub struct InstanceLink {
 
 /// Returns links to all services; their states are checked in parallel.
 pub async fn service_links(services: Vec<Service>, origins: &Origins<'_>) -> Vec<Link> {
+    let services: Vec<_> = services.into_iter().map(without_stale_states).collect();
     let checks: Vec<_> = services.iter().map(start_checks).collect();
     let mut links = Vec::with_capacity(services.len());
     for (service, checks) in services.into_iter().zip(checks) {

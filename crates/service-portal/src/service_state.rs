@@ -34,6 +34,16 @@ impl State {
     }
 }
 
+/// Returns the service without states that a killed `service-run` has left: only a connection shows whether it is running.
+pub fn without_stale_states(mut service: Service) -> Service {
+    if service.has_ended() {
+        let of_instances = service.instances.iter_mut().map(|instance| &mut instance.status);
+        let states = of_instances.chain(&mut service.status);
+        states.filter(|state| state.phase != Phase::Failed).for_each(|state| state.phase = Phase::Running);
+    }
+    service
+}
+
 /// True if only a connection shows whether it is running.
 pub fn may_be_running(status: Option<&Status>) -> bool {
     status.is_none_or(|status| status.phase == Phase::Running)
@@ -83,6 +93,7 @@ fn age(since: u64, now: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ports::Instance;
 
     fn status(phase: Phase, cause: Option<&str>) -> Status {
         Status { phase, since: 1_000, cause: cause.map(str::to_owned) }
@@ -124,5 +135,28 @@ mod tests {
         assert_eq!(explained(Phase::Failed, false), text("failed. It failed 3 min ago."), "no login");
         assert_eq!(explained(Phase::Running, true), None);
         assert_eq!(explanation(&Service::default(), 1_180), None);
+    }
+
+    #[test]
+    fn of_the_states_that_a_killed_service_run_has_left_only_a_failure_is_shown() {
+        let [waiting, failed] = [status(Phase::Waiting, None), status(Phase::Failed, None)];
+        let instance =
+            |status: &Status| Instance { listen_port: 1, label: String::new(), status: status.clone() };
+        let mut service = Service {
+            pid: Some(u32::MAX),
+            status: Some(waiting.clone()),
+            instances: [&waiting, &failed].map(instance).into(),
+            ..Service::default()
+        };
+        let texts = |service: &Service| {
+            let of_instances = service.instances.iter().map(|instance| &instance.status);
+            let states = of_instances.chain(&service.status);
+            states.map(|status| State::new(Some(status), false, 1_180).text).collect::<Vec<_>>()
+        };
+        let seen = without_stale_states(service.clone());
+        assert_eq!(texts(&seen), ["not responding", "failed", "not responding"]);
+        assert_eq!(explanation(&seen, 1_180), None);
+        service.pid = None;
+        assert_eq!(without_stale_states(service.clone()), service);
     }
 }

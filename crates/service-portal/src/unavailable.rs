@@ -22,7 +22,7 @@ use crate::app_state::AppState;
 use crate::client::Client;
 use crate::log_limit;
 use crate::pages::render;
-use crate::service_state::explanation;
+use crate::service_state::{explanation, without_stale_states};
 
 /// Directory of the logs, which the portal's account can read as a member of `adm`.
 const LOG_DIRECTORY: &str = "/var/log/supervisor";
@@ -100,7 +100,7 @@ pub async fn unavailable(
 
 fn registered(state: &AppState, port: u16) -> Option<Service> {
     let (services, _) = state.registry().load().inspect_err(log_limit::error).ok()?;
-    services.into_iter().find(|service| service.proxy_port == port)
+    services.into_iter().find(|service| service.proxy_port == port).map(without_stale_states)
 }
 
 /// Returns the words for a service that has not registered why it does not respond.

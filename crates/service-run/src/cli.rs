@@ -11,7 +11,7 @@ const EPILOGUE: &str = "\
 Examples:
   service-run --name ComfyUI --port 8188 -- python main.py --port {listen}
   service-run --name vLLM --port 8000 --health /health --per-gpu -- \\
-      vllm serve MODEL --port {listen}";
+      vllm serve MODEL --host 127.0.0.1 --port {listen}";
 
 /// Run a web service: register its port, wait for its stage, and stay with its program.
 #[derive(Debug, Parser)]

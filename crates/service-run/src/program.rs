@@ -10,7 +10,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use kit::quote::quoted;
-use kit::{Env, Exit, cmd};
+use kit::{Env, Exit, cmd, listening_port};
 use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{AccessFlags, Pid, access};
@@ -92,6 +92,12 @@ impl Program {
         spawn_thread(move || {
             if let Some(after) = health::wait(port, path.as_deref(), &stopped) {
                 log::info!("{label}: answers after {} s", after.as_secs());
+                if listening_port::is_reachable(port) {
+                    log::warn!(
+                        "{label}: listens on port {port} of every address, without the login; add its option for \
+                         127.0.0.1, often --host 127.0.0.1"
+                    );
+                }
                 let _ = events.send(Event::Usable { pid });
             }
         })?;

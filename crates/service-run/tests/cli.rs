@@ -221,6 +221,36 @@ fn of_two_services_at_one_port_the_second_is_refused() {
 }
 
 #[test]
+fn a_program_that_others_can_reach_without_the_login_is_mentioned_in_the_log() {
+    let fixture = Fixture::new();
+    for (address, is_mentioned) in [("0.0.0.0", true), ("127.0.0.1", false)] {
+        let port = free_port();
+        let program = ["python3", "-m", "http.server", "--bind", address, "{listen}"];
+        let service = fixture.start(port, &[], &program);
+        fixture.wait_for_phase(port, "running");
+        service.signal(Signal::SIGTERM);
+        let (_, _, stderr) = service.end();
+        assert_eq!(stderr.contains("of every address, without the login"), is_mentioned, "{stderr}");
+    }
+}
+
+#[test]
+fn a_path_that_never_answers_keeps_the_service_at_starting_and_a_stop_ends_it() {
+    let fixture = Fixture::new();
+    let port = free_port();
+    let script = "import signal, socket, sys; server = socket.create_server(('127.0.0.1', int(sys.argv[1]))); \
+        client = server.accept()[0]; client.recv(9); print('asked'); signal.pause()";
+    let program = ["python3", "-uc", script, "{listen}"];
+    let service = fixture.start(port, &["--health", "/health"], &program);
+    fixture.wait_for("a request", || service.stdout() == "asked\n");
+    assert_eq!(fixture.registered(port).unwrap()["status"]["phase"], "starting");
+    service.signal(Signal::SIGTERM);
+    let (status, _, stderr) = service.end();
+    assert_eq!((status.code(), fixture.registered(port)), (Some(143), None), "{stderr}");
+    assert!(!stderr.contains("answers after"), "{stderr}");
+}
+
+#[test]
 fn a_service_without_a_login_never_leads_to_the_program_of_another() {
     let fixture = Fixture::new();
     let [first, second, listen] = [free_port(), free_port(), free_port()];

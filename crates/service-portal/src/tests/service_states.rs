@@ -36,6 +36,8 @@ fn portal_with_all_states(listener: &TcpListener) -> (Portal, u16) {
         instance("GPU-5b2a", 2, status(Phase::Running, None)),
     ];
     register(Service { instances, ..service("vLLM", 1, 8004) }, status(Phase::Running, None));
+    let killed = Service { pid: Some(u32::MAX), ..service("Killed", 1, 8005) };
+    register(killed, status(Phase::Starting, None));
     (portal, open)
 }
 
@@ -66,6 +68,8 @@ fn the_page_shows_each_state_and_each_instance() {
          <li class=\"up\">&#60;b&#62;GPU-9c4d&#60;/b&#62; <span class=\"state\">running</span></li>\n\
          <li class=\"down\">GPU-5b2a <span class=\"state\">not responding</span></li>\n\
          </ul>\n</li>\n",
+        &item(8005, "down", "Killed", "not responding"),
+        "</li>\n",
         &item(8188, "down", "Echo", "not responding"),
         "</li>\n</ul>\n",
     ];
@@ -98,6 +102,7 @@ fn the_json_has_the_same_states() {
         service("Starts", 8002, true, "starting for 3 min"),
         service("Fails", 8003, false, "failed: <i>exit code 1</i>"),
         balanced,
+        service("Killed", 8005, false, "not responding"),
         service("Echo", 8188, false, "not responding"),
     ]);
     assert_eq!(found["services"], expected);
@@ -124,5 +129,6 @@ fn a_visitor_of_a_service_that_does_not_respond_learns_its_state() {
         let message = format!("the service {state}");
         assert_eq!(json, json!({"error": "unavailable", "message": message, "service": name, "port": port}));
     }
+    assert!(ask("page", 8005).body.contains("<h1>Killed closed the connection</h1>"));
     assert!(ask("page", 8188).body.contains("<h1>Echo closed the connection</h1>"));
 }
