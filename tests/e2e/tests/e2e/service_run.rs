@@ -137,7 +137,7 @@ fn a_service_waits_for_provisioning_and_runs_as_the_system_user() {
                 self.wfile.write(body)\n\
         http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), Server).serve_forever()\n";
     // The shell does not become the server: what it leaves behind holds the port.
-    let program = "[program:app]\n\
+    let program = "[program:app2]\n\
         command=service-run --name App --port 8080 --url /ui -- sh -c \"python3 /opt/server.py $0; exit 1\" {listen}\n\
         startretries=1000000\n";
     let script = "#!/bin/sh\nsudo env-store set GREETING=stored\nuntil [ -e /tmp/go ]; do sleep 0.1; done\n";
@@ -164,9 +164,10 @@ fn a_service_waits_for_provisioning_and_runs_as_the_system_user() {
         let now: Value = serde_json::from_slice(&now).unwrap_or_default();
         now["pid"] != before["pid"] && now["status"]["phase"] == "running"
     });
-    assert_eq!(registered(&container, 8080)["listen_port"], json!(18080));
+    let now = registered(&container, 8080);
+    assert_eq!([&now["listen_port"], &now["log"]], [&json!(18080), &json!("app2.log")]);
     assert_eq!(web.get("/").body, "ada ada stored");
-    let log = container.sh("cat /var/log/supervisor/app.log").text();
+    let log = container.sh("cat /var/log/supervisor/app2.log").text();
     assert!(log.contains(", which an earlier start left on port 18080\n"), "{log}");
     let (took, code) = container.stop();
     assert!(code == 0 && took.as_secs() < 10, "{code} {took:?}");
