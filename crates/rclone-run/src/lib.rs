@@ -31,6 +31,7 @@ use clap::Parser;
 use journal::{Event, Journal};
 use kit::lock::Lock;
 use kit::{Exit, HintExt, Outcome, Problem, cmd};
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
 pub use cli::command;
@@ -38,7 +39,7 @@ pub use cli::command;
 use cli::{Cli, Task};
 use mounter::Mounter;
 use stop_signal::StopSignal;
-use supervised::Supervised;
+use supervised::{KILL_TIMEOUT, Supervised};
 
 /// Interval at which the configuration and the processes are checked.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -64,7 +65,7 @@ pub fn run() -> Outcome {
         mounter.update(&stop);
         if stop.wait(INTERVAL) {
             mounter.stop();
-            relay.kill();
+            supervised::end([&mut relay], Signal::SIGKILL, KILL_TIMEOUT);
             return Ok(Exit::Done);
         }
     }

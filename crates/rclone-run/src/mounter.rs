@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use kit::{Env, Problem, cmd, wait};
+use nix::sys::signal::Signal;
 use workspace::Workspace;
 
 use crate::cli::Cli;
@@ -18,7 +19,7 @@ use crate::pending_uploads;
 use crate::remotes::{self, Remotes};
 use crate::report_once;
 use crate::stop_signal::StopSignal;
-use crate::supervised::Supervised;
+use crate::supervised::{self, KILL_TIMEOUT, Supervised};
 
 /// Pause after an unsuccessful request for the list of remotes.
 const RETRY: Duration = Duration::from_secs(30);
@@ -32,12 +33,16 @@ const LISTED: usize = 5;
 /// The mounts of this container.
 pub struct Mounter<'a> {
     cli: &'a Cli,
+    start: SystemTime,
     env: Env,
     workspace: Workspace,
     directory: RemoteDirectory,
     obstacle: Option<String>,
     changes: Changes,
     retry: Option<Instant>,
+    /// Reasons that are in the log already.
+    failure: Option<String>,
+    refused: Vec<String>,
     mounts: BTreeMap<String, Supervised>,
 }
 
@@ -53,12 +58,15 @@ impl<'a> Mounter<'a> {
         let env = environment::environment(Env::from_process(), &cli.store, &workspace);
         Self {
             cli,
+            start: SystemTime::now(),
             env,
             workspace,
             directory,
             obstacle: fuse::obstacle(),
             changes: Changes::default(),
             retry: None,
+            failure: None,
+            refused: Vec::new(),
             mounts: BTreeMap::new(),
         }
     }
@@ -73,17 +81,31 @@ impl<'a> Mounter<'a> {
                 log::warn!("{error:#}");
             }
             match self.list(&file, stop) {
-                Ok(remotes) => self.apply(remotes),
-                Err(error) => {
-                    log::error!("{error:#}; next attempt in {} s", RETRY.as_secs());
-                    self.retry = Some(Instant::now() + RETRY);
-                }
+                Ok(remotes) => self.apply(remotes, stop),
+                Err(_) if stop.is_received() => {}
+                Err(error) => self.fail(format!("{error:#}")),
             }
         }
         let Self { cli, env, directory, mounts, .. } = self;
         for (name, mount) in mounts {
-            mount.update(|| start(cli, env, directory, name));
+            if mount.update(|| start(cli, env, directory, name)) {
+                log::info!("rclone mount {name}: has ended; to start it again: supervisorctl restart rclone");
+            }
         }
+    }
+
+    fn fail(&mut self, reason: String) {
+        self.retry = Some(Instant::now() + RETRY);
+        if self.failure.as_ref() != Some(&reason) {
+            log::error!("{reason}; will retry every {} s", RETRY.as_secs());
+            self.report("cannot read the configured remotes; see logtail rclone for the reason".to_owned());
+            self.failure = Some(reason);
+        }
+    }
+
+    fn report(&self, message: String) {
+        report_once(&self.cli.journal, Problem::new("rclone", message))
+            .unwrap_or_else(|error| log::warn!("{error:#}"));
     }
 
     /// Returns the remotes. Most containers have none: then rclone is not started.
@@ -94,21 +116,28 @@ impl<'a> Mounter<'a> {
         remotes::list(rclone(self.cli, &self.env), || stop.is_received())
     }
 
-    fn apply(&mut self, remotes: Remotes) {
-        self.retry = None;
-        remotes.refused.iter().for_each(|reason| log::warn!("{reason}"));
+    fn apply(&mut self, remotes: Remotes, stop: &StopSignal) {
+        (self.retry, self.failure) = (None, None);
+        if remotes.refused != self.refused {
+            remotes.refused.iter().for_each(|reason| log::warn!("{reason}"));
+            self.refused = remotes.refused;
+        }
         if let Some(obstacle) = &self.obstacle {
             if !remotes.names.is_empty() {
-                let message = format!(
-                    "remotes are not mounted: {obstacle}; start it with --device /dev/fuse --cap-add SYS_ADMIN \
-                     --security-opt apparmor=unconfined; the rclone command works without"
-                );
-                report_once(&self.cli.journal, Problem::new("rclone", message))
-                    .unwrap_or_else(|error| log::warn!("{error:#}"));
+                self.report(format!(
+                    "remotes are not mounted: {obstacle}; start the container with --device /dev/fuse --cap-add \
+                     SYS_ADMIN --security-opt apparmor=unconfined; the rclone command works without"
+                ));
             }
             return;
         }
-        let removed = self.mounts.extract_if(.., |name, _| !remotes.names.contains(name)).collect();
+        let mut removed = self.mounts.extract_if(.., |name, _| !remotes.names.contains(name)).collect();
+        self.wait_for_uploads(&mut removed, || stop.is_received());
+        if stop.is_received() {
+            // All are unmounted together.
+            self.mounts.append(&mut removed);
+            return;
+        }
         self.unmount(removed);
         for name in remotes.names {
             let process = format!("rclone mount {name}:");
@@ -118,35 +147,38 @@ impl<'a> Mounter<'a> {
 
     /// Unmounts everything, within [`UPLOAD_TIMEOUT`] and two seconds.
     pub fn stop(mut self) {
-        let mounts = std::mem::take(&mut self.mounts);
+        let mut mounts = std::mem::take(&mut self.mounts);
+        self.wait_for_uploads(&mut mounts, || false);
         self.unmount(mounts);
     }
 
-    /// rclone exits with its last uploads undone once its mount is gone, so these come first.
     fn unmount(&self, mut mounts: BTreeMap<String, Supervised>) {
-        if mounts.values_mut().any(Supervised::is_running) {
-            self.wait_for_uploads();
-        }
         for name in mounts.keys() {
             if let Err(error) = self.directory.detach(name) {
                 log::warn!("{error:#}");
             }
         }
-        mounts.values_mut().for_each(Supervised::terminate);
-        let have_exited = || (!mounts.values_mut().any(Supervised::is_running)).then_some(());
-        if wait::until(EXIT_TIMEOUT, "rclone to exit", have_exited).is_err() {
+        if !supervised::end(mounts.values_mut(), Signal::SIGTERM, EXIT_TIMEOUT) {
             log::info!("killing rclone: a remote does not answer");
+            if !supervised::end(mounts.values_mut(), Signal::SIGKILL, KILL_TIMEOUT) {
+                log::warn!("rclone does not exit");
+            }
         }
-        mounts.into_values().for_each(Supervised::kill);
     }
 
-    fn wait_for_uploads(&self) {
+    /// rclone exits with its last uploads undone once its mount is gone, so these come first. Ends early if
+    /// `is_stopping` becomes true.
+    fn wait_for_uploads(&self, mounts: &mut BTreeMap<String, Supervised>, is_stopping: impl Fn() -> bool) {
+        if !mounts.values_mut().any(Supervised::is_running) {
+            return;
+        }
         let cache = environment::cache(&self.env);
         let deadline = Instant::now() + UPLOAD_TIMEOUT;
         let mut pending = Vec::new();
         // Reported below.
         let _ = wait::until(UPLOAD_TIMEOUT, "uploads", || {
-            pending = pending_uploads::find(&cache, deadline)?;
+            pending =
+                if is_stopping() { Vec::new() } else { pending_uploads::find(&cache, self.start, deadline)? };
             pending.is_empty().then_some(())
         });
         if !pending.is_empty() {
@@ -154,7 +186,8 @@ impl<'a> Mounter<'a> {
             let others = pending.len().saturating_sub(LISTED);
             let others = if others == 0 { String::new() } else { format!(" and {others} more") };
             log::warn!(
-                "not uploaded yet: {listed}{others}; will be uploaded when this container starts again"
+                "not uploaded yet: {listed}{others}; they are in RCLONE_CACHE_DIR and are uploaded once the same \
+                 remote is mounted again"
             );
         }
     }

@@ -1,8 +1,8 @@
 //! Files in rclone's cache that are not uploaded yet.
 
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use kit::ReadPolicy;
 use serde::Deserialize;
@@ -18,8 +18,10 @@ struct Item {
 }
 
 /// Returns the paths of files that are not uploaded, relative to the directory of descriptions in `cache`: the name of
-/// the remote comes first. Nothing if the search is not finished at `deadline`.
-pub fn find(cache: &Path, deadline: Instant) -> Option<Vec<String>> {
+/// the remote comes first. Nothing if the search is not finished at `deadline`. A description that has not changed since
+/// `start` is of a remote that is no longer mounted, because a mount writes those of its pending uploads at its start
+/// (`vfs/vfscache/item.go`, `reload`).
+pub fn find(cache: &Path, start: SystemTime, deadline: Instant) -> Option<Vec<String>> {
     let root = cache.join("vfsMeta");
     let (mut directories, mut found) = (vec![root.clone()], Vec::new());
     while let Some(directory) = directories.pop() {
@@ -30,7 +32,7 @@ pub fn find(cache: &Path, deadline: Instant) -> Option<Vec<String>> {
             let path = entry.path();
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => directories.push(path),
-                Ok(kind) if kind.is_file() && is_dirty(&path) => {
+                Ok(kind) if kind.is_file() && has_changed(&entry, start) && is_dirty(&path) => {
                     found.push(path.strip_prefix(&root).unwrap_or(&path).display().to_string());
                 }
                 _ => {}
@@ -39,6 +41,10 @@ pub fn find(cache: &Path, deadline: Instant) -> Option<Vec<String>> {
     }
     found.sort();
     Some(found)
+}
+
+fn has_changed(entry: &DirEntry, start: SystemTime) -> bool {
+    entry.metadata().and_then(|meta| meta.modified()).is_ok_and(|changed| changed >= start)
 }
 
 fn is_dirty(description: &Path) -> bool {
@@ -57,7 +63,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = dir.path();
         let deadline = Instant::now() + Duration::from_mins(1);
-        assert_eq!(find(cache, deadline), Some(vec![]), "no cache");
+        let start = SystemTime::UNIX_EPOCH;
+        assert_eq!(find(cache, start, deadline), Some(vec![]), "no cache");
         let write = |path: &str, text: &str| {
             let path = cache.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -68,7 +75,9 @@ mod tests {
         write("vfsMeta/my/damaged", "{");
         write("vfsMeta/other{x}/c", r#"{"Dirty":true}"#);
         write("vfs/my/a/b", r#"{"Dirty":true}"#);
-        assert_eq!(find(cache, deadline).unwrap(), ["my/a/b", "other{x}/c"]);
-        assert_eq!(find(cache, Instant::now()), None, "no time left");
+        assert_eq!(find(cache, start, deadline).unwrap(), ["my/a/b", "other{x}/c"]);
+        assert_eq!(find(cache, start, Instant::now()), None, "no time left");
+        let later = SystemTime::now() + Duration::from_secs(1);
+        assert_eq!(find(cache, later, deadline), Some(vec![]), "of an earlier run");
     }
 }

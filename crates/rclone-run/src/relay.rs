@@ -32,7 +32,11 @@ pub fn run() -> Outcome {
     prctl::set_pdeathsig(Signal::SIGKILL).context("cannot set the parent death signal")?;
     let target = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::RCLONE));
     let mut listeners = Vec::new();
-    for address in addresses()? {
+    let addresses = addresses()?;
+    if addresses.is_empty() {
+        log::info!("port {} is not open: this container has only local addresses", ports::RCLONE);
+    }
+    for address in addresses {
         match TcpListener::bind((address, ports::RCLONE)) {
             Ok(listener) => listeners.push(listener),
             Err(error) => {

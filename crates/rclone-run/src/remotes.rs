@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use kit::{cmd, wait};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// Time limit for rclone to print its remotes. It contacts no server, but may run a command for the file's password.
@@ -27,7 +30,8 @@ pub struct Remotes {
 
 /// Asks rclone for its remotes, those of variables too; fails early if `is_stopping` becomes true.
 pub fn list(mut rclone: Command, is_stopping: impl Fn() -> bool) -> Result<Remotes> {
-    let text = output(rclone.arg("listremotes"), is_stopping)?;
+    // Without the time, equal reasons are equal texts.
+    let text = output(rclone.args(["listremotes", "--log-format="]), is_stopping)?;
     Ok(select(&text))
 }
 
@@ -37,7 +41,7 @@ fn output(command: &mut Command, is_stopping: impl Fn() -> bool) -> Result<Strin
     let memory = || memfd_create("rclone", MemfdFlags::CLOEXEC).map(File::from);
     let (mut stdout, mut stderr) = (memory()?, memory()?);
     command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
-    let mut child = command.spawn().with_context(|| format!("cannot run {name}"))?;
+    let mut child = command.process_group(0).spawn().with_context(|| format!("cannot run {name}"))?;
     let exited = wait::until(TIMEOUT, "rclone listremotes", || {
         if is_stopping() {
             Some(Ok(None))
@@ -48,7 +52,11 @@ fn output(command: &mut Command, is_stopping: impl Fn() -> bool) -> Result<Strin
     let status = match exited {
         Ok(Ok(Some(status))) => status,
         unfinished => {
-            child.kill().and_then(|()| child.wait()).with_context(|| format!("cannot stop {name}"))?;
+            // The command for the password too.
+            killpg(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGKILL)
+                .map_err(Into::into)
+                .and_then(|()| child.wait())
+                .with_context(|| format!("cannot stop {name}"))?;
             unfinished??;
             bail!("rclone listremotes was stopped");
         }

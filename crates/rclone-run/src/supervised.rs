@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Time to exit after SIGKILL. A process in an uninterruptible call takes longer.
-const KILL_TIMEOUT: Duration = Duration::from_secs(1);
+pub const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A process, or the time of its next start.
 pub struct Supervised {
@@ -32,19 +32,15 @@ impl Supervised {
     }
 
     /// Starts the process if it has failed and its pause is over. A process that exits successfully, such as rclone after
-    /// umount(8), stays ended.
-    pub fn update(&mut self, start: impl FnOnce() -> Result<Child>) {
+    /// umount(8), stays ended; true once then.
+    pub fn update(&mut self, start: impl FnOnce() -> Result<Child>) -> bool {
         match &mut self.state {
             State::Running(child, since) => {
                 let how = match child.try_wait() {
-                    Ok(None) => return,
+                    Ok(None) => return false,
                     Ok(Some(status)) if status.success() => {
-                        log::info!(
-                            "{} has ended; to start it again: supervisorctl restart rclone",
-                            self.name
-                        );
                         self.state = State::Ended;
-                        return;
+                        return true;
                     }
                     Ok(Some(status)) => status.to_string(),
                     Err(error) => error.to_string(),
@@ -61,6 +57,7 @@ impl Supervised {
                 Err(error) => self.retry(&format!("cannot be started: {error:#}")),
             },
         }
+        false
     }
 
     fn retry(&mut self, how: &str) {
@@ -78,26 +75,27 @@ impl Supervised {
         }
     }
 
-    /// Sends SIGTERM.
-    pub fn terminate(&mut self) {
+    fn send(&mut self, signal: Signal) {
         if self.is_running()
             && let State::Running(child, _) = &self.state
             && let Ok(id) = i32::try_from(child.id())
         {
             // It may have exited.
-            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+            let _ = kill(Pid::from_raw(id), signal);
         }
     }
+}
 
-    /// Sends SIGKILL and waits for the end.
-    pub fn kill(mut self) {
-        if let State::Running(child, _) = &mut self.state {
-            let _ = child.kill();
-            if wait::until(KILL_TIMEOUT, &self.name, || child.try_wait().ok().flatten()).is_err() {
-                log::warn!("{} does not exit", self.name);
-            }
-        }
-    }
+/// Sends a signal to processes; true if all have exited within `time`.
+pub fn end<'a>(
+    processes: impl IntoIterator<Item = &'a mut Supervised>,
+    signal: Signal,
+    time: Duration,
+) -> bool {
+    let mut processes: Vec<_> = processes.into_iter().collect();
+    processes.iter_mut().for_each(|process| process.send(signal));
+    let mut have_exited = || !processes.iter_mut().any(|process| process.is_running());
+    wait::until(time, "processes", || have_exited().then_some(())).is_ok()
 }
 
 /// Returns the pause before the next start, 1 s to 30 s.
@@ -126,17 +124,17 @@ mod tests {
         process.update(|| unreachable!("its end is noticed first"));
         process.update(|| unreachable!("it pauses"));
         wait::until(Duration::from_mins(1), "the next start", || {
-            process.update(run("trap '' TERM; exec sleep infinity"));
+            process.update(run("exec sleep infinity"));
             process.is_running().then_some(())
         })
         .unwrap();
-        process.terminate();
-        process.kill();
+        let mut other = Supervised::new("another process");
+        other.update(run("exec sleep infinity"));
+        assert!(end([&mut process, &mut other], Signal::SIGKILL, Duration::from_mins(1)));
         let mut process = Supervised::new("a process");
         process.update(run("exit 0"));
         wait::until(Duration::from_mins(1), "its end", || (!process.is_running()).then_some(())).unwrap();
-        process.update(|| unreachable!("its end is noticed first"));
-        assert!(matches!(process.state, State::Ended));
-        process.update(|| unreachable!("it stays ended"));
+        assert!(process.update(|| unreachable!("its end is noticed first")));
+        assert!(!process.update(|| unreachable!("it stays ended")));
     }
 }

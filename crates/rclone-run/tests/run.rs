@@ -16,7 +16,7 @@ const LONG: Duration = Duration::from_mins(1);
 const STAND_IN: &str = r#"#!/bin/bash
 cd "$STAND_IN"
 case $1 in
-listremotes) [ ! -e hang ] || { touch asked; exec sleep infinity; }; cat remotes ;;
+listremotes) [ ! -e hang ] || { touch asked; exec sleep infinity; }; echo $$ >> listed; cat remotes ;;
 mount) echo "$* pid=$$ $(env | grep ^RCLONE | sort | xargs)" >> calls; [[ $2 != fails: ]] || exit 1; exec sleep infinity ;;
 esac
 "#;
@@ -65,9 +65,21 @@ impl Run {
         fs::read_to_string(self.path("calls")).unwrap_or_default()
     }
 
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    /// Waits for the end of a number of requests for the list of remotes.
+    fn wait_for_requests(&self, number: usize) {
+        self.wait_until("the request", || {
+            let listed = fs::read_to_string(self.path("listed")).unwrap_or_default();
+            listed.lines().nth(number - 1).is_some_and(|id| !Path::new("/proc").join(id).exists())
+        });
+    }
+
     fn wait_until(&self, what: &str, mut ask: impl FnMut() -> bool) {
         if let Err(error) = kit::wait::until(LONG, what, || ask().then_some(())) {
-            panic!("{error}: {} {}", self.calls(), fs::read_to_string(self.path("log")).unwrap());
+            panic!("{error}: {} {}", self.calls(), self.log());
         }
     }
 
@@ -122,7 +134,7 @@ fn a_remote_has_a_process_as_long_as_it_is_configured() {
         .unwrap();
     assert_eq!(second.status.code(), Some(1), "it would detach the mounts");
 
-    run.configure("my remote:\nother:\n");
+    run.configure("my remote:\nother:\n../x:\n");
     run.wait_until("the other process", || run.calls().lines().count() == 2);
     assert!(process(&call).exists());
     run.configure("other:\n");
@@ -131,6 +143,7 @@ fn a_remote_has_a_process_as_long_as_it_is_configured() {
     assert!(other.exists());
     run.stop();
     assert!(!other.exists());
+    assert_eq!(run.log().matches("1 of the remotes are not mounted").count(), 1, "{}", run.log());
     assert!(point.exists(), "another container may have mounted there");
 }
 
@@ -147,15 +160,38 @@ fn a_process_that_fails_is_started_again_and_does_not_outlive_the_tool() {
 
 #[test]
 fn files_that_are_not_uploaded_delay_a_stop_and_are_named() {
-    let mut run = Run::start("my:\n", |directory| {
-        fs::create_dir_all(directory.join("cache/vfsMeta/my")).unwrap();
-        fs::write(directory.join("cache/vfsMeta/my/file"), r#"{"Dirty": true}"#).unwrap();
-    });
-    run.wait_until("the process", || run.calls().lines().count() == 1);
-    // Below the stopwaitsecs of base.d/rclone.conf.
+    let write_pending = |directory: &Path, remote: &str| {
+        let directory = directory.join("cache/vfsMeta").join(remote);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("file"), r#"{"Dirty": true}"#).unwrap();
+    };
+    let mut run = Run::start("my:\nother:\n", |directory| write_pending(directory, "removed"));
+    run.wait_until("the processes", || run.calls().lines().count() == 2);
+    write_pending(run.directory.path(), "my");
+    run.configure("other:\n");
+    run.wait_for_requests(2);
+    // Below the stopwaitsecs of base.d/rclone.conf, although a remote is being unmounted.
     assert!(run.stop() < Duration::from_secs(8));
-    let log = fs::read_to_string(run.path("log")).unwrap();
-    assert!(log.contains("warning: not uploaded yet: my/file; will be uploaded when"), "{log}");
+    let log = run.log();
+    assert_eq!(
+        log.matches("warning: not uploaded yet: my/file; they are in RCLONE_CACHE_DIR").count(),
+        1,
+        "{log}"
+    );
+    assert!(!log.contains("removed/file"), "{log}");
+}
+
+#[test]
+fn a_failure_is_logged_and_reported_once() {
+    let run = Run::start("", |directory| fs::remove_file(directory.join("remotes")).unwrap());
+    run.wait_for_requests(1);
+    fs::write(run.path("rclone.conf"), "changed").unwrap();
+    run.wait_for_requests(2);
+    run.configure("my:\n");
+    run.wait_until("the process", || run.calls().lines().count() == 1);
+    assert_eq!(run.log().matches("error: rclone listremotes failed").count(), 1, "{}", run.log());
+    let journal = fs::read_to_string(run.path("boot.jsonl")).unwrap();
+    assert_eq!(journal.matches("cannot read the configured remotes").count(), 1, "{journal}");
 }
 
 #[test]

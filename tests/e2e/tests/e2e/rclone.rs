@@ -144,8 +144,12 @@ fn a_password_that_does_not_come_blocks_nothing() {
     stops(&container);
     container.restart();
     let failed =
-        "rclone-run: error: timed out after 20.0 s waiting for rclone listremotes; next attempt in 30 s";
+        "rclone-run: error: timed out after 20.0 s waiting for rclone listremotes; will retry every 30 s";
     container.wait_until("the time limit", || container.logs().contains(failed));
+    assert_eq!(container.sh(asks).code, Some(1), "it ends with rclone");
+    container.wait_until("the report", || {
+        container.exec(&["boot", "report"]).text().contains("cannot read the configured remotes")
+    });
 }
 
 #[test]
@@ -230,8 +234,8 @@ fn without_fuse_the_reason_is_reported_once_and_the_command_works() {
         let run = options.into_iter().fold(with_remotes(RunOptions::new()), RunOptions::option);
         let container = run.start_and_wait();
         let sentence = format!(
-            "remotes are not mounted: {reason}; start it with --device /dev/fuse --cap-add SYS_ADMIN --security-opt \
-             apparmor=unconfined; the rclone command works without"
+            "remotes are not mounted: {reason}; start the container with --device /dev/fuse --cap-add SYS_ADMIN \
+             --security-opt apparmor=unconfined; the rclone command works without"
         );
         container.wait_until("the reason", || container.logs().contains(&sentence));
         let [_, _, token] = container.login();

@@ -167,6 +167,11 @@ fn compose_states_the_ports_that_it_publishes() {
             "MAPPED_TCP_PORT_1111: 127.0.0.1:1112\n",
             "MAPPED_TCP_PORT_2200: \"2201\"\n",
         ),
+        (
+            &["HOST_PORTAL_PORT=1112", "MAPPED_TCP_PORT_1111=443"],
+            "MAPPED_TCP_PORT_1111: \"443\"\n",
+            "MAPPED_TCP_PORT_22: \"2222\"\n",
+        ),
     ] {
         let shown = compose_config(lines);
         assert!(shown.contains(portal) && shown.contains(ssh), "{shown}");
