@@ -1,5 +1,6 @@
 //! Hostnames of a named tunnel.
 
+use kit::quote::escape_control_line;
 use kit::settings::is_host;
 use ports::Service;
 use serde::Deserialize;
@@ -10,7 +11,7 @@ const MAX_HOSTNAMES: usize = 100;
 /// A hostname that leads to a port of the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hostname {
-    /// The hostname.
+    /// The hostname; with `raw_port` also a pattern such as `*.example.com`, without control characters.
     pub name: String,
     /// Public port of the service, or of the portal.
     pub port: u16,
@@ -39,23 +40,26 @@ struct Rule {
     service: String,
 }
 
-/// Returns the hostnames that lead to the portal or to a service of the registry, in the order of their ports.
+/// Returns the hostnames that lead to the portal or to a service of the registry, in the order of their ports. A rule that
+/// leads past the gate counts for any hostname, path and protocol.
 pub fn hostnames(configuration: &[u8], services: &[Service]) -> Vec<Hostname> {
     let Ok(Answer { config }) = serde_json::from_slice(configuration) else { return Vec::new() };
-    let rules = config
+    let mut found: Vec<Hostname> = config
         .ingress
         .into_iter()
-        .filter(|rule| is_host(&rule.hostname) && rule.path.as_deref().unwrap_or_default().is_empty());
-    let mut found: Vec<Hostname> = rules
-        .filter_map(|Rule { hostname: name, service, .. }| {
+        .filter_map(|Rule { hostname, path, service }| {
             let target = loopback_port(&service)?;
             if target == ports::PORTAL || services.iter().any(|service| service.proxy_port == target) {
-                return Some(Hostname { name, port: target, raw_port: None });
+                let is_address = service.starts_with("http")
+                    && is_host(&hostname)
+                    && path.as_deref().unwrap_or_default().is_empty();
+                return is_address.then_some(Hostname { name: hostname, port: target, raw_port: None });
             }
             let past_gate = services.iter().find(|service| {
                 let instances = service.instances.iter().map(|instance| instance.listen_port);
                 service.proxy_secure && instances.chain([service.listen_port]).any(|port| port == target)
             })?;
+            let name = if hostname.is_empty() { "*".to_owned() } else { escape_control_line(&hostname) };
             Some(Hostname { name, port: past_gate.proxy_port, raw_port: Some(target) })
         })
         .take(MAX_HOSTNAMES)
@@ -68,16 +72,18 @@ pub fn hostnames(configuration: &[u8], services: &[Service]) -> Vec<Hostname> {
 fn loopback_port(service: &str) -> Option<u16> {
     let (scheme, rest) = service.split_once("://")?;
     let default = match scheme {
-        "http" => 80,
-        "https" => 443,
-        _ => return None,
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
     };
     let authority = rest.split('/').next()?;
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-        _ => (authority, default),
+        _ => (authority, default?),
     };
-    let is_here = matches!(host, "localhost" | "[::1]" | "0.0.0.0" | "[::]") || host.starts_with("127.");
+    let is_here = matches!(host, "[::1]" | "0.0.0.0" | "[::]")
+        || host.starts_with("127.")
+        || host.eq_ignore_ascii_case("localhost");
     is_here.then_some(port)
 }
 
@@ -92,6 +98,10 @@ mod tests {
             proxy_port,
             listen_port: proxy_port + 10_000,
             proxy_secure: proxy_port != 3000,
+            instances: serde_json::from_value(serde_json::json!([
+                {"listen_port": proxy_port + 20_000, "label": "x", "status": {"phase": "running", "since": 0}}
+            ]))
+            .unwrap(),
             ..Service::default()
         };
         let configuration = r#"{"version":7,"config":{"ingress":[
@@ -105,6 +115,12 @@ mod tests {
             {"hostname":"*.example.com","service":"http://localhost:8188"},
             {"hostname":"evil/example","service":"http://localhost:8188"},
             {"hostname":"ssh.example.com","service":"ssh://localhost:22"},
+            {"hostname":"tcp.example.com","service":"tcp://localhost:8188"},
+            {"hostname":"*.example.com","service":"http://LocalHost:18188"},
+            {"hostname":"part.example.com","path":"^/api","service":"http://localhost:18188"},
+            {"hostname":"tcp.example.com","service":"tcp://localhost:18188"},
+            {"hostname":"instance.example.com","service":"http://localhost:28188"},
+            {"service":"http://localhost:18188"},
             {"service":"http_status:404"}],"warp-routing":{}}}"#;
         let found = hostnames(configuration.as_bytes(), &[service(3000), service(8188)]);
         let hostname = |name: &str, port, raw_port| Hostname { name: name.into(), port, raw_port };
@@ -114,6 +130,11 @@ mod tests {
                 hostname("portal.example.com", 1111, None),
                 hostname("comfy.example.com", 8188, None),
                 hostname("raw.example.com", 8188, Some(18188)),
+                hostname("*.example.com", 8188, Some(18188)),
+                hostname("part.example.com", 8188, Some(18188)),
+                hostname("tcp.example.com", 8188, Some(18188)),
+                hostname("instance.example.com", 8188, Some(28188)),
+                hostname("*", 8188, Some(18188)),
             ]
         );
     }
@@ -134,7 +155,8 @@ mod tests {
             ("http://[::1]", Some(80)),
             ("http://localhost:70000", None),
             ("http://example.com:8188", None),
-            ("tcp://localhost:1111", None),
+            ("tcp://localhost:1111", Some(1111)),
+            ("tcp://localhost", None),
             ("http_status:404", None),
         ] {
             assert_eq!(loopback_port(service), port, "{service}");

@@ -119,15 +119,17 @@ fn serve(
     signals: &Receiver<()>,
     times: Times,
 ) -> Result<()> {
-    let (mut written, mut has_failed): (Option<Status>, bool) = (None, false);
+    let (mut last, mut is_written, mut has_failed): (Option<Status>, _, _) = (None, false, false);
     loop {
         let now = Instant::now();
         program.tick(now);
         let status = program.status(now);
-        if written.as_ref() != Some(&status) {
-            report_missing(kind, written.as_ref(), &status);
-            match status.write(kind, &cli.status) {
-                Ok(()) => (written, has_failed) = (Some(status), false),
+        if !is_written || last.as_ref() != Some(&status) {
+            report_missing(kind, last.as_ref(), &status);
+            let written = status.write(kind, &cli.status);
+            (is_written, last) = (written.is_ok(), Some(status));
+            match written {
+                Ok(()) => has_failed = false,
                 // It is tried again in a second, and reported once.
                 Err(error) if !has_failed => {
                     log::warn!("{error:#}");

@@ -11,7 +11,7 @@ const LISTEN: &str = "0A";
 #[derive(Debug, Default)]
 pub struct Listeners(BTreeMap<u16, Vec<u32>>);
 
-/// Who listens on a port.
+/// Listener on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listener {
     /// Caddy alone, which asks for the login.

@@ -265,6 +265,26 @@ mod tests {
     }
 
     #[test]
+    fn every_cause_has_its_text_in_report_and_portal() {
+        let unknown = serde_json::from_str::<Cause>("\"?\"").unwrap_err().to_string();
+        // The error lists all names, in the order of the enumeration.
+        let names = unknown.split('`').skip(3).step_by(2);
+        let texts: Vec<String> = names
+            .map(|name| {
+                let mut tunnel =
+                    tunnel(8188, State::Waiting, None, serde_json::from_value(name.into()).unwrap());
+                tunnel.detail = Some("DETAIL".into());
+                let tunnels = Tunnels { quick: Some(status(vec![tunnel])), named: None };
+                texts(&tunnels).pop().map_or_else(
+                    || format!("{name}: none"),
+                    |text| text.strip_prefix("tunnel to port 8188: ").unwrap().to_owned(),
+                )
+            })
+            .collect();
+        assert_eq!(texts, include_str!("../tests/texts.txt").lines().collect::<Vec<_>>());
+    }
+
+    #[test]
     fn the_next_attempt_is_in_the_reason() {
         let mut limited = tunnel(8188, State::Waiting, None, Some(Cause::RateLimited));
         limited.retry_at = Some(unix_time::now() + 150);

@@ -125,3 +125,22 @@ fn cloudflared_receives_the_signals_for_which_tunnel_run_waits() {
     set.thread_unblock().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "SigBlk:\t0000000000000000\n", "{output:?}");
 }
+
+#[test]
+fn a_missing_program_is_reported_once_even_if_the_status_cannot_be_written() {
+    let mut world = World::new(Kind::Quick, "ok");
+    fs::remove_file(world.program()).unwrap();
+    // No file can replace a directory.
+    fs::create_dir_all(world.path("run/quicktunnel.json/x")).unwrap();
+    world.start(&[]);
+    world.until_logged("warning: ");
+    // It is tried again in every tick.
+    let attempts = || fs::metadata(world.path("run")).unwrap().modified().unwrap();
+    for _ in 0..3 {
+        let last = attempts();
+        world.until("another attempt", || (attempts() != last).then_some(()));
+    }
+    assert_eq!(world.log().matches("no tunnels: ").count(), 1, "{}", world.log());
+    fs::remove_dir_all(world.path("run/quicktunnel.json")).unwrap();
+    world.until("the status", || (world.status().cause == Some(Cause::Missing)).then_some(()));
+}
