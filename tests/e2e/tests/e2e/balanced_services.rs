@@ -244,7 +244,9 @@ fn a_registered_state_is_shown_and_reloads_nothing() {
     let set = |status: Value| {
         let service =
             json!({"service_name": "Model", "listen_port": 18_100, "proxy_port": 8080, "status": status});
-        container.write("/run/http_ports/8080", &service.to_string());
+        // Renamed: an empty file would be a change for Caddy.
+        container.write("/run/http_ports/.8080", &service.to_string());
+        container.sh("mv /run/http_ports/.8080 /run/http_ports/8080");
     };
     let shown = || {
         let service = state(&container)["services"][0].clone();
