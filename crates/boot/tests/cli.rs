@@ -164,8 +164,7 @@ fn a_program_that_is_down_comes_before_all_else_that_is_wrong() {
 #[test]
 fn a_tunnel_that_cannot_be_opened_is_in_the_report_and_not_at_each_login() {
     let boot = Boot::new(&[begun(), started(Stage::Ready), ended(Stage::Ready, StageResult::Done)]);
-    let tunnel =
-        r#"{"port":1111,"state":"waiting","url":null,"cause":"no_dns","detail":null,"retry_at":9}"#;
+    let tunnel = r#"{"port":1111,"state":"waiting","url":null,"cause":"no_dns","detail":null,"retry_at":9}"#;
     let status = format!(r#"{{"is_opening":false,"cause":null,"detail":null,"tunnels":[{tunnel}]}}"#);
     fs::write(boot.path("quicktunnel.json"), status).unwrap();
     let (_, text, _) = boot.run(&["report"]);

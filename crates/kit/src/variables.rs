@@ -84,7 +84,7 @@ macro_rules! variables {
 
 variables! {
     CF_QUICK_TUNNELS: Switch, "true",
-        "a quick Cloudflare tunnel for each service with a login ([docs/tunnels.md](docs/tunnels.md))", "maybe";
+        "a quick Cloudflare tunnel for the portal and each service with a login ([docs/tunnels.md](docs/tunnels.md))", "maybe";
     CF_TUNNEL_TOKEN: Secret, "", "token of a Cloudflare tunnel of your own", "a\nb";
     DIRECT_ADDRESS: Host, "(the host name in your browser)",
         "host for links; replaces a provider's own ([docs/addresses.md](docs/addresses.md))", "http://lab/";

@@ -186,8 +186,8 @@ impl<'a> Mounter<'a> {
             let others = pending.len().saturating_sub(LISTED);
             let others = if others == 0 { String::new() } else { format!(" and {others} more") };
             log::warn!(
-                "not uploaded yet: {listed}{others}; they are in RCLONE_CACHE_DIR and are uploaded once the same \
-                 remote is mounted again"
+                "not uploaded yet: {listed}{others}; they are in RCLONE_CACHE_DIR and are uploaded while their \
+                 remote is mounted"
             );
         }
     }

@@ -18,9 +18,9 @@ struct Item {
 }
 
 /// Returns the paths of files that are not uploaded, relative to the directory of descriptions in `cache`: the name of
-/// the remote comes first. Nothing if the search is not finished at `deadline`. A description that has not changed since
-/// `start` is of a remote that is no longer mounted, because a mount writes those of its pending uploads at its start
-/// (`vfs/vfscache/item.go`, `reload`).
+/// the storage comes first. Nothing if the search is not finished at `deadline`. A description that has not changed since
+/// `start` is of a remote that is no longer mounted, because a mount writes those of its pending uploads when its
+/// server has answered (`vfs/vfscache/item.go`, `reload`).
 pub fn find(cache: &Path, start: SystemTime, deadline: Instant) -> Option<Vec<String>> {
     let root = cache.join("vfsMeta");
     let (mut directories, mut found) = (vec![root.clone()], Vec::new());

@@ -21,7 +21,8 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Registers the service unless another running service has its public port.
+    /// Registers the service unless another running service has its public port, or another registration the given port
+    /// on loopback.
     pub fn claim(cli: &Cli, status: Status) -> Result<Self> {
         let service = Service {
             service_name: cli.name.clone(),

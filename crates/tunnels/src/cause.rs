@@ -107,7 +107,7 @@ impl Cause {
             Self::EdgeDns => "use another one: docker run --dns 1.1.1.1",
             Self::EdgeBlocked => "allow one of them, or use a published port or an SSH tunnel",
             Self::Unauthorized if kind == Kind::Quick => "a new one is opened",
-            Self::Unauthorized => "create a new token and restart the container with it",
+            Self::Unauthorized => "create a new token, and a new container with it",
             Self::BadToken => "copy only the word that begins with eyJ from the install command",
             Self::NoTokenFile => "restart the container",
             Self::TooOld => "install 2026.5.0 or newer",
@@ -117,7 +117,7 @@ impl Cause {
             Self::Hung => "it is restarted",
             Self::NotConnected | Self::Exited => "see its log in /var/log/supervisor",
             Self::Missing => "run cloudflared in the container to see how to add it",
-            Self::NoLogin => "create a link with share, or use a named tunnel",
+            Self::NoLogin => "keep the login and create a link with share, or use a named tunnel",
             Self::RawPort => {
                 return Some(format!("point it to http://localhost:{port} in Cloudflare's dashboard"));
             }

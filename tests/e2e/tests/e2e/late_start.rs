@@ -39,7 +39,7 @@ fn has_everything(container: &Container) {
     container.sh(session).text();
     container.sh("supervisorctl restart mine").text();
     // The first process has to reap a supervisord that ended, and what that left behind.
-    let zombies = "ps axo stat,comm | grep '^Z.* true$'";
+    let zombies = "ps axo stat,comm | grep '^Z.* true'";
     container.wait_until("the orphans' end", || container.sh(zombies).code == Some(1));
 }
 
