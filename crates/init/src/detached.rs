@@ -14,7 +14,7 @@ use kit::process::Process;
 use kit::{Env, Exit, HintExt, Outcome, Problem, UsageError, wait};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::prctl;
-use nix::sys::signal::{self, Signal};
+use nix::sys::signal::{self, SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{self, Pid};
 
@@ -37,7 +37,8 @@ const STOP: Duration = Duration::from_secs(10);
 /// Time limit for supervisord, which usually takes a tenth of a second.
 const START: Duration = Duration::from_secs(30);
 
-/// Refuses a late start that cannot succeed, and waits for another one: providers may run two hooks at once.
+/// Refuses a late start that cannot succeed, and waits for another one: providers may run two hooks at once. The end of
+/// the terminal that it was started in no longer ends it.
 pub fn begin() -> Result<Option<Lock>> {
     if std::process::id() == 1 {
         return Err(UsageError("--detach needs another first process; use: init.sh".to_owned()).into());
@@ -47,6 +48,7 @@ pub fn begin() -> Result<Option<Lock>> {
         return Err(anyhow!("init must be root, and this is user {uid}"))
             .hint(|| "run: sudo -E init.sh --detach".to_owned());
     }
+    SigSet::from(Signal::SIGHUP).thread_block().context("cannot block SIGHUP")?;
     // A disk may be full; two starts at once are rare.
     let lock = Lock::open(Path::new(LOCK)).map_err(|error| log::warn!("{error:#}")).ok();
     lock.as_ref().map_or(Ok(()), |lock| lock.acquire(ANOTHER_START))?;
@@ -57,9 +59,9 @@ pub fn begin() -> Result<Option<Lock>> {
 pub fn end_orphans() -> Result<()> {
     // supervisord removes the file when it stops.
     let former = fs::read_to_string(PID_FILE).ok().and_then(|pid| pid.trim().parse().ok());
-    let Some(session) = former else { return Ok(()) };
+    let Some(session) = former.filter(|&session| is_left_behind(session)) else { return Ok(()) };
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        let orphans = orphans(session);
+        let orphans = members(session);
         if orphans.is_empty() {
             return Ok(());
         }
@@ -68,9 +70,9 @@ pub fn end_orphans() -> Result<()> {
             // It may have exited meanwhile.
             let _ = signal::kill(Pid::from_raw(orphan), signal);
         }
-        let _ = wait::until(STOP, "them", || self::orphans(session).is_empty().then_some(()));
+        let _ = wait::until(STOP, "them", || members(session).is_empty().then_some(()));
     }
-    let names: Vec<_> = orphans(session).iter().map(ToString::to_string).collect();
+    let names: Vec<_> = members(session).iter().map(ToString::to_string).collect();
     if names.is_empty() {
         return Ok(());
     }
@@ -78,22 +80,26 @@ pub fn end_orphans() -> Result<()> {
         .hint(|| "restart the container".to_owned())
 }
 
-/// Returns the processes of supervisord's session; terminals and logins have one of their own. The number may be that of
-/// another program's session by now, so the environment of a member decides: root can read those of its own account.
-fn orphans(session: i32) -> Vec<i32> {
-    let member = |process: Process| {
-        let stat = process.stat().filter(|stat| stat.session == session && stat.is_alive)?;
-        Some((stat.id, process))
-    };
-    let members: Vec<_> = Process::all().into_iter().filter_map(member).collect();
-    let is_supervised = |process: &Process| {
+/// True if a session without a leader has a program of supervisord. The number may be that of another session by now, so the
+/// environment of a member decides: root can read those of its own account.
+fn is_left_behind(session: i32) -> bool {
+    let is_supervised = |id: &i32| {
+        let process = Process::new(id);
         let variables = fs::read(process.path("environ")).unwrap_or_default();
         variables.split(|&byte| byte == 0).any(|pair| pair == b"SUPERVISOR_ENABLED=1")
+            && is_of_this_container(&process)
     };
-    if !members.iter().any(|(_, process)| is_supervised(process) && is_of_this_container(process)) {
-        return Vec::new();
-    }
-    members.into_iter().map(|(id, _)| id).collect()
+    let members = members(session);
+    !members.contains(&session) && members.iter().any(is_supervised)
+}
+
+/// Returns the running processes of a session; terminals and logins have sessions of their own.
+fn members(session: i32) -> Vec<i32> {
+    let member = |process: Process| {
+        let stat = process.stat()?;
+        (stat.session == session && stat.is_alive).then_some(stat.id)
+    };
+    Process::all().into_iter().filter_map(member).collect()
 }
 
 /// Starts supervisord, and returns when it accepts commands.
@@ -152,7 +158,8 @@ pub fn become_supervisord() -> anyhow::Error {
     // Another first process may not reap what double-forking programs leave behind; supervisord does.
     let reaps = prctl::set_child_subreaper(true).context("cannot become the parent of orphaned processes");
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
-    match left.and(reaps) {
+    let unblocked = SigSet::from(Signal::SIGHUP).thread_unblock().context("cannot unblock SIGHUP");
+    match left.and(reaps).and(unblocked) {
         Ok(()) => exec_supervisord::exec(&Env::from_process()),
         Err(error) => error,
     }

@@ -19,15 +19,15 @@ pub fn read(env: &mut Env, loaded: &Loaded) -> Vec<Problem> {
     for (variable, file) in variables::secret_files() {
         let Some(value) = env.get(&file).map(OsStr::to_owned) else { continue };
         env.unset(&file);
+        let Some(content) = content(&value).transpose() else { continue };
         if loaded.has(env, variable.name) {
             env.unset(variable.name);
         }
-        let message = match content(&value) {
-            Ok(None) => continue,
-            Ok(Some(_)) | Err(_) if env.text(variable.name).is_some() => {
+        let message = match content {
+            _ if env.text(variable.name).is_some() => {
                 format!("{} is set too; using {0}", variable.name)
             }
-            Ok(Some(secret)) => {
+            Ok(secret) => {
                 env.set(variable.name, secret);
                 continue;
             }

@@ -48,7 +48,7 @@ pub struct Diagnosis {
     pub cause: Option<Cause>,
     /// Text for the cause's message.
     pub detail: Option<String>,
-    /// True if the first connection uses HTTP/2.
+    /// True if the last connection uses HTTP/2.
     pub uses_http2: bool,
     /// Time of the last connection that the origin has refused.
     pub gate_down: Option<Instant>,

@@ -93,7 +93,7 @@ pub fn run() -> Outcome {
     }
     serve(kind, &cli, program.as_mut(), &signals, times)?;
     kit::remove_file(&kind.file(&cli.status))?;
-    stop(program.as_mut(), times);
+    stop(program.as_mut());
     Ok(Exit::Done)
 }
 
@@ -159,14 +159,14 @@ fn report_missing(kind: Kind, before: Option<&Status>, now: &Status) {
 }
 
 /// Ends every cloudflared.
-fn stop(program: &mut dyn Program, times: Times) {
+fn stop(program: &mut dyn Program) {
     let mut ended = |signal, timeout| {
         program.tunnels().iter().for_each(|tunnel| tunnel.signal(signal));
         let mut all_exited =
             || program.tunnels().into_iter().all(|tunnel| tunnel.has_exited(Instant::now())).then_some(());
         wait::until(timeout, "cloudflared to exit", &mut all_exited).is_ok()
     };
-    if !ended(Signal::SIGTERM, times.of(STOP)) && !ended(Signal::SIGKILL, REAP_TIMEOUT) {
+    if !ended(Signal::SIGTERM, Duration::from_secs(STOP)) && !ended(Signal::SIGKILL, REAP_TIMEOUT) {
         log::warn!("cloudflared did not exit");
     }
 }

@@ -31,7 +31,7 @@ pub const NAMES: &[&str] = &[
     "unauthorized-first",
     "unauthorized-after",
     "not-ready",
-    // The connection is lost for 15 seconds, or for ever.
+    // The connection is lost for 60 seconds, or for ever.
     "lose-after",
     "lost-after",
     // The command line, the token, the metrics.

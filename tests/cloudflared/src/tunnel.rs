@@ -370,7 +370,7 @@ impl Process<'_> {
             }
             "lose-after" => {
                 lose();
-                self.pause(15)?;
+                self.pause(60)?;
                 self.register("quic");
             }
             _ => {}

@@ -119,20 +119,20 @@ fn an_open_tunnel_that_fails_is_withdrawn_and_comes_back_or_is_replaced() {
     let rows = [
         // Back by itself, with its address.
         Row {
-            mode: "lose-after=20",
+            mode: "lose-after=60",
             cause: Some(Cause::Lost),
             message: "the connection to Cloudflare was lost",
             starts: 1,
         },
-        row("lost-after=20 x1", Cause::Lost, "the connection to Cloudflare was lost"),
-        row("hang-after=20 x1", Cause::Hung, "cloudflared does not answer; next attempt in "),
+        row("lost-after=60 x1", Cause::Lost, "the connection to Cloudflare was lost"),
+        row("hang-after=60 x1", Cause::Hung, "cloudflared does not answer; next attempt in "),
         row(
-            "unauthorized-after=20 x1",
+            "unauthorized-after=60 x1",
             Cause::Unauthorized,
             "Cloudflare has ended this tunnel; next attempt in ",
         ),
-        row("die-after=20 x1", Cause::Exited, "cloudflared exited with status 2: panic: runtime error"),
-        row("exit0-after=20 x1", Cause::Exited, "cloudflared exited with status 0: "),
+        row("die-after=60 x1", Cause::Exited, "cloudflared exited with status 2: panic: runtime error"),
+        row("exit0-after=60 x1", Cause::Exited, "cloudflared exited with status 0: "),
     ];
     each(&rows, |world, row| {
         row.cause.map(|cause| world.until_cause(cause));
@@ -155,7 +155,7 @@ fn a_proxy_that_does_not_answer_is_named_while_it_does_not() {
 
 #[test]
 fn blocked_udp_is_remembered_until_nothing_connects() {
-    let world = World::quick("udp-blocked x1\ndie-after=20 x1\nnot-ready x1");
+    let world = World::quick("udp-blocked x1\ndie-after=60 x1\nnot-ready x1");
     world.until_state(1111, State::Open);
     let process = world.children()[0].id().unwrap();
     kill(Pid::from_raw(process), Signal::SIGKILL).unwrap();

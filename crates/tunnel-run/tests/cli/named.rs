@@ -90,7 +90,7 @@ fn a_missing_token_file_is_named() {
 
 #[test]
 fn a_connection_that_is_lost_withdraws_all_hostnames_until_it_is_back() {
-    let world = named("lose-after=20", TOKEN);
+    let world = named("lose-after=60", TOKEN);
     world.until_state(1111, State::Open);
     assert!(world.until_state(1111, State::Lost).url.is_some());
     let tunnels = Tunnels::read(&world.path("run"));

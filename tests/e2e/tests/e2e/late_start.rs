@@ -6,9 +6,17 @@ use crate::init_in_running_container::state;
 
 /// A provider's first process: an SSH server with its own keys, which replaces its environment by its title.
 const SSHD: &str = "mkdir -p /run/sshd && ssh-keygen -A && exec /usr/sbin/sshd -D -e";
-/// Leaves an orphan behind at each start.
-const PROGRAM: &str =
-    "[program:mine]\ncommand=bash -c '(setsid true &); exec sleep 1000'\nstartsecs=0\nautorestart=true\n";
+/// A program of root that leaves an orphan behind at each start, and one of the system user that ignores SIGTERM.
+const PROGRAMS: &str = "\
+[program:mine]
+command=bash -c '(setsid true &); exec sleep 1000'
+startsecs=0
+autorestart=true
+[program:stubborn]
+command=bash -c 'trap \"\" TERM; exec sleep 1002'
+user=user
+stopwaitsecs=1
+";
 const SCRIPT: &str = "#!/bin/bash\necho \"$GREETING\" >> ~/provisioned\n";
 const SETTINGS: [&str; 3] = ["WEB_USER=ada", "WEB_PASSWORD=first", "GREETING=a \"b\" $(id)"];
 
@@ -16,7 +24,7 @@ const SETTINGS: [&str; 3] = ["WEB_USER=ada", "WEB_PASSWORD=first", "GREETING=a \
 fn container(run: RunOptions, first: &[&str]) -> Container {
     let container = run.command(first).start();
     container.write("/opt/leonardo/bin/provisioning.sh", SCRIPT);
-    container.write("/etc/supervisor/conf.d/mine.conf", PROGRAM);
+    container.write("/etc/supervisor/conf.d/mine.conf", PROGRAMS);
     container
 }
 
@@ -90,7 +98,7 @@ fn everything_starts_behind_a_first_process_that_does_nothing() {
     assert!(again.stderr.contains("init | warning: supervisord was killed; ending "), "{again:?}");
     assert_eq!(again.code, Some(0));
     has_everything(&container);
-    assert_eq!(container.sh("pgrep -fc '^sleep 100[01]'").text(), "2");
+    assert_eq!(container.sh("pgrep -fc '^sleep 100[012]'").text(), "3");
 }
 
 #[test]
