@@ -93,11 +93,12 @@ fn is_left_behind(session: i32) -> bool {
     !members.contains(&session) && members.iter().any(is_supervised)
 }
 
-/// Returns the running processes of a session; terminals and logins have sessions of their own.
+/// Returns the other running processes of a session; terminals and logins have sessions of their own.
 fn members(session: i32) -> Vec<i32> {
+    let own = Pid::this().as_raw();
     let member = |process: Process| {
         let stat = process.stat()?;
-        (stat.session == session && stat.is_alive).then_some(stat.id)
+        (stat.session == session && stat.is_alive && stat.id != own).then_some(stat.id)
     };
     Process::all().into_iter().filter_map(member).collect()
 }
