@@ -1,0 +1,1 @@
+//! Read logs with their history: rotated and compressed files, by time and by pattern.

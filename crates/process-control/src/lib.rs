@@ -1,0 +1,1 @@
+//! Start, stop and list the programs of supervisord for the portal.

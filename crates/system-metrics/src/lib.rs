@@ -1,0 +1,1 @@
+//! Measure CPU, memory, disk, network and GPUs as the container sees them.
