@@ -12,13 +12,10 @@ use crate::engine::{self, Choice, Engine, packages};
 use crate::image;
 use crate::nextest::{self, TestCounts};
 
-/// Programs that the tests use, and their packages.
-const CLIENTS: &[(&str, &str)] = &[
-    ("chromedriver", "chromium-driver"),
-    ("chromium", "chromium"),
-    ("ssh", "openssh-client"),
-    ("bindfs", "bindfs"),
-];
+/// The browser and its driver, and their packages.
+pub const BROWSER: &[(&str, &str)] = &[("chromedriver", "chromium-driver"), ("chromium", "chromium")];
+/// Other programs that the tests use, and their packages.
+const CLIENTS: &[(&str, &str)] = &[("ssh", "openssh-client"), ("bindfs", "bindfs")];
 
 /// Build an image, and test containers made from it with a real browser and a real SSH client
 #[derive(Debug, clap::Args)]
@@ -50,6 +47,7 @@ pub fn tests(
     variant: Option<&str>,
     filter: Option<&str>,
 ) -> Result<TestCounts> {
+    packages::install(BROWSER)?;
     packages::install(CLIENTS)?;
     let built = image::build(engine, variant)?;
     nextest::run(checkout, "run container tests", "e2e", |command| {

@@ -16,6 +16,7 @@ pub mod engine;
 pub mod health;
 pub mod image;
 mod nextest;
+pub mod screenshots;
 pub mod step;
 mod system_packages;
 pub mod test;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kit::Outcome;
 use kit::logging::Verbosity;
-use xtask::{bake, bench, check, docs, down, e2e, engine, image, step, test, up};
+use xtask::{bake, bench, check, docs, down, e2e, engine, image, screenshots, step, test, up};
 
 const EPILOGUE: &str = "\
 Examples:
@@ -35,6 +35,7 @@ enum Task {
     #[command(disable_help_flag = true)]
     Bench(bench::Args),
     Docs(docs::Args),
+    Screenshots(screenshots::Args),
 }
 
 impl Task {
@@ -49,6 +50,7 @@ impl Task {
             Self::E2e(_) => "e2e",
             Self::Bench(_) => "bench",
             Self::Docs(_) => "docs",
+            Self::Screenshots(_) => "screenshots",
         }
     }
 }
@@ -72,6 +74,7 @@ fn run() -> Outcome {
         Task::E2e(args) => e2e::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Docs(args) => docs::run(&args),
+        Task::Screenshots(args) => screenshots::run(&args),
     }
 }
 

@@ -11,7 +11,7 @@ pub mod ssh;
 pub mod volume;
 pub mod web;
 
-pub use browser::Browser;
+pub use browser::{Browser, Device, Scheme};
 pub use container::{Container, Image, RunOptions};
 pub use output::Output;
 pub use ssh::KeyPair;

@@ -1,14 +1,22 @@
-//! A real headless Chromium, driven through chromedriver (the W3C WebDriver protocol).
+//! A real headless Chromium, driven through chromedriver (the W3C WebDriver protocol, and Chromium's own DevTools commands).
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+mod accessibility;
+mod driver;
+mod emulation;
+mod keyboard;
+mod network_log;
+mod pictures;
+
+use std::process::Child;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+pub use accessibility::Violation;
+use driver::call;
+pub use emulation::{Device, Scheme};
+pub use network_log::Request;
 
 /// Timeout of a page.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -22,21 +30,28 @@ pub struct Browser {
 
 impl Browser {
     pub fn start(width: u32, height: u32) -> Self {
-        Self::with(width, height, &[], json!({}))
+        Self::with(width, height, &[], json!({}), json!({}))
     }
 
     /// A browser that looks names up by Chromium's `rules`: `MAP name address, MAP name:port address:port`.
     pub fn with_host_rules(rules: &str) -> Self {
-        Self::with(900, 700, &[format!("--host-resolver-rules={rules}")], json!({}))
+        Self::with(900, 700, &[format!("--host-resolver-rules={rules}")], json!({}), json!({}))
     }
 
     /// The same with settings of Chromium's (`Preferences` of its profile).
     pub fn preferring(rules: &str, settings: Value) -> Self {
-        Self::with(900, 700, &[format!("--host-resolver-rules={rules}")], settings)
+        Self::with(900, 700, &[format!("--host-resolver-rules={rules}")], settings, json!({}))
     }
 
-    fn with(width: u32, height: u32, more: &[String], settings: Value) -> Self {
-        let (driver, port) = start_driver();
+    /// A browser that finds no host but loopback addresses, and records requests and complaints.
+    pub fn observed() -> Self {
+        let rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost";
+        let logs = json!({"browser": "ALL", "performance": "ALL"});
+        Self::with(1280, 800, &[rules.to_owned()], json!({}), logs)
+    }
+
+    fn with(width: u32, height: u32, more: &[String], settings: Value, logs: Value) -> Self {
+        let (driver, port) = driver::start();
         let profile = tempfile::tempdir().expect("a directory");
         let mut arguments = vec![
             "--headless".to_owned(),
@@ -54,7 +69,8 @@ impl Browser {
         arguments.extend_from_slice(more);
         let base = format!("http://127.0.0.1:{port}");
         let options = json!({"args": arguments, "prefs": settings});
-        let capabilities = json!({"goog:chromeOptions": options, "acceptInsecureCerts": true});
+        let capabilities =
+            json!({"goog:chromeOptions": options, "acceptInsecureCerts": true, "goog:loggingPrefs": logs});
         let wanted = json!({"capabilities": {"alwaysMatch": capabilities}});
         let answer = call("POST", &format!("{base}/session"), &wanted);
         let id = answer["sessionId"].as_str().expect("a session").to_owned();
@@ -150,12 +166,20 @@ impl Browser {
         self.post("window", &json!({ "handle": handle }));
     }
 
-    /// Saves a screenshot of the page.
-    pub fn screenshot(&self, path: &Path) {
-        let answer = call("GET", &format!("{}/screenshot", self.session), &Value::Null);
-        let png = STANDARD.decode(answer.as_str().expect("a picture")).expect("base64");
-        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
-        std::fs::write(path, png).expect("a file");
+    /// Runs a command of Chromium's DevTools protocol in the page and returns its result.
+    #[track_caller]
+    pub fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.post("goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
+    }
+
+    /// Numbers that Chromium keeps about the page, such as `JSHeapUsedSize`, in bytes or seconds.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        self.devtools("Performance.enable", &json!({}));
+        let all = self.devtools("Performance.getMetrics", &json!({}));
+        let mut all = all["metrics"].as_array().expect("a list").iter();
+        let found = all.find(|metric| metric["name"] == name);
+        found.and_then(|metric| metric["value"].as_f64()).unwrap_or_else(|| panic!("no metric {name}"))
     }
 
     fn find(&self, css: &str) -> String {
@@ -164,6 +188,7 @@ impl Browser {
         element.and_then(Value::as_str).expect("an element").to_owned()
     }
 
+    #[track_caller]
     fn post(&self, path: &str, body: &Value) -> Value {
         call("POST", &format!("{}/{path}", self.session), body)
     }
@@ -171,57 +196,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let agent = agent();
-        let _ = agent.delete(&self.session).call();
+        driver::delete(&self.session);
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
-}
-
-/// Starts chromedriver on a free port. It chooses one for IPv4 and ends if another program has it for IPv6.
-fn start_driver() -> (Child, u16) {
-    let started = (0..10).find_map(|_| {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver (package chromium-driver)");
-        if let Some(port) = port_of(&mut driver) {
-            return Some((driver, port));
-        }
-        driver.wait().expect("its end");
-        None
-    });
-    started.expect("a started chromedriver")
-}
-
-/// Reads the port from chromedriver's output.
-fn port_of(driver: &mut Child) -> Option<u16> {
-    let stdout = BufReader::new(driver.stdout.take().expect("a pipe"));
-    let mut lines = stdout.lines().map_while(Result::ok);
-    let line = lines.find(|line| line.contains("started successfully on port"))?;
-    let digits: String =
-        line.chars().rev().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    Some(digits.chars().rev().collect::<String>().parse().expect("a port"))
-}
-
-fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .proxy(None)
-        .timeout_global(Some(Duration::from_secs(60)))
-        .build();
-    config.into()
-}
-
-#[track_caller]
-fn call(method: &str, url: &str, body: &Value) -> Value {
-    let agent = agent();
-    let answer = if method == "GET" { agent.get(url).call() } else { agent.post(url).send_json(body) };
-    let mut answer = answer.expect("a talking chromedriver");
-    let whole: Value = answer.body_mut().read_json().expect("JSON");
-    let value = whole["value"].clone();
-    assert!(value.get("error").is_none(), "{method} {url}: {value}");
-    value
 }
