@@ -36,6 +36,9 @@ pub trait Provider {
     /// Returns the provider's name for display.
     fn name(&self) -> &'static str;
 
+    /// Returns the variable with the name under which the provider's own pages list the container.
+    fn label_variable(&self) -> Option<&'static str>;
+
     /// True if the user has no shell on the machine that runs the container.
     fn is_remote(&self) -> bool;
 
@@ -64,6 +67,12 @@ pub fn detect(env: &Env) -> &'static dyn Provider {
         .iter()
         .find(|(variable, _)| env.text(variable).is_some())
         .map_or(&local::Local, |&(_, provider)| provider)
+}
+
+/// Returns the name under which the provider's own pages list this container.
+#[must_use]
+pub fn container_label(env: &Env) -> Option<&str> {
+    detect(env).label_variable().and_then(|variable| env.text(variable))
 }
 
 /// Returns the public names and addresses of this machine that the environment mentions.
@@ -97,6 +106,18 @@ pub const ONE_CLICK_VARIABLE: &str = "OPEN_BUTTON_TOKEN";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_has_the_name_that_its_provider_shows() {
+        let label = |pairs: &[(&str, &str)]| {
+            let env: Env = pairs.iter().copied().collect();
+            container_label(&env).map(str::to_owned)
+        };
+        assert_eq!(label(&[("VAST_CONTAINERLABEL", "C.17"), ("CONTAINER_ID", "17")]), Some("C.17".into()));
+        assert_eq!(label(&[("RUNPOD_POD_ID", "abc")]), Some("abc".into()));
+        assert_eq!(label(&[("CONTAINER_ID", "17")]), None, "the label is not set");
+        assert_eq!(label(&[]), None);
+    }
 
     #[test]
     fn public_names_are_hosts_and_nothing_else() {

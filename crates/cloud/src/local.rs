@@ -11,6 +11,10 @@ impl Provider for Local {
         "local"
     }
 
+    fn label_variable(&self) -> Option<&'static str> {
+        None
+    }
+
     fn is_remote(&self) -> bool {
         false
     }

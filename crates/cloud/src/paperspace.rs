@@ -13,6 +13,10 @@ impl Provider for Paperspace {
         "Paperspace"
     }
 
+    fn label_variable(&self) -> Option<&'static str> {
+        Some("PAPERSPACE_FQDN")
+    }
+
     fn is_remote(&self) -> bool {
         true
     }

@@ -11,6 +11,10 @@ impl Provider for RunPod {
         "runpod.io"
     }
 
+    fn label_variable(&self) -> Option<&'static str> {
+        Some("RUNPOD_POD_ID")
+    }
+
     fn is_remote(&self) -> bool {
         true
     }

@@ -13,6 +13,10 @@ impl Provider for Salad {
         "Salad"
     }
 
+    fn label_variable(&self) -> Option<&'static str> {
+        Some("SALAD_MACHINE_ID")
+    }
+
     fn is_remote(&self) -> bool {
         true
     }

@@ -11,6 +11,10 @@ impl Provider for Vast {
         "vast.ai"
     }
 
+    fn label_variable(&self) -> Option<&'static str> {
+        Some("VAST_CONTAINERLABEL")
+    }
+
     fn is_remote(&self) -> bool {
         true
     }

@@ -41,6 +41,9 @@ pub struct SettingsReader<'env> {
     problems: Vec<Problem>,
 }
 
+/// Maximum number of characters of a line.
+const MAX_LINE: usize = 60;
+
 impl<'env> SettingsReader<'env> {
     /// Reads from `env`.
     #[must_use]
@@ -71,6 +74,7 @@ impl<'env> SettingsReader<'env> {
             Kind::Time => drop(self.duration_setting(variable)),
             Kind::Digest => drop(self.sha256_setting(variable)),
             Kind::Host => drop(self.host(variable)),
+            Kind::Text => drop(self.line(variable)),
             _ => drop(self.given(variable.name)),
         }
     }
@@ -121,6 +125,14 @@ impl<'env> SettingsReader<'env> {
     pub fn host(&mut self, variable: &Variable) -> Option<String> {
         let rule = "is not a host name or an address alone, without http:// and port";
         self.parse_or_report(variable, rule, url_host)
+    }
+
+    /// Reads a line of text; one that is too long or has control characters is replaced by the default.
+    pub fn line(&mut self, variable: &Variable) -> String {
+        let rule = format!("is not one line of at most {MAX_LINE} characters; using {:?}", variable.default);
+        let is_line = |text: &str| text.chars().count() <= MAX_LINE && !text.chars().any(char::is_control);
+        let line = self.parse_or_report(variable, &rule, |text| is_line(text).then(|| text.to_owned()));
+        line.unwrap_or_else(|| variable.default.to_owned())
     }
 
     fn parse_or_report<T>(
@@ -234,7 +246,8 @@ mod tests {
             let mut reader = SettingsReader::new(&env);
             reader.check(variable);
             reader.check(variable);
-            let own = matches!(variable.kind, Kind::Switch | Kind::Time | Kind::Digest | Kind::Host);
+            let own =
+                matches!(variable.kind, Kind::Switch | Kind::Time | Kind::Digest | Kind::Host | Kind::Text);
             assert_eq!(reader.into_problems().len(), usize::from(own), "{}", variable.name);
         }
     }

@@ -36,6 +36,8 @@ pub enum Kind {
     Count,
     /// A word of limited characters.
     Name,
+    /// A line of text.
+    Text,
     /// Several words.
     List,
     /// Public SSH keys, one a line.
@@ -58,6 +60,7 @@ impl Kind {
             Self::Path => "path",
             Self::Count => "number",
             Self::Name => "name",
+            Self::Text => "text",
             Self::List => "list",
             Self::Keys => "keys",
             Self::Secret => "secret",
@@ -93,6 +96,8 @@ variables! {
     GPU_COUNT: Count, "(no limit)", "how many GPUs programs see ([docs/gpu.md](docs/gpu.md))", "two";
     IMAGE_SLUG: Name, "base-image",
         "the image's name for directories in the workspace ([docs/workspace.md](docs/workspace.md))", "a/b";
+    IMAGE_TITLE: Text, "Leonardo base image",
+        "the image's name in the portal, at most 60 characters ([docs/portal.md](docs/portal.md))", "a\nb";
     OPT_SYNC: List, "", "further directories below `/opt` to keep on the workspace, as `NAME:NAME`", "../x";
     PROVISIONING_SCRIPT: Url, "",
         "URL of your script, which runs once at the start ([docs/provisioning.md](docs/provisioning.md))", "setup.sh";

@@ -13,8 +13,9 @@ use serde::Deserialize;
 use crate::app_state::AppState;
 use crate::client::Client;
 use crate::cookies;
-use crate::gate;
+use crate::frame::{Frame, Page};
 use crate::origins::Origins;
+use crate::page_access::{require_owner, require_owner_form};
 use crate::pages::{AccessPage, PhonePage, SessionLine, ShareLine, render};
 use crate::response;
 use crate::sessions::{Scope, Session};
@@ -41,8 +42,8 @@ pub struct ShareForm {
 
 /// `GET /leonardo/access`: lists sessions and share links.
 pub async fn overview(State(state): State<AppState>, headers: HeaderMap) -> Response {
-    match require_owner(&state, Client(&headers)) {
-        Ok(()) => render_overview(&state, Client(&headers), None),
+    match require_manager(&state, Client(&headers)) {
+        Ok(verdict) => render_overview(&state, Client(&headers), verdict, None),
         Err(refusal) => *refusal,
     }
 }
@@ -86,9 +87,10 @@ pub async fn create_share(
     Form(form): Form<ShareForm>,
 ) -> Response {
     let client = Client(&headers);
-    if let Err(refusal) = require_owner_form(&state, client) {
-        return *refusal;
-    }
+    let verdict = match require_manager_form(&state, client) {
+        Ok(verdict) => verdict,
+        Err(refusal) => return *refusal,
+    };
     let services = state.registry().load().map(|(services, _)| services).unwrap_or_default();
     let Some(service) = services.into_iter().find(|service| service.proxy_port == form.port) else {
         return response::text_error(StatusCode::NOT_FOUND, "This service is no longer registered.");
@@ -111,7 +113,8 @@ pub async fn create_share(
     match created {
         Ok((_, word)) => {
             let origin = Origins::new(&state, client).of(service.proxy_port).unwrap_or_default();
-            render_overview(&state, client, Some(format!("{origin}{}", share_link_path(&word))))
+            let url = format!("{origin}{}", share_link_path(&word));
+            render_overview(&state, client, verdict, Some(url))
         }
         Err(error) => {
             log::warn!("cannot create a share link: {error:#}");
@@ -136,7 +139,7 @@ fn phone_origin(state: &AppState, client: Client<'_>) -> String {
 /// `POST /leonardo/access/phone`: shows a one-time login link as a QR code.
 pub async fn create_phone_link(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
-    if let Err(refusal) = require_owner_form(&state, client) {
+    if let Err(refusal) = require_manager_form(&state, client) {
         return *refusal;
     }
     let issued = state.login_codes().issue(PHONE_LINK_LIFETIME, unix_time::now());
@@ -167,45 +170,30 @@ pub fn login_link_path(code: &str) -> String {
     format!("/leonardo/enter?code={code}")
 }
 
-/// Returns an error response unless the visitor is the owner, on the portal's own port.
-///
-/// On any other port, pages of a service have the same origin as `/leonardo/`: a script injected into a service could use its
-/// visitor's session to create a login.
-fn require_owner(state: &AppState, client: Client<'_>) -> Result<(), Box<Response>> {
-    if client.port() != Some(ports::PORTAL) {
-        return Err(Box::new(response::text_error(
-            StatusCode::FORBIDDEN,
-            "Open this page on the portal's own port.",
-        )));
-    }
-    match gate::verdict_for(state, client) {
-        // A link created now would still be valid when the login is enabled again.
+/// Like [`require_owner`], where there is something to manage.
+fn require_manager(state: &AppState, client: Client<'_>) -> Result<Verdict, Box<Response>> {
+    refuse_without_login(require_owner(state, client)?)
+}
+
+/// Like [`require_owner_form`], where there is something to manage.
+fn require_manager_form(state: &AppState, client: Client<'_>) -> Result<Verdict, Box<Response>> {
+    refuse_without_login(require_owner_form(state, client)?)
+}
+
+/// A link created without a login would still be valid when the login is enabled again.
+fn refuse_without_login(verdict: Verdict) -> Result<Verdict, Box<Response>> {
+    match verdict {
         Verdict::Open => Err(Box::new(response::text_error(
             StatusCode::FORBIDDEN,
             "WEB_ENABLE_AUTH=false: there are no sessions or links to manage.",
         ))),
-        verdict if verdict.is_owner() => Ok(()),
-        Verdict::Guest => Err(Box::new(response::text_error(
-            StatusCode::FORBIDDEN,
-            "This link gives access to one service only.",
-        ))),
-        verdict => Err(Box::new(response::refuse(verdict, client))),
-    }
-}
-
-/// Like [`require_owner`], and the request must come from a form of the portal.
-fn require_owner_form(state: &AppState, client: Client<'_>) -> Result<(), Box<Response>> {
-    require_owner(state, client)?;
-    if client.is_same_origin() == Some(true) {
-        Ok(())
-    } else {
-        Err(Box::new(response::text_error(StatusCode::FORBIDDEN, "This form was sent from another page.")))
+        verdict => Ok(verdict),
     }
 }
 
 /// Makes a change for the owner and returns to the page.
 fn change_and_redirect(state: &AppState, client: Client<'_>, change: impl FnOnce(&AppState)) -> Response {
-    if let Err(refusal) = require_owner_form(state, client) {
+    if let Err(refusal) = require_manager_form(state, client) {
         return *refusal;
     }
     change(state);
@@ -213,7 +201,12 @@ fn change_and_redirect(state: &AppState, client: Client<'_>, change: impl FnOnce
 }
 
 /// Renders the page; `new_link` is the URL of a link that was just created.
-fn render_overview(state: &AppState, client: Client<'_>, new_link: Option<String>) -> Response {
+fn render_overview(
+    state: &AppState,
+    client: Client<'_>,
+    verdict: Verdict,
+    new_link: Option<String>,
+) -> Response {
     let now = unix_time::now();
     let name = state.cookie_name().unwrap_or_default();
     let cookies = client.cookies();
@@ -227,7 +220,8 @@ fn render_overview(state: &AppState, client: Client<'_>, new_link: Option<String
     let sessions = sessions.into_iter().map(|session| session_line(session, own.as_deref(), now)).collect();
     let shares = state.shares().list(now).into_iter().map(|share| share_line(share, now)).collect();
     let services = state.registry().load().map(|(services, _)| services).unwrap_or_default();
-    render(StatusCode::OK, &AccessPage { sessions, shares, services, new_link })
+    let frame = Frame::new(state, client, verdict, Page::Access);
+    render(StatusCode::OK, &AccessPage { frame, sessions, shares, services, new_link })
 }
 
 fn session_line(session: Session, own: Option<&str>, now: u64) -> SessionLine {

@@ -31,6 +31,10 @@ pub struct AppState(Arc<Shared>);
 
 struct Shared {
     enable_auth: bool,
+    /// Name of the image.
+    title: String,
+    /// Name of the container.
+    container_name: String,
     /// One-click token of the provider.
     one_click: Option<Secret>,
     /// Path of the login.
@@ -62,6 +66,7 @@ impl AppState {
     pub fn new(cli: &Cli, env: Env) -> Result<Self> {
         let mut reader = SettingsReader::new(&env);
         let enable_auth = reader.switch(&variables::WEB_ENABLE_AUTH);
+        let title = reader.line(&variables::IMAGE_TITLE);
         for problem in reader.into_problems() {
             log::warn!("{problem}");
         }
@@ -70,6 +75,8 @@ impl AppState {
         let key = key_file.key();
         Ok(Self(Arc::new(Shared {
             enable_auth,
+            title,
+            container_name: container_name(&env),
             one_click: cloud::one_click_token(&env).and_then(Secret::new),
             credentials: cli.credentials.clone(),
             registry: Registry::new(&cli.registry),
@@ -100,6 +107,16 @@ impl AppState {
     /// True unless `WEB_ENABLE_AUTH=false`.
     pub fn enable_auth(&self) -> bool {
         self.0.enable_auth
+    }
+
+    /// Returns the name of the image.
+    pub fn title(&self) -> &str {
+        &self.0.title
+    }
+
+    /// Returns the name of the container: the provider's, or the host name.
+    pub fn container_name(&self) -> &str {
+        &self.0.container_name
     }
 
     /// Returns the current login. The file is reread when it has changed, which ends all sessions and one-time links.
@@ -247,6 +264,14 @@ impl AppState {
     pub fn env(&self) -> &Env {
         &self.0.env
     }
+}
+
+fn container_name(env: &Env) -> String {
+    let name = cloud::container_label(env).map(str::to_owned);
+    let name = name.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+    name.map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "container".to_owned())
 }
 
 /// Locks a mutex. No change here can panic halfway, so the data behind a poisoned lock is consistent.

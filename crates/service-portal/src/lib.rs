@@ -7,15 +7,17 @@
 
 mod access_page;
 mod app_state;
+mod assets;
 mod audit;
 mod boot_problems;
-mod boot_status;
 mod cli;
 mod client;
 mod client_network;
 mod control_api;
 mod cookies;
 mod credentials;
+mod frame;
+mod frame_page;
 mod gate;
 mod host;
 mod known_device;
@@ -26,7 +28,9 @@ mod login;
 mod login_codes;
 mod login_handover;
 mod origins;
+mod page_access;
 mod pages;
+mod problems;
 mod request_guard;
 mod response;
 mod return_path;
@@ -34,11 +38,13 @@ mod routes;
 mod server;
 mod service_links;
 mod service_state;
+mod services_page;
 mod session_start;
 mod sessions;
 mod shares;
 mod signing;
 mod state_file;
+mod status;
 mod storage_status;
 mod throttle;
 mod unavailable;
@@ -80,7 +86,8 @@ pub fn run() -> Outcome {
 fn is_relevant_variable(name: &str) -> bool {
     matches!(
         name,
-        "LANG"
+        "IMAGE_TITLE"
+            | "LANG"
             | "SSH_PORT"
             | "WEB_ENABLE_AUTH"
             | cloud::ALLOWED_HOSTS

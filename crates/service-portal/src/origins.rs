@@ -25,13 +25,6 @@ pub struct TunnelLink {
     pub text: &'static str,
 }
 
-impl TunnelLink {
-    /// Returns the value by which `portal.js` notices a change.
-    pub fn key(&self) -> &str {
-        self.url.as_deref().unwrap_or(self.text)
-    }
-}
-
 impl<'a> Origins<'a> {
     /// Reads the present tunnels.
     pub fn new(state: &'a AppState, client: Client<'a>) -> Self {

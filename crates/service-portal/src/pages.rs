@@ -4,9 +4,8 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
+use crate::frame::Frame;
 use crate::response;
-use crate::service_links::Link;
-use crate::storage_status::Storage;
 
 /// The login form.
 #[derive(Template)]
@@ -50,26 +49,6 @@ pub struct CookiesPage<'a> {
     pub next: &'a str,
 }
 
-/// The page of services.
-#[derive(Template)]
-#[template(path = "portal.html")]
-pub struct PortalPage {
-    /// Services with their states.
-    pub links: Vec<Link>,
-    /// Progress of the boot.
-    pub boot: String,
-    /// Summary of the storage monitor, if it has linked or reported anything.
-    pub storage: Option<Storage>,
-    /// Sentence about missing tunnels that is no problem.
-    pub tunnel_note: Option<String>,
-    /// Problems with settings and stages of the boot.
-    pub problems: Vec<String>,
-    /// True if the gate requires a login.
-    pub has_login: bool,
-    /// True if the visitor has a session that can be ended here.
-    pub can_log_out: bool,
-}
-
 /// The page behind a one-time login link or a share link.
 #[derive(Template)]
 #[template(path = "link.html")]
@@ -103,6 +82,8 @@ impl<'a> LinkPage<'a> {
 #[derive(Template)]
 #[template(path = "access.html")]
 pub struct AccessPage {
+    /// The frame of the page.
+    pub frame: Frame,
     /// Active sessions.
     pub sessions: Vec<SessionLine>,
     /// Active share links.

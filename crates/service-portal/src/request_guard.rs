@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_worker_in_the_root_could_control_the_login_pages() {
-        for uri in ["/sw.js", "/sw.js?a=/b/c", "/", "", "/leonardo/portal.js", "/leonardo/x/y.js"] {
+        for uri in ["/sw.js", "/sw.js?a=/b/c", "/", "", "/leonardo/assets/app.js", "/leonardo/x/y.js"] {
             assert!(covers_origin(uri), "{uri}");
         }
         for uri in ["/app/sw.js", "//sw.js", "/leonardo2/sw.js"] {

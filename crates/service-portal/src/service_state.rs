@@ -24,7 +24,7 @@ impl State {
         Self { alive, pending: status.is_some_and(is_pending), text: text(status, alive, now) }
     }
 
-    /// Returns the class of its element in the page; `portal.js` has the same rule.
+    /// Returns the class of its element in the page.
     pub fn class(&self) -> &'static str {
         match self {
             Self { alive: true, .. } => "up",

@@ -69,3 +69,24 @@ fn a_service_without_a_login_sees_neither_our_cookies_nor_our_token() {
 fn with_logins_disabled_a_service_sees_nothing_of_ours_either() {
     Portal::with(&[("WEB_ENABLE_AUTH", "false")]).check_gate("/gate/verify", SEEN_WITHOUT_LOGINS);
 }
+
+#[test]
+fn assets_are_public_and_kept_until_they_change() {
+    let portal = Portal::new();
+    let page = portal.send("portal page /leonardo/login", "").body;
+    let (_, rest) = page.split_once("rel=\"stylesheet\" href=\"").unwrap();
+    let url = rest.split('"').next().unwrap();
+    let style = portal.send(&format!("program {url}"), "");
+    let keeps = "public, max-age=31536000, immutable";
+    assert_eq!((style.status, style.header("cache-control")), (200, Some(keeps)));
+    let tag = style.header("etag").unwrap();
+    for url in [url, "/leonardo/assets/style.css"] {
+        let known = portal.send(&format!("program if-none-match={tag} {url}"), "");
+        assert_eq!((known.status, known.body.as_str()), (304, ""));
+    }
+    for url in ["/leonardo/assets/style.css?v=old", "/leonardo/assets/app.js"] {
+        let changed = portal.send(&format!("program if-none-match=\"old\" {url}"), "");
+        assert_eq!((changed.status, changed.header("cache-control")), (200, Some("no-cache")), "{url}");
+    }
+    portal.check_pages("program /leonardo/assets/none.css => 404 Page not found.");
+}

@@ -72,7 +72,7 @@ fn a_share_link_gives_access_to_its_service_only() {
 }
 
 const ACCESS: &str = "
-    portal page session /leonardo/access                          => 200 <Access>
+    portal page session /leonardo/access                          => 200 <Access> (logout)
     portal program bearer /leonardo/access                        => 200 <Access>
     portal page /leonardo/access                                  => 302 to /leonardo/login
     portal program /leonardo/access                               => 401 Bearer+Basic
@@ -83,18 +83,18 @@ const ACCESS: &str = "
     portal port session POST /leonardo/access/end-all |           => 403
     portal link-port session POST /leonardo/access/end-all |      => 403 This form was sent from another page.
     portal session POST /leonardo/access/end-all |                => 403 This form was sent from another page.
-    portal bearer POST /leonardo/access/end-all |                 => 403 This form was sent from another page.
     portal own POST /leonardo/access/end-all |                    => 401 Bearer+Basic
     portal session POST /leonardo/access/phone |                  => 403 This form was sent from another page.
     portal session POST /leonardo/access/share | port=8188&hours=1 => 403 This form was sent from another page.
     portal session POST /leonardo/access/revoke | id=x            => 403 This form was sent from another page.
     portal session POST /leonardo/access/end | id=x               => 403 This form was sent from another page.
-    portal own session POST /leonardo/access/share | port=8188&hours=1&max_uses=2 => 200 <Access>
+    portal own session POST /leonardo/access/share | port=8188&hours=1&max_uses=2 => 200 <Access> (logout)
     portal own session POST /leonardo/access/share | port=9999&hours=1 => 404 This service is no longer registered.
     portal own session POST /leonardo/access/share | port=8188&hours=0 => 422 A link must expire within one hour to one year.
     portal own session POST /leonardo/access/share | port=8188&hours=1&max_uses=x => 422 The number of uses is not a number.
     portal own session POST /leonardo/access/end | id=none        => 303 to /leonardo/access
     portal own session POST /leonardo/access/revoke | id=none     => 303 to /leonardo/access
+    portal bearer POST /leonardo/access/end | id=none            => 303 to /leonardo/access
 ";
 
 #[test]

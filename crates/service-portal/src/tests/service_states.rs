@@ -46,10 +46,10 @@ fn the_page_shows_each_state_and_each_instance() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (portal, _) = portal_with_all_states(&listener);
     let page = portal.send("portal page session host=gpu.lan:1111 /", "").body;
-    let services = page.split_once("class=\"services\">\n").unwrap().1.split_once("<section").unwrap().0;
+    let services = page.split_once("class=\"services\">\n").unwrap().1.split_once("</div>").unwrap().0;
     let item = |port: u16, class: &str, name: &str, state: &str| {
         format!(
-            "<li data-port=\"{port}\" class=\"{class}\">\n<a href=\"http://gpu.lan:{port}/\">{name}</a>\n\
+            "<li id=\"service-{port}\" class=\"card service {class}\">\n<a href=\"http://gpu.lan:{port}/\">{name}</a>\n\
              <span class=\"port\">port {port}</span>\n<span class=\"state\">{state}</span>\n"
         )
     };

@@ -178,7 +178,7 @@ const NOT_FORWARDED: &str = "
     page session uri=http://a/?token=$TOKEN => 400
     worker session /sw.js                   => 403
     worker session /sw.js?a=/b/             => 403
-    worker session /leonardo/portal.js      => 403
+    worker session /leonardo/assets/app.js  => 403
     worker /sw.js                           => 403
     worker session /app/sw.js               => 200 cookie: theme=dark
     worker /app/sw.js                       => 401 Bearer
@@ -197,7 +197,7 @@ fn requests_that_no_service_may_see_are_refused() {
     let mut headers = HeaderMap::new();
     headers.insert("x-forwarded-uri", HeaderValue::from_bytes(b"/?\xff&token=x").unwrap());
     assert_eq!(Client(&headers).uri(), "", "not a path, so it is refused");
-    portal.check_pages("worker session /leonardo/portal.js => 403\n worker /app/sw.js => 403");
+    portal.check_pages("worker session /leonardo/assets/app.js => 403\n worker /app/sw.js => 403");
 }
 
 #[test]

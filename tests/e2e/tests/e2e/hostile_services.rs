@@ -247,8 +247,8 @@ fn no_service_worker_of_a_service_controls_the_login_page() {
         (format!("/app/..%2fsw.js?{script}"), &wide),
         (format!("/x/../sw.js?{script}"), &wide),
         (format!("/?{script}"), &wide),
-        ("/leonardo/portal.js".into(), &json!({})),
-        ("/leonardo/login.js".into(), &json!({"scope": "/leonardo/"})),
+        ("/leonardo/assets/app.js".into(), &json!({})),
+        ("/leonardo/assets/login.js".into(), &json!({"scope": "/leonardo/"})),
         (format!("/%6ceonardo/sw.js?{script}"), &json!({})),
     ] {
         let made = register(&path, options.clone());

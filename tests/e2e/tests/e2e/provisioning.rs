@@ -75,9 +75,7 @@ fn a_script_from_a_url_installs_a_package_and_starts_a_service_in_public_view() 
         .publish(8080);
     let container = with_package_index(run).start_and_wait();
     let said = "installed as user, with a 'variable' of $mine";
-    container.wait_until("the portal's line", || {
-        page(&container).contains("Still starting… provisioning: installed")
-    });
+    container.wait_until("the portal's line", || page(&container).contains("provisioning: installed"));
     container.wait_until("the docker log", || {
         let logs = container.logs();
         logs.lines().any(|line| line.starts_with("provisioning | ") && line.ends_with(said))

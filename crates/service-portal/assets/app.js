@@ -1,0 +1,319 @@
+// Behaviour of every page: live status and problems, the palette, keys, copying.
+// Pages work without it; page scripts import what they need.
+
+// --- Requests ---
+
+const statusLine = () => document.getElementById("status");
+
+function showUnreachable() {
+  const line = statusLine();
+  if (!line || line.dataset.unreachable) return;
+  line.dataset.unreachable = "yes";
+  line.className = "status bad";
+  line.textContent = "The portal is not responding";
+}
+
+function hideUnreachable() {
+  if (statusLine()?.dataset.unreachable) refreshFrame();
+}
+
+async function request(url, options) {
+  let response;
+  try {
+    response = await fetch(url, { credentials: "same-origin", ...options });
+  } catch (error) {
+    showUnreachable();
+    throw error;
+  }
+  if (response.status === 401) {
+    location.reload();
+    throw new Error("You are logged out.");
+  }
+  if (response.status >= 502) showUnreachable();
+  return response;
+}
+
+// Calls back with the JSON at `url` now and every `ms` milliseconds, while the tab is visible. Returns a function that stops it.
+export function every(ms, url, callback) {
+  return repeat(ms, async () => {
+    const response = await request(typeof url === "function" ? url() : url);
+    if (!response.ok) return;
+    callback(await response.json());
+    hideUnreachable();
+  });
+}
+
+function repeat(ms, action) {
+  let timer;
+  let stopped = false;
+  const run = async () => {
+    clearTimeout(timer);
+    if (stopped || document.hidden) return;
+    try {
+      await action();
+    } catch {
+      // The next run tries again; request() has shown what is wrong.
+    }
+    if (!stopped) timer = setTimeout(run, ms);
+  };
+  document.addEventListener("visibilitychange", run);
+  run();
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", run);
+  };
+}
+
+// Sends JSON to a URL of the portal; returns the response's JSON, or throws an Error with the portal's message.
+export async function post(url, body = {}) {
+  const response = await request(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", accept: "application/json" },
+    body: JSON.stringify(body),
+  });
+  const text = await response.text();
+  let answer = {};
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    answer.message = text.trim();
+  }
+  if (!response.ok) throw new Error(answer.message || `The portal responded with status ${response.status}.`);
+  return answer;
+}
+
+// --- Live parts ---
+
+// Changes `old` into `next` and keeps elements that are in both: the focus, open details and selections stay.
+export function morph(old, next) {
+  if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName || old.id !== next.id) {
+    old.replaceWith(next.cloneNode(true));
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== next.data) old.data = next.data;
+    return;
+  }
+  const isDetails = old.nodeName === "DETAILS";
+  for (const { name } of [...old.attributes]) {
+    if (!next.hasAttribute(name) && !(isDetails && name === "open")) old.removeAttribute(name);
+  }
+  for (const { name, value } of next.attributes) {
+    if (old.getAttribute(name) !== value && !(isDetails && name === "open")) old.setAttribute(name, value);
+  }
+  const wanted = [...next.childNodes];
+  const present = [...old.childNodes];
+  wanted.forEach((child, index) => {
+    if (present[index]) morph(present[index], child);
+    else old.append(child.cloneNode(true));
+  });
+  present.slice(wanted.length).forEach((child) => child.remove());
+}
+
+async function refreshFrame() {
+  const response = await request(document.body.dataset.live);
+  if (!response.ok) return;
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  const before = statusLine()?.textContent;
+  for (const id of ["status", "problems", "live"]) {
+    const [old, next] = [document.getElementById(id), fresh.getElementById(id)];
+    if (old && next) morph(old, next);
+  }
+  if (before !== statusLine()?.textContent) document.dispatchEvent(new Event("statuschange"));
+}
+
+if (document.body.dataset.live) setTimeout(() => repeat(3000, refreshFrame), 3000);
+
+// --- Messages ---
+
+// Has a screen reader read a sentence.
+export function announce(text) {
+  const region = document.getElementById("announcements");
+  if (region) region.textContent = text;
+}
+
+// Copies a text, also where the page has no secure context (plain http).
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const field = document.createElement("textarea");
+    field.value = text;
+    field.className = "visually-hidden";
+    document.body.append(field);
+    const focused = document.activeElement;
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    focused?.focus();
+    if (!done) throw new Error("The browser does not allow copying here.");
+  }
+  announce("Copied");
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (!button) return;
+  const label = button.querySelector("span") ?? button;
+  const before = label.textContent;
+  try {
+    await copy(button.dataset.copy);
+    label.textContent = "Copied";
+  } catch (error) {
+    label.textContent = error.message;
+  }
+  setTimeout(() => (label.textContent = before), 1500);
+});
+
+// --- Keys ---
+
+const keys = new Map();
+
+// Adds keys of a page: `{key: ["description", action]}`; a key is what KeyboardEvent.key says, or two with a blank ("g s").
+export function addKeys(list) {
+  for (const [key, entry] of Object.entries(list)) keys.set(key, entry);
+}
+
+const commands = [];
+
+// Adds entries to the palette: `{label, hint, run}` or `{label, hint, href}`.
+export function addCommands(list) {
+  commands.push(...list);
+}
+
+for (const link of document.querySelectorAll("nav.pages a[data-key]")) {
+  const name = link.textContent.trim();
+  keys.set(`g ${link.dataset.key}`, [`Open ${name}`, () => link.click()]);
+  commands.push({ label: name, hint: `g ${link.dataset.key}`, href: link.href });
+}
+
+let prefix = "";
+
+document.addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k" && !event.altKey && !event.shiftKey) {
+    event.preventDefault();
+    openPalette();
+    return;
+  }
+  const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const entry = keys.get(prefix + event.key);
+  prefix = !entry && event.key === "g" ? "g " : "";
+  if (entry) {
+    event.preventDefault();
+    entry[1](event);
+  }
+});
+
+function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+// Shows a dialog; the browser returns the focus when it closes.
+function showDialog(dialog) {
+  document.querySelector("dialog[open]")?.close();
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function showKeys() {
+  const rows = [["Ctrl K", "Find a page or an action"], ...[...keys].map(([key, [text]]) => [key, text])];
+  const list = element("dl", { className: "keys" });
+  for (const [key, text] of rows) {
+    const caps = key.split(" ").map((cap) => element("kbd", { textContent: cap }));
+    list.append(element("dt", {}, ...caps), element("dd", { textContent: text }));
+  }
+  const close = element("button", { className: "button quiet", textContent: "Close" });
+  const dialog = element("dialog", { className: "sheet" }, element("h2", { textContent: "Keys" }), list, close);
+  dialog.setAttribute("aria-label", "Keys");
+  close.addEventListener("click", () => dialog.close());
+  showDialog(dialog);
+}
+
+keys.set("?", ["Show the keys", showKeys]);
+commands.push({ label: "Show the keys", hint: "?", run: showKeys });
+
+// True if the letters of `query` are in `text`, in this order.
+function matches(text, query) {
+  let at = 0;
+  for (const letter of query) {
+    at = text.indexOf(letter, at) + 1;
+    if (at === 0) return false;
+  }
+  return true;
+}
+
+function found(query) {
+  const wanted = query.toLowerCase().replace(/\s+/g, "");
+  const rank = ({ label }) => {
+    const at = label.toLowerCase().replace(/\s+/g, "").indexOf(wanted);
+    return at < 0 ? 1000 : at;
+  };
+  const links = [...document.querySelectorAll("[data-command]")].map((link) => ({
+    label: link.dataset.command,
+    hint: link.dataset.hint,
+    run: () => link.click(),
+  }));
+  return [...commands, ...links]
+    .filter(({ label }) => matches(label.toLowerCase(), wanted))
+    .sort((one, other) => rank(one) - rank(other));
+}
+
+function openPalette() {
+  const input = element("input", { type: "text", placeholder: "Find a page or an action", autocomplete: "off" });
+  const list = element("ul", { id: "palette-list", role: "listbox" });
+  const dialog = element("dialog", { className: "palette" }, input, list);
+  dialog.setAttribute("aria-label", "Pages and actions");
+  input.setAttribute("role", "combobox");
+  input.setAttribute("aria-label", "Find a page or an action");
+  input.setAttribute("aria-controls", "palette-list");
+  input.setAttribute("aria-expanded", "true");
+  let shown = [];
+  let chosen = 0;
+
+  const choose = (index) => {
+    chosen = shown.length ? (index + shown.length) % shown.length : 0;
+    [...list.children].forEach((item, at) => item.setAttribute("aria-selected", at === chosen));
+    list.children[chosen]?.scrollIntoView({ block: "nearest" });
+    input.setAttribute("aria-activedescendant", shown.length ? `palette-${chosen}` : "");
+  };
+  const run = (command) => {
+    dialog.close();
+    if (command?.href) location.href = command.href;
+    else command?.run();
+  };
+  const fill = () => {
+    shown = found(input.value).slice(0, 50);
+    list.replaceChildren(
+      ...shown.map((command, at) => {
+        const item = element("li", { id: `palette-${at}`, role: "option" }, element("span", { textContent: command.label }));
+        if (command.hint) item.append(element("kbd", { textContent: command.hint }));
+        item.addEventListener("click", () => run(command));
+        return item;
+      }),
+    );
+    if (!shown.length) list.append(element("li", { className: "none", textContent: "Nothing found" }));
+    choose(0);
+  };
+  input.addEventListener("input", fill);
+  input.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) choose(chosen + step);
+    else if (event.key === "Enter") run(shown[chosen]);
+    else return;
+    event.preventDefault();
+  });
+  fill();
+  showDialog(dialog);
+  input.focus();
+}
+
+for (const button of document.querySelectorAll("[data-opens=palette]")) {
+  button.hidden = false;
+  button.addEventListener("click", openPalette);
+}

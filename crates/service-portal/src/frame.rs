@@ -1,0 +1,140 @@
+//! The frame around every page: title, navigation, status and problems.
+
+use journal::Entry;
+
+use crate::app_state::AppState;
+use crate::client::Client;
+use crate::log_limit;
+use crate::problems::{self, Problem, Severity};
+use crate::status::{Status, counted};
+use crate::verdict::Verdict;
+
+/// A page of the navigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// Services and their links.
+    Services,
+    /// Sessions, share links and credentials.
+    Access,
+}
+
+impl Page {
+    /// All pages, in the order of the navigation.
+    const ALL: &[Self] = &[Self::Services, Self::Access];
+
+    /// Returns the page's name.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Services => "Services",
+            Self::Access => "Access",
+        }
+    }
+
+    /// Returns the page's path.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Services => "/leonardo/",
+            Self::Access => "/leonardo/access",
+        }
+    }
+
+    /// Returns the key that opens the page after `g`.
+    pub fn key(self) -> char {
+        match self {
+            Self::Services => 's',
+            Self::Access => 'a',
+        }
+    }
+
+    /// Returns the outline of the page's icon, as path of an image of 16 by 16 units.
+    pub fn icon(self) -> &'static str {
+        match self {
+            Self::Services => "M2.5 2.5h4v4h-4zM9.5 2.5h4v4h-4zM2.5 9.5h4v4h-4zM9.5 9.5h4v4h-4z",
+            Self::Access => "M5.5 7.5a3 3 0 1 1 0 1zM8.5 8h6v2.5M12 8v2",
+        }
+    }
+}
+
+/// Values of the frame; every page has them as its field `frame`.
+pub struct Frame {
+    /// The page that is shown.
+    pub page: Page,
+    /// Name of the image.
+    pub title: String,
+    /// Name of the container.
+    pub container: String,
+    /// Status of the container.
+    pub status: Status,
+    /// Problems, errors first.
+    pub problems: Vec<Problem>,
+    /// True on the portal's own port. Pages of a service's port can be read by the service, so they have no navigation.
+    pub is_portal: bool,
+    /// True if the gate requires a login.
+    pub has_login: bool,
+    /// True if the visitor has a session that can be ended here.
+    pub can_log_out: bool,
+}
+
+impl Frame {
+    /// Creates the frame for a visitor.
+    pub fn new(state: &AppState, client: Client<'_>, verdict: Verdict, page: Page) -> Self {
+        let is_portal = client.port() == Some(ports::PORTAL);
+        let entries = entries(state);
+        let problems = if is_portal { problems::problems(state, &entries) } else { Vec::new() };
+        let status =
+            if is_portal { Status::new(&entries, &problems) } else { Status::without_details(&entries) };
+        Self {
+            page,
+            title: state.title().to_owned(),
+            container: state.container_name().to_owned(),
+            status,
+            problems,
+            is_portal,
+            has_login: verdict != Verdict::Open,
+            can_log_out: verdict == Verdict::Session && is_portal,
+        }
+    }
+
+    /// Returns the pages that the visitor can open. Without a login, there is no access to manage.
+    pub fn navigation(&self) -> impl Iterator<Item = Page> {
+        let shown = |page: &Page| self.has_login || *page != Page::Access;
+        Page::ALL.iter().copied().filter(|_| self.is_portal).filter(shown)
+    }
+
+    /// Returns the path from which an open page gets its changes.
+    pub fn live_path(&self) -> &'static str {
+        if self.page == Page::Services { Page::Services.path() } else { "/leonardo/frame" }
+    }
+
+    /// Returns the errors.
+    pub fn errors(&self) -> Vec<&Problem> {
+        self.of(Severity::Error)
+    }
+
+    /// Returns the warnings.
+    pub fn warnings(&self) -> Vec<&Problem> {
+        self.of(Severity::Warning)
+    }
+
+    fn of(&self, severity: Severity) -> Vec<&Problem> {
+        self.problems.iter().filter(|problem| problem.severity == severity).collect()
+    }
+
+    /// Returns the number of errors in words.
+    pub fn error_count(&self) -> String {
+        counted(self.errors().len(), "problem")
+    }
+
+    /// Returns the number of warnings in words.
+    pub fn warning_count(&self) -> String {
+        counted(self.warnings().len(), "warning")
+    }
+}
+
+/// Reads the journal of the boot.
+pub fn entries(state: &AppState) -> Vec<Entry> {
+    state.journal().read().unwrap_or_else(|error| {
+        log_limit::error(&error);
+        Vec::new()
+    })
+}
