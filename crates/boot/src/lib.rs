@@ -51,8 +51,13 @@ pub fn run() -> Outcome {
         Task::Wait(wait) => wait::wait(&journal, &wait),
         // Without tunnels: a machine without internet must not repeat that at each login.
         Task::Banner => print(&journal, Vec::new(), |seen| Ok(banner::text(seen, journal::unix_time()))),
-        Task::Health => health::check(&journal.down_programs()),
+        Task::Health => health::check(&down_programs(&journal)),
     }
+}
+
+/// Returns a problem for each program that is down.
+fn down_programs(journal: &Journal) -> Vec<SettingProblem> {
+    journal.down_programs().into_iter().map(SettingProblem::from).collect()
 }
 
 /// Returns the problems with tunnels, whose status files are beside the journal.
@@ -71,7 +76,7 @@ fn print(
     let mut timeline = Timeline::from_entries(&journal.read()?);
     // First, because the banner shows only a few: they may explain why the portal or SSH is unreachable.
     let proxy = journal::proxy_problem(Path::new(journal::PROXY_PROBLEM_FILE));
-    timeline.problems.splice(0..0, journal.down_programs().into_iter().chain(proxy));
+    timeline.problems.splice(0..0, down_programs(journal).into_iter().chain(proxy));
     timeline.problems.extend(problems);
     let seen = BootState::load(timeline);
     io::stdout().write_all(render(&seen)?.as_bytes())?;

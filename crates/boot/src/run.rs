@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use env_store::Store;
-use journal::{Event, Journal, Stage, StageResult, Timeline};
+use journal::{Event, Journal, SettingProblem, Stage, StageResult, Timeline};
 use kit::lock::Lock;
 use kit::{Env, Exit, HintExt, Outcome};
 
@@ -104,7 +104,7 @@ impl Boot<'_> {
     fn summary(&self) -> Result<()> {
         let host = nix::unistd::gethostname().unwrap_or_default();
         let mut timeline = Timeline::from_entries(&self.journal.read()?);
-        timeline.problems.extend(self.journal.down_programs());
+        timeline.problems.extend(self.journal.down_programs().into_iter().map(SettingProblem::from));
         let state = BootState::load(timeline);
         // The values of `init`; boot has fewer of them if it was started by `docker exec`.
         let mut env = Env::from_process();

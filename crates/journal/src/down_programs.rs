@@ -9,10 +9,52 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::program_exits::{Cause, ProgramExit, program_exits, with_cause};
 use crate::{INPUT, SettingProblem};
 
 /// Seconds after which a restarted program has recovered.
 const RECOVERED_AFTER: f64 = 60.0;
+
+/// A program that is down or restarts repeatedly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DownProgram {
+    /// Name as `supervisorctl` has it.
+    pub name: String,
+    /// Severity of its state.
+    pub severity: Severity,
+    /// State with its cause, as one sentence.
+    pub message: String,
+    /// What to do; nothing if supervisord restarts it.
+    pub remedy: Option<String>,
+    /// Path of its log.
+    pub log: Option<String>,
+}
+
+/// Severity of a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The program does not do its work.
+    Error,
+    /// It works at the moment, or was stopped by a user.
+    Warning,
+}
+
+impl From<DownProgram> for SettingProblem {
+    fn from(program: DownProgram) -> Self {
+        let DownProgram { name, message, remedy, log, .. } = program;
+        let log = log.map(|log| format!("; its log is {log}")).unwrap_or_default();
+        let remedy = remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default();
+        Self { setting: name, message: format!("{message}{log}{remedy}") }
+    }
+}
+
+/// Returns the name of a log for `logtail` and the portal; `None` for a log elsewhere.
+#[must_use]
+pub fn log_name(path: &str) -> Option<&str> {
+    let file = path.strip_prefix("/var/log/")?;
+    let name = file.strip_prefix("supervisor/").unwrap_or(file).strip_suffix(".log")?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
 
 #[derive(Debug, Deserialize)]
 struct Program {
@@ -28,49 +70,60 @@ struct Program {
     log: String,
 }
 
-/// Returns a problem for each program that is down or restarts repeatedly; `now` is in seconds since the Unix epoch.
-pub fn down_programs(journal: &Path, now: f64) -> Vec<SettingProblem> {
+/// Returns the programs that are down or restart repeatedly; `now` is in seconds since the Unix epoch.
+pub fn down_programs(journal: &Path, now: f64) -> Vec<DownProgram> {
     // The file is missing before supervisord has started.
     let text = INPUT.read(&journal.with_file_name("programs.json")).unwrap_or_default();
     let programs: BTreeMap<String, Program> = serde_json::from_slice(&text).unwrap_or_default();
-    let problems = programs.into_iter().filter_map(|(setting, program)| {
-        Some(SettingProblem { message: message(&setting, &program, now)?, setting })
+    let exits = program_exits(journal);
+    let down = programs.into_iter().filter_map(|(name, program)| {
+        let exit = exits.get(&name);
+        down(name, &program, exit, now)
     });
-    problems.collect()
+    down.collect()
 }
 
-fn message(name: &str, program: &Program, now: f64) -> Option<String> {
+fn down(name: String, program: &Program, exit: Option<&ProgramExit>, now: f64) -> Option<DownProgram> {
     let Program { failures, log, .. } = program;
-    let end = end(program);
+    let end = end(program, exit);
     let starts = if *failures < 2 { String::new() } else { format!(" after {failures} starts in a row") };
-    let log = if log.is_empty() { String::new() } else { format!("; its log is {log}") };
-    match program.state.as_str() {
+    let start = format!("run: supervisorctl start {name}");
+    let (severity, message, remedy) = match program.state.as_str() {
         // A single exit is resolved by the next start.
-        "STARTING" | "RUNNING" | "EXITED" if *failures < 2 || now - program.at > RECOVERED_AFTER => None,
-        "STARTING" | "RUNNING" | "EXITED" => Some(format!(
-            "the program exited {failures} times in a row ({end}); supervisord restarts it{log}"
-        )),
-        "BACKOFF" => Some(format!("the program is down{starts} ({end}); supervisord restarts it{log}")),
-        "FATAL" => Some(format!(
-            "the program is down{starts} ({end}){log}; supervisord no longer restarts it; run: supervisorctl start \
-             {name}"
-        )),
-        "STOPPING" => None,
-        "STOPPED" => Some(format!("the program was stopped; to start it, run: supervisorctl start {name}")),
-        state => Some(format!("the program is down ({state}, {end}); run: supervisorctl start {name}")),
-    }
+        "STARTING" | "RUNNING" | "EXITED" if *failures < 2 || now - program.at > RECOVERED_AFTER => {
+            return None;
+        }
+        "STARTING" | "RUNNING" | "EXITED" => {
+            let message =
+                format!("the program exited {failures} times in a row ({end}); supervisord restarts it");
+            (Severity::Warning, message, None)
+        }
+        "BACKOFF" => {
+            (Severity::Error, format!("the program is down{starts} ({end}); supervisord restarts it"), None)
+        }
+        "FATAL" => {
+            let message = format!("the program is down{starts} ({end}); supervisord no longer restarts it");
+            (Severity::Error, message, Some(start))
+        }
+        "STOPPING" => return None,
+        "STOPPED" => {
+            (Severity::Warning, "the program was stopped".to_owned(), Some(format!("to start it, {start}")))
+        }
+        state => (Severity::Error, format!("the program is down ({state}, {end})"), Some(start)),
+    };
+    let stopped = program.state == "STOPPED";
+    let log = Some(log.clone()).filter(|log| !log.is_empty() && !stopped);
+    Some(DownProgram { name, severity, message, remedy, log })
 }
 
-/// Describes a program's last exit, with its usual cause.
-fn end(Program { end, state, .. }: &Program) -> String {
-    match end.as_str() {
-        // A shell reports 137 if a program that it started was killed.
-        "terminated by SIGKILL" | "exit status 137" => format!("{end}, often because memory was full"),
-        "exit status 0" if state == "FATAL" => {
-            format!("{end}: it must stay in the foreground, or have startsecs=0 if it runs once")
-        }
-        end => end.to_owned(),
+/// Describes a program's last exit, with its cause.
+fn end(Program { end, state, .. }: &Program, exit: Option<&ProgramExit>) -> String {
+    if end == "exit status 0" && state == "FATAL" {
+        return format!("{end}: it must stay in the foreground, or have startsecs=0 if it runs once");
     }
+    let (cause, limit) =
+        exit.filter(|exit| exit.end == *end).map_or((Cause::Unknown, 0), |exit| (exit.cause, exit.limit));
+    with_cause(end, cause, limit)
 }
 
 #[cfg(test)]
@@ -86,8 +139,15 @@ mod tests {
         Program { state: state.into(), at, failures, end: "exit status 3".into(), log }
     }
 
+    /// Returns the severity and the whole text about a program, 100 seconds after the epoch.
+    fn about(program: &Program, exit: Option<&ProgramExit>) -> Option<(Severity, String)> {
+        let down = down("x".into(), program, exit, 100.0)?;
+        Some((down.severity, SettingProblem::from(down).message))
+    }
+
     #[test]
     fn what_is_down_or_keeps_ending_is_named_and_what_has_recovered_is_not() {
+        use Severity::{Error, Warning};
         let again = format!("; supervisord restarts it{LOG}");
         for (state, at, failures, expected) in [
             ("RUNNING", 99.0, 0, None),
@@ -96,47 +156,54 @@ mod tests {
             ("STOPPING", 99.0, 7, None),
             // Only until its next start.
             ("EXITED", 99.0, 1, None),
-            ("RUNNING", 41.0, 2, Some(format!("the program exited 2 times in a row (exit status 3){again}"))),
+            (
+                "RUNNING",
+                41.0,
+                2,
+                Some((Warning, format!("the program exited 2 times in a row (exit status 3){again}"))),
+            ),
             (
                 "STARTING",
                 99.0,
                 7,
-                Some(format!("the program exited 7 times in a row (exit status 3){again}")),
+                Some((Warning, format!("the program exited 7 times in a row (exit status 3){again}"))),
             ),
-            ("BACKOFF", 1.0, 1, Some(format!("the program is down (exit status 3){again}"))),
+            ("BACKOFF", 1.0, 1, Some((Error, format!("the program is down (exit status 3){again}")))),
             (
                 "BACKOFF",
                 1.0,
                 7,
-                Some(format!("the program is down after 7 starts in a row (exit status 3){again}")),
+                Some((Error, format!("the program is down after 7 starts in a row (exit status 3){again}"))),
             ),
             (
                 "STOPPED",
                 1.0,
                 0,
-                Some("the program was stopped; to start it, run: supervisorctl start x".into()),
+                Some((Warning, "the program was stopped; to start it, run: supervisorctl start x".into())),
             ),
             (
                 "FATAL",
                 1.0,
                 4,
-                Some(format!(
-                    "the program is down after 4 starts in a row (exit status 3){LOG}; supervisord no longer restarts \
-                     it; run: supervisorctl start x"
+                Some((
+                    Error,
+                    format!(
+                        "the program is down after 4 starts in a row (exit status 3); supervisord no longer restarts \
+                         it{LOG}; run: supervisorctl start x"
+                    ),
                 )),
             ),
             (
                 "UNKNOWN",
                 1.0,
                 0,
-                Some("the program is down (UNKNOWN, exit status 3); run: supervisorctl start x".into()),
+                Some((
+                    Error,
+                    format!("the program is down (UNKNOWN, exit status 3){LOG}; run: supervisorctl start x"),
+                )),
             ),
         ] {
-            assert_eq!(
-                message("x", &program(state, at, failures), 100.0),
-                expected,
-                "{state} {at} {failures}"
-            );
+            assert_eq!(about(&program(state, at, failures), None), expected, "{state} {at} {failures}");
         }
     }
 
@@ -160,13 +227,44 @@ mod tests {
                 "FATAL",
                 "exit status 0",
                 "/l",
-                "exit status 0: it must stay in the foreground, or have startsecs=0 if it runs once); its log is /l; \
-                 supervisord no longer restarts it; run: supervisorctl start x",
+                "exit status 0: it must stay in the foreground, or have startsecs=0 if it runs once); supervisord no \
+                 longer restarts it; its log is /l; run: supervisorctl start x",
             ),
         ] {
             let program = Program { end: how.into(), log: log.into(), ..program(state, 1.0, 1) };
             let expected = format!("the program is down ({expected}");
-            assert_eq!(message("x", &program, 100.0).unwrap(), expected, "{state} {how}");
+            assert_eq!(about(&program, None).unwrap().1, expected, "{state} {how}");
+        }
+    }
+
+    #[test]
+    fn a_log_has_a_name_where_logs_are() {
+        for (path, name) in [
+            ("/var/log/supervisor/caddy.log", Some("caddy")),
+            ("/var/log/sync.log", Some("sync")),
+            ("/var/log/nginx/x.log", None),
+            ("/var/log/supervisor/.log", None),
+            ("/workspace/x.log", None),
+        ] {
+            assert_eq!(log_name(path), name);
+        }
+    }
+
+    #[test]
+    fn a_recorded_cause_replaces_the_guess_unless_it_is_of_another_exit() {
+        let json = r#"{"at":1,"end":"terminated by SIGKILL","started":true,"requested":false,"expected":false,
+                       "cause":"memory","limit":1000000,"log":"","log_size":0,"restarts":3}"#;
+        let exit: ProgramExit = serde_json::from_str(json).unwrap();
+        for (end, text) in [
+            (
+                "terminated by SIGKILL",
+                "terminated by SIGKILL because memory was full (the container's limit is 1.0 MB)",
+            ),
+            ("exit status 137", "exit status 137, often because memory was full"),
+        ] {
+            let program = Program { end: end.into(), log: String::new(), ..program("BACKOFF", 1.0, 1) };
+            let expected = format!("the program is down ({text}); supervisord restarts it");
+            assert_eq!(about(&program, Some(&exit)).unwrap().1, expected);
         }
     }
 
@@ -178,9 +276,8 @@ mod tests {
         let written = "{\"caddy\":{\"state\":\"STOPPED\",\"at\":1.000000,\"failures\":0,\"end\":\"\",\"log\":\"\"},\n\
              \"sshd\":{\"state\":\"RUNNING\",\"at\":1.000000,\"failures\":0,\"end\":\"\",\"log\":\"\"}}\n";
         fs::write(dir.path().join("programs.json"), written).unwrap();
-        let names = |problems: Vec<SettingProblem>| {
-            problems.into_iter().map(|problem| problem.setting).collect::<Vec<_>>()
-        };
+        let names =
+            |programs: Vec<DownProgram>| programs.into_iter().map(|program| program.name).collect::<Vec<_>>();
         assert_eq!(names(down_programs(&journal, 2.0)), ["caddy"]);
         fs::write(dir.path().join("programs.json"), &written[..40]).unwrap();
         assert_eq!(down_programs(&journal, 2.0), []);

@@ -9,10 +9,12 @@
 
 mod down_programs;
 mod event;
+mod program_exits;
 mod proxy_problem;
 mod restricted_entry;
 mod timeline;
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,7 +25,9 @@ use anyhow::{Context, Result};
 use kit::ReadPolicy;
 use kit::atomic::{self, WriteOptions};
 
+pub use down_programs::{DownProgram, Severity, log_name};
 pub use event::{Entry, Event, Stage, StageResult};
+pub use program_exits::{Cause, ProgramExit};
 pub use proxy_problem::{PROXY_PROBLEM_FILE, proxy_problem};
 pub use timeline::{SettingProblem, StageRun, Timeline};
 
@@ -82,10 +86,16 @@ impl Journal {
         restricted_entry::write(&self.path, &Entry { at: unix_time(), event })
     }
 
-    /// Returns a problem for each program that is down, with its name as the setting.
+    /// Returns the programs that are down or restart repeatedly.
     #[must_use]
-    pub fn down_programs(&self) -> Vec<SettingProblem> {
+    pub fn down_programs(&self) -> Vec<DownProgram> {
         down_programs::down_programs(&self.path, unix_time())
+    }
+
+    /// Returns the last exit of each program by name.
+    #[must_use]
+    pub fn program_exits(&self) -> BTreeMap<String, ProgramExit> {
+        program_exits::program_exits(&self.path)
     }
 
     /// Returns all events so far, oldest first, with the restricted entry if this process may read it; a missing

@@ -1,6 +1,6 @@
 //! Problems of the container, the same on every page: each with its source, a remedy and the log to read.
 
-use journal::Entry;
+use journal::{DownProgram, Entry};
 use kit::settings;
 use serde::Serialize;
 
@@ -108,9 +108,16 @@ pub fn problems(state: &AppState, entries: &[Entry]) -> Vec<Problem> {
 }
 
 fn down_programs(state: &AppState) -> Vec<Problem> {
-    let down = state.journal().down_programs().into_iter();
-    down.map(|problem| Problem::error(&problem.setting, problem.message).split_remedy().log(problem.setting))
-        .collect()
+    state.journal().down_programs().into_iter().map(down_program).collect()
+}
+
+fn down_program(down: DownProgram) -> Problem {
+    let severity = match down.severity {
+        journal::Severity::Error => Severity::Error,
+        journal::Severity::Warning => Severity::Warning,
+    };
+    let log = down.log.as_deref().and_then(journal::log_name).map(str::to_owned);
+    Problem { remedy: down.remedy, log, ..Problem::new(severity, down.name, down.message) }
 }
 
 fn rejected_services(state: &AppState) -> Vec<Problem> {

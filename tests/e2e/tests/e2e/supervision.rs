@@ -132,8 +132,8 @@ fn programs_of_an_extended_image_that_fail_are_named_until_they_run_or_are_gone(
     assert_eq!(named(&container), ["crash", "nofile", "pair:pair_0", "pair:pair_1", "quit"]);
     let nofile = "nofile: the program is down after 4 starts in a row (can't find command '/opt/none/here'); supervisord no longer \
                   restarts it; run: supervisorctl start nofile";
-    let quit = "quit: the program is down after 4 starts in a row (exit status 1); its log is /var/log/supervisor/quit.log; \
-                supervisord no longer restarts it; run: supervisorctl start quit";
+    let quit = "quit: the program is down after 4 starts in a row (exit status 1); supervisord no longer restarts it; \
+                its log is /var/log/supervisor/quit.log; run: supervisorctl start quit";
     for words in ["report", "health"] {
         let said = container.exec(&["boot", words]).text();
         assert!(said.contains(nofile) && said.contains(quit), "{said}");
