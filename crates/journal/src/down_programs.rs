@@ -258,7 +258,7 @@ mod tests {
         for (end, text) in [
             (
                 "terminated by SIGKILL",
-                "terminated by SIGKILL because memory was full (the container's limit is 1.0 MB)",
+                "terminated by SIGKILL because the container's 1.0 MB of memory were full",
             ),
             ("exit status 137", "exit status 137, often because memory was full"),
         ] {

@@ -77,15 +77,15 @@ impl ProgramExit {
 
 /// Appends the cause to the description of an exit.
 pub fn with_cause(end: &str, cause: Cause, limit: u64) -> String {
-    let of = if limit == 0 {
-        String::new()
+    let full = if limit == 0 {
+        "memory was full".to_owned()
     } else {
-        format!(" (the container's limit is {})", format_bytes(limit))
+        format!("the container's {} of memory were full", format_bytes(limit))
     };
     match cause {
-        Cause::Memory => format!("{end} because memory was full{of}"),
+        Cause::Memory => format!("{end} because {full}"),
         Cause::AfterMemory => {
-            format!("{end}, shortly after the kernel killed a process because memory was full{of}")
+            format!("{end}, shortly after the kernel killed a process because {full}")
         }
         Cause::Disk => format!("{end} while a disk was full"),
         // A shell reports 137 if a program that it started was killed.
@@ -133,7 +133,7 @@ mod tests {
             (exit(killed, Cause::None), killed),
             (exit(killed, Cause::Unknown), "terminated by SIGKILL, often because memory was full"),
             (exit(killed, Cause::Memory), "terminated by SIGKILL because memory was full"),
-            (of_limit, "exit status 137 because memory was full (the container's limit is 536.9 MB)"),
+            (of_limit, "exit status 137 because the container's 536.9 MB of memory were full"),
             (
                 exit("exit status 1", Cause::AfterMemory),
                 "exit status 1, shortly after the kernel killed a process because memory was full",
