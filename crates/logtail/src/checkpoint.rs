@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 
+use log_history::file_id::FileId;
 use serde::{Deserialize, Serialize};
 
 use crate::compressed::ContentSum;
-use crate::file_id::FileId;
 use crate::file_reader::FileReader;
 use crate::fingerprint::Fingerprint;
 

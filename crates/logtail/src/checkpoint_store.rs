@@ -7,9 +7,9 @@ use std::{fs, io};
 use anyhow::{Context, Result};
 use kit::ReadPolicy;
 use kit::atomic::{self, WriteOptions};
+use log_history::file_id::FileId;
 
 use crate::checkpoint::Checkpoint;
-use crate::file_id::FileId;
 
 /// Maximum size of the file in bytes: far more than all logs need.
 const MAX_BYTES: u64 = 64 << 20;

@@ -6,9 +6,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use flate2::bufread::MultiGzDecoder;
 use flate2::{Crc, CrcWriter};
+use log_history::file_name::Compression;
 use serde::{Deserialize, Serialize};
 
-use crate::file_name::Compression;
 use crate::fingerprint::Fingerprint;
 
 /// Maximum size of a decompressed log in bytes: a few bytes can decompress to any size.

@@ -1,11 +1,11 @@
 //! One line of the stream: service and text, and in `logtail.log` also a time.
 
+use log_history::Level;
+use log_history::clock;
+use log_history::safe_text;
 use serde::Serialize;
 
-use crate::clock;
-use crate::level::Level;
 use crate::line_assembler::Piece;
-use crate::safe_text;
 
 /// Separator of service and text.
 const BAR: &str = " | ";
@@ -51,7 +51,7 @@ impl<'a> Entry<'a> {
     }
 
     pub fn new(at: Option<&'a str>, service: &'a str, text: &'a str) -> Self {
-        Self { at, service, level: Level::detect(text), text }
+        Self { at, service, level: Level::detect(text.as_bytes()), text }
     }
 }
 

@@ -11,9 +11,9 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::file_id::FileId;
-use crate::file_name;
-use crate::log_directory::LogDirectory;
+use log_history::file_id::FileId;
+use log_history::file_name;
+use log_history::log_directory::LogDirectory;
 
 /// Interval of full scans: events may get lost, and some file systems have none.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -186,7 +186,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::log_directory::Selection;
+    use log_history::log_directory::Selection;
 
     #[test]
     fn a_write_names_its_log_and_a_rename_asks_for_a_look() {

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
+use log_history::file_id::FileId;
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 
-use crate::file_id::FileId;
 use crate::fingerprint::{self, Fingerprint};
 
 /// Minimum number of zeros, in bytes, that may be a hole.

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use kit::rfc3339;
+use log_history::log_directory::LogDirectory;
 use nix::errno::Errno;
 
 use crate::checkpoint_store::CheckpointStore;
 use crate::events::{DirectoryEvents, Signals};
 use crate::line_assembler::Piece;
-use crate::log_directory::LogDirectory;
 use crate::merged_log::MergedLog;
 use crate::output::Output;
 use crate::paths::{MERGED_LOG, Paths};
@@ -279,7 +279,7 @@ mod tests {
         fs::rename(path("var/log/supervisor/x.log"), path("var/log/supervisor/x.log.1")).unwrap();
         fs::write(path("var/log/supervisor/x.log"), "3\n").unwrap();
         let text = written(4);
-        let lines: Vec<&str> = text.lines().map(|line| &line[crate::clock::WIDTH + 1..]).collect();
+        let lines: Vec<&str> = text.lines().map(|line| &line[log_history::clock::WIDTH + 1..]).collect();
         let said = "logtail | inotify is not available (EMFILE: Too many open files), polling instead; raise \
                     fs.inotify.max_user_instances and max_user_watches on the host";
         assert_eq!(lines, [said, "x | 1", "y | 2", "x | 3"]);

@@ -30,26 +30,20 @@
 mod checkpoint;
 mod checkpoint_store;
 mod cli;
-mod clock;
 mod compressed;
 mod entry;
 mod events;
-mod file_id;
-mod file_name;
 mod file_reader;
 mod filter;
 mod fingerprint;
 mod follower;
-mod level;
 mod line_assembler;
-mod log_directory;
 mod log_reader;
 mod merged_log;
 mod output;
 mod output_format;
 mod paths;
 mod rotation;
-mod safe_text;
 mod sinks;
 mod viewer;
 

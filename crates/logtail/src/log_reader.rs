@@ -12,12 +12,13 @@ use std::io;
 use std::mem;
 use std::time::Instant;
 
-use crate::file_id::FileId;
+use log_history::file_id::FileId;
+use log_history::log_directory::LogDirectory;
+use log_history::log_files::LogFiles;
+
 use crate::file_reader::{FileReader, Read};
 use crate::fingerprint::Fingerprint;
 use crate::line_assembler::{LineAssembler, Piece};
-use crate::log_directory::LogDirectory;
-use crate::rotation::LogFiles;
 use gaps::Gaps;
 use held_file::{CopyCandidate, HeldFile, MAX_ATTEMPTS, MAX_HELD, MAX_SCAN_INTERVAL};
 use rotated_file::{DELETED_GRACE, RotatedFile};

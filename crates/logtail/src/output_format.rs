@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
+use log_history::Level;
+
 use crate::entry::Entry;
-use crate::level::Level;
 
 /// Form of a printed line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use kit::HintExt;
 use kit::lock::Lock;
 
-use crate::log_directory::{LogDirectory, Selection};
+use log_history::log_directory::{LogDirectory, Selection};
 
 /// Logs of boot, which `init` creates.
 const BOOT: &[&str] = &["config.log", "sync.log", "preflight.log", "provisioning.log", "debug.log"];

@@ -2,47 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::file_id::FileId;
-use crate::file_name::{Compression, RotationName};
-
-/// A file of a log, by its present name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogFile {
-    pub name: String,
-    pub id: FileId,
-    pub role: RotationName,
-    pub packing: Compression,
-}
-
-/// Files of one log, by their present names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LogFiles {
-    /// `x.log`, if it exists.
-    pub base: Option<LogFile>,
-    /// Rotated files, the newest first.
-    pub rotated: Vec<LogFile>,
-}
-
-impl LogFiles {
-    /// Identity of the current file.
-    pub fn base_id(&self) -> Option<FileId> {
-        self.base.as_ref().map(|base| base.id)
-    }
-
-    /// Identities of the rotated files.
-    pub fn rotated_ids(&self) -> BTreeSet<FileId> {
-        self.rotated.iter().map(|file| file.id).collect()
-    }
-
-    /// All files, the newest first.
-    pub fn files(&self) -> impl DoubleEndedIterator<Item = &LogFile> {
-        self.base.iter().chain(&self.rotated)
-    }
-
-    fn place_of(&self, id: Option<FileId>) -> Option<usize> {
-        self.rotated.iter().position(|file| Some(file.id) == id)
-    }
-}
+use log_history::file_id::FileId;
+use log_history::log_files::{LogFile, LogFiles};
 
 /// Returns the files to read after `newest`, the oldest first; `known` are the earlier rotated files.
 ///
@@ -69,6 +30,8 @@ pub fn copy_candidates(newest: Option<FileId>, known: &BTreeSet<FileId>, family:
 
 #[cfg(test)]
 mod tests {
+    use log_history::file_name::{Compression, RotationName};
+
     use super::*;
 
     fn id(inode: u64) -> FileId {

@@ -8,14 +8,14 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use kit::{Exit, HintExt, Outcome, rfc3339};
+use log_history::file_name;
+use log_history::log_directory::LogDirectory;
 
 use crate::cli::Cli;
 use crate::entry::{self, Entry};
 use crate::events::{self, DirectoryEvents};
-use crate::file_name;
 use crate::filter::Filter;
 use crate::line_assembler::Piece;
-use crate::log_directory::LogDirectory;
 use crate::log_reader::LogReader;
 use crate::output_format::OutputFormat;
 use crate::paths::{MERGED_LOG, Paths};

@@ -1,7 +1,9 @@
 //! A log that is followed.
 
+use log_history::file_name;
+
+use crate::entry;
 use crate::log_reader::LogReader;
-use crate::{entry, file_name};
 
 /// Number of the directory, and name of the log.
 pub type LogKey = (usize, String);

@@ -5,13 +5,13 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
+use log_history::file_id::FileId;
+use log_history::log_files::LogFiles;
 use nix::errno::Errno;
 
 use super::Follower;
 use super::followed::{Followed, LogKey};
-use crate::file_id::FileId;
 use crate::log_reader::LogReader;
-use crate::rotation::LogFiles;
 
 /// One scan of all directories.
 struct Scan {

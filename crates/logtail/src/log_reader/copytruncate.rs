@@ -4,12 +4,13 @@ use std::cmp::Ordering;
 use std::io;
 use std::mem;
 
+use log_history::file_id::FileId;
+use log_history::log_directory::LogDirectory;
+use log_history::log_files::LogFiles;
+
 use super::LogReader;
 use super::held_file::{CopyCandidate, MAX_ATTEMPTS};
-use crate::file_id::FileId;
 use crate::file_reader::FileReader;
-use crate::log_directory::LogDirectory;
-use crate::rotation::LogFiles;
 
 /// Content of a copy.
 enum CopyContent {

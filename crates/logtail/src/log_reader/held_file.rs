@@ -4,8 +4,9 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
+use log_history::file_id::FileId;
+
 use crate::compressed::ContentSum;
-use crate::file_id::FileId;
 
 /// Maximum number of open files of one log: without a reader of the output, more would keep deleted files on the disk.
 pub const MAX_HELD: usize = 8;

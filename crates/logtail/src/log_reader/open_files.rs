@@ -5,15 +5,17 @@ use std::fs::File;
 use std::io;
 use std::mem;
 
+use log_history::file_id::FileId;
+use log_history::file_name::{Compression, RotationName};
+use log_history::log_directory::LogDirectory;
+use log_history::log_files::{LogFile, LogFiles};
+
 use super::LogReader;
 use super::held_file::{CopyCandidate, HeldFile, MAX_ATTEMPTS, MAX_HELD};
 use super::rotated_file::RotatedFile;
 use crate::compressed;
-use crate::file_id::FileId;
-use crate::file_name::{Compression, RotationName};
 use crate::file_reader::FileReader;
-use crate::log_directory::LogDirectory;
-use crate::rotation::{self, LogFile, LogFiles};
+use crate::rotation;
 
 impl LogReader {
     /// Opens new files; returns false, with no effect, if files were renamed meanwhile.

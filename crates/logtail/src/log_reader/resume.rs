@@ -5,17 +5,18 @@ use std::fs::File;
 use std::io;
 use std::time::Instant;
 
+use log_history::file_id::FileId;
+use log_history::file_name::Compression;
+use log_history::log_directory::LogDirectory;
+use log_history::log_files::{LogFile, LogFiles};
+
 use super::LogReader;
 use super::held_file::{HeldFile, MAX_ATTEMPTS};
 use super::rotated_file::RotatedFile;
 use crate::checkpoint::{Checkpoint, FileCheckpoint};
 use crate::compressed::{self, ContentSum};
-use crate::file_id::FileId;
-use crate::file_name::Compression;
 use crate::file_reader::FileReader;
 use crate::fingerprint::Fingerprint;
-use crate::log_directory::LogDirectory;
-use crate::rotation::{LogFile, LogFiles};
 
 impl LogReader {
     /// Returns a reader that continues at a checkpoint, wherever that file is now.

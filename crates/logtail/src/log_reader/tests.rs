@@ -7,8 +7,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use log_history::log_directory::Selection;
+
 use super::*;
-use crate::log_directory::Selection;
 
 struct Reader {
     directory: LogDirectory,

@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 
 use crate::file_id::FileId;
 use crate::file_name::{self, Compression, RotationName};
-use crate::rotation::{LogFile, LogFiles};
+use crate::log_files::{LogFile, LogFiles};
 use crate::safe_text;
 
 /// Logs of a directory that are followed.
@@ -37,7 +37,7 @@ impl Selection {
 }
 
 /// A directory by its path, which may be missing or replaced.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LogDirectory {
     path: PathBuf,
     selection: Selection,
@@ -66,10 +66,14 @@ impl Listing {
 }
 
 impl LogDirectory {
+    /// Names a directory; nothing is opened.
+    #[must_use]
     pub fn new(path: PathBuf, selection: Selection) -> Self {
         Self { path, selection, own: BTreeSet::new(), owners: BTreeMap::new() }
     }
 
+    /// Its path.
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }

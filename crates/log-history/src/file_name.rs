@@ -24,13 +24,16 @@ pub enum RotationName {
 /// Compression of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
+    /// Not compressed.
     Plain,
+    /// With gzip.
     Gzip,
     /// Compressed in a format that cannot be read.
     Opaque,
 }
 
 /// Returns the service of a log: its name without `.log`. Our own and hidden files have none.
+#[must_use]
 pub fn service_name(name: &str) -> Option<&str> {
     let service = name.strip_suffix(".log")?;
     // Following our own output would never end.
@@ -63,6 +66,7 @@ pub fn classify(
 }
 
 /// Returns the name without the suffix of a compression, and the compression.
+#[must_use]
 pub fn strip_compression(name: &str) -> (&str, Compression) {
     if let Some(plain) = OPAQUE.iter().find_map(|ending| name.strip_suffix(ending)) {
         return (plain, Compression::Opaque);

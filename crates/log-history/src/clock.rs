@@ -4,6 +4,7 @@
 pub const WIDTH: usize = 24;
 
 /// True if a text has this form.
+#[must_use]
 pub fn is_time(text: &[u8]) -> bool {
     const FORM: &[u8; WIDTH] = b"0000-00-00T00:00:00.000Z";
     text.len() == WIDTH

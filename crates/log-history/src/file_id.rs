@@ -19,10 +19,20 @@ pub struct FileId {
 
 impl FileId {
     /// Returns the identity in the metadata of a file.
+    #[must_use]
     pub fn from_metadata(meta: &Metadata) -> Self {
         let born = meta.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let born = born.and_then(|since| u64::try_from(since.as_nanos()).ok());
         Self { inode: meta.ino(), born }
+    }
+
+    /// Returns a number for the identity, the same in every run.
+    #[must_use]
+    pub fn digest(self) -> u64 {
+        // FNV-1a.
+        let bytes = self.inode.to_le_bytes().into_iter().chain(self.born.unwrap_or_default().to_le_bytes());
+        bytes
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
 }
 

@@ -30,6 +30,7 @@ pub fn append_sanitized(out: &mut Vec<u8>, line: &[u8]) {
 }
 
 /// Returns the last state of a text, without harmful characters.
+#[must_use]
 pub fn sanitize(bytes: &[u8]) -> String {
     let mut safe = Vec::new();
     append_sanitized(&mut safe, bytes);
@@ -37,6 +38,7 @@ pub fn sanitize(bytes: &[u8]) -> String {
 }
 
 /// True if a line was drawn over by a later state of it.
+#[must_use]
 pub fn overwrites_line(line: &[u8]) -> bool {
     terminal::last_state(line).len() < terminal::without_returns(line).len()
 }

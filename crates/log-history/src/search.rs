@@ -1,0 +1,183 @@
+//! Search in several logs at once, with progress, in bounded time and memory.
+
+mod block;
+mod pattern;
+mod workers;
+
+use std::io;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use anyhow::Result;
+
+pub use pattern::Pattern;
+
+use crate::level::LevelSet;
+use crate::log::{Line, Log};
+use crate::position::Position;
+use block::Block;
+
+/// Lines that are searched.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// Pattern that a line contains.
+    pub pattern: Option<Pattern>,
+    /// Levels that a line names.
+    pub levels: LevelSet,
+    /// Earliest time, in seconds since 1970.
+    pub since: Option<f64>,
+    /// Time before which a line is, in seconds since 1970.
+    pub until: Option<f64>,
+    /// Order of the results.
+    pub order: Order,
+    /// Where to begin in each log, in the order of the logs: the result of an earlier search.
+    pub from: Option<Vec<Position>>,
+}
+
+/// Order in which lines are found. Between logs, it is exact to a few seconds of a busy log only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The last line first.
+    #[default]
+    NewestFirst,
+    /// The first line first.
+    OldestFirst,
+}
+
+/// Limits of a search.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// Lines to find.
+    pub hits: usize,
+    /// Bytes to read.
+    pub bytes: u64,
+    /// Time at which to stop.
+    pub deadline: Option<Instant>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { hits: usize::MAX, bytes: u64::MAX, deadline: None }
+    }
+}
+
+/// What a search reports while it runs.
+#[derive(Debug)]
+pub enum Event {
+    /// Bytes searched so far, and to be searched in total.
+    Progress {
+        /// Bytes searched.
+        done: u64,
+        /// Bytes in total, at most: compressed files are estimated.
+        total: u64,
+    },
+    /// A line that was found.
+    Hit {
+        /// Index of its log.
+        log: usize,
+        /// The line.
+        line: Line,
+    },
+}
+
+/// How a search has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// True if everything was searched: no limit was reached, and the caller did not stop it.
+    pub complete: bool,
+    /// Where to continue in each log ([`Query::from`]).
+    pub from: Vec<Position>,
+    /// Files that could not be read, with the reason.
+    pub problems: Vec<(String, String)>,
+}
+
+/// Searches logs, and calls `on` for progress and lines until it breaks.
+pub fn search(
+    logs: &mut [Log],
+    query: &Query,
+    budget: &Budget,
+    mut on: impl FnMut(Event) -> ControlFlow<()>,
+) -> Result<Ended> {
+    let mut from = Vec::new();
+    let mut blocks = Vec::new();
+    let alone = logs.len() == 1;
+    for (index, log) in logs.iter_mut().enumerate() {
+        let begin = query.from.as_ref().and_then(|from| from.get(index)).copied();
+        let begin = match begin {
+            Some(begin) => begin,
+            None if query.order == Order::NewestFirst => log.end(),
+            None => log.start(),
+        };
+        from.push(begin);
+        blocks.push(block::plan(log, index, query, begin, alone)?);
+    }
+    let blocks = block::merge(blocks, query.order);
+    let total = blocks.iter().map(Block::length).sum();
+    let mut state = State { from, hits: 0, done: 0, total };
+    // Lines near the ends of the range are compared with its times later.
+    let limit = if query.since.or(query.until).is_some() { usize::MAX } else { budget.hits.max(1) };
+    let complete = workers::run(&blocks, query, limit, |number, found| {
+        state.take(logs, query, budget, &blocks[number], found, &mut on)
+    });
+    let problems = logs.iter().flat_map(|log| {
+        log.problems().iter().map(|(file, why)| (file.clone(), why.clone())).collect::<Vec<_>>()
+    });
+    Ok(Ended { complete, from: state.from, problems: problems.collect() })
+}
+
+struct State {
+    from: Vec<Position>,
+    hits: usize,
+    done: u64,
+    total: u64,
+}
+
+impl State {
+    /// Reports the lines that were found in a block.
+    fn take(
+        &mut self,
+        logs: &mut [Log],
+        query: &Query,
+        budget: &Budget,
+        block: &Block,
+        found: &mut block::Found,
+        on: &mut impl FnMut(Event) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let log = &mut logs[block.log];
+        if let Some(error) = found.error.take() {
+            log.add_problem(block.segment, &error);
+        }
+        let newest_first = query.order == Order::NewestFirst;
+        if newest_first {
+            found.lines.reverse();
+        }
+        if !found.lines.is_empty()
+            && let Err(error) = log.identify(block.segment)
+        {
+            log.add_problem(block.segment, &io::Error::other(format!("{error:#}")));
+        }
+        for piece in &found.lines {
+            let text = &found.bytes[piece.begin..piece.end];
+            let offset = found.offset + piece.begin as u64;
+            let line = log.line_at(block.segment, offset, text, piece.next - piece.begin, piece.truncated);
+            let early = query.since.is_some_and(|since| line.time.is_some_and(|time| time < since));
+            let late = query.until.is_some_and(|until| line.time.is_some_and(|time| time >= until));
+            if early || late {
+                continue;
+            }
+            self.from[block.log] = if newest_first { line.position } else { line.end };
+            self.hits += 1;
+            on(Event::Hit { log: block.log, line })?;
+            if self.hits >= budget.hits {
+                return ControlFlow::Break(());
+            }
+        }
+        self.from[block.log] =
+            log.position_in(block.segment, if newest_first { block.range.start } else { block.range.end });
+        self.done += block.length();
+        on(Event::Progress { done: self.done, total: self.total })?;
+        let over =
+            self.done >= budget.bytes || budget.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if over && self.done < self.total { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

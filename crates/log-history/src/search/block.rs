@@ -1,0 +1,159 @@
+//! Parts of log files that are searched independently.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+
+use anyhow::Result;
+
+use super::{Order, Query};
+use crate::content::Content;
+use crate::level::{Level, LevelSet};
+use crate::log::{Log, Source};
+use crate::pieces::{self, End, LOOKBACK, LOOKBACK_LENGTH};
+use crate::position::Position;
+
+/// Size of a block in bytes.
+const BLOCK: u64 = 512 * 1024;
+
+/// A range of a file; lines that begin in it are searched.
+#[derive(Debug)]
+pub struct Block {
+    pub log: usize,
+    pub segment: usize,
+    pub source: Source,
+    pub range: Range<u64>,
+    /// Order among the blocks of all logs.
+    time: f64,
+}
+
+/// Result of a block.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Bytes that have the lines.
+    pub bytes: Vec<u8>,
+    /// Offset of the first byte.
+    pub offset: u64,
+    pub lines: Vec<Piece>,
+    pub error: Option<io::Error>,
+}
+
+/// A line, as indexes of the bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece {
+    pub begin: usize,
+    pub end: usize,
+    /// Index after its newline.
+    pub next: usize,
+    pub truncated: bool,
+}
+
+impl Block {
+    pub fn length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+}
+
+/// Divides the part of a log that a query is about; the blocks are in the order in which they are searched.
+pub fn plan(log: &mut Log, number: usize, query: &Query, from: Position, alone: bool) -> Result<Vec<Block>> {
+    let newest_first = query.order == Order::NewestFirst;
+    let mut blocks = Vec::new();
+    for (segment, range) in log.ranges(from, newest_first, query.since, query.until)? {
+        let source = log.source(segment);
+        let mut at = range.start;
+        while at < range.end {
+            let next = (at / BLOCK * BLOCK + BLOCK).min(range.end);
+            let time = if alone { 0.0 } else { log.block_time(segment, at) };
+            blocks.push(Block { log: number, segment, source: source.clone(), range: at..next, time });
+            at = next;
+        }
+    }
+    if newest_first {
+        blocks.reverse();
+    }
+    Ok(blocks)
+}
+
+/// Merges the blocks of all logs by time, without changing their order within a log.
+pub fn merge(logs: Vec<Vec<Block>>, order: Order) -> Vec<Block> {
+    let mut logs: Vec<VecDeque<Block>> = logs.into_iter().map(VecDeque::from).collect();
+    let mut merged = Vec::new();
+    let earlier = |one: &f64, other: &f64| match order {
+        Order::NewestFirst => other.total_cmp(one),
+        Order::OldestFirst => one.total_cmp(other),
+    };
+    let first = |log: &VecDeque<Block>| log.front().map(|block| block.time);
+    while let Some((next, _)) = logs
+        .iter()
+        .enumerate()
+        .filter_map(|(index, log)| Some((index, first(log)?)))
+        .min_by(|(_, one), (_, other)| earlier(one, other))
+    {
+        merged.extend(logs[next].pop_front());
+    }
+    merged
+}
+
+/// Finds the lines of a block: at most `limit`, those that are reported first.
+pub fn search(block: &Block, content: &Content, query: &Query, limit: usize, mut bytes: Vec<u8>) -> Found {
+    let offset = block.range.start.saturating_sub(LOOKBACK);
+    let wanted = block.range.end - offset + LOOKBACK;
+    bytes.resize(usize::try_from(wanted).unwrap_or(0), 0);
+    let got = content.fill_at(&mut bytes, offset);
+    bytes.truncate(got.as_ref().map_or(0, |got| *got));
+    let error = got.err();
+    let mut lines = VecDeque::new();
+    let index = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX).min(bytes.len());
+    let (begin, end) = (index(block.range.start), index(block.range.end));
+    let mut at = first_piece(&bytes, offset, begin);
+    let in_blocks = query.pattern.as_ref().filter(|pattern| pattern.in_blocks());
+    while at < end {
+        if let Some(pattern) = in_blocks {
+            // A line that matches alone also matches here, at its first match or later: each candidate decides about its own line.
+            let Some(found) = pattern.find_at(&bytes, at) else { break };
+            let until = if bytes.get(found) == Some(&b'\n') { found } else { (found + 1).min(bytes.len()) };
+            let lookback = until.saturating_sub(LOOKBACK_LENGTH);
+            let start = lookback + pieces::start(&bytes[lookback..until], offset + lookback as u64);
+            at = start.max(at);
+        }
+        if at >= end {
+            break;
+        }
+        let (length, next, truncated) = match pieces::end(&bytes[at..], offset + at as u64) {
+            End::Newline(end) => (end, end + 1, false),
+            End::Cut(end) => (end, end, true),
+            End::Open => (bytes.len() - at, bytes.len() - at, false),
+        };
+        let line = &bytes[at..at + length];
+        let is_match = query.pattern.as_ref().is_none_or(|pattern| pattern.is_match(line))
+            && (query.levels == LevelSet::ALL || query.levels.contains(Level::detect(line)));
+        if is_match {
+            if lines.len() == limit {
+                if query.order == Order::OldestFirst {
+                    break;
+                }
+                lines.pop_front();
+            }
+            lines.push_back(Piece { begin: at, end: at + length, next: at + next, truncated });
+        }
+        at += next;
+    }
+    Found { bytes, offset, lines: lines.into(), error }
+}
+
+/// Returns the index of the first piece that begins at an index or after it.
+fn first_piece(bytes: &[u8], offset: u64, begin: usize) -> usize {
+    if begin == 0 || bytes.get(begin - 1) == Some(&b'\n') {
+        return begin;
+    }
+    let lookback = begin.saturating_sub(LOOKBACK_LENGTH);
+    let mut at = lookback + pieces::start(&bytes[lookback..begin], offset + lookback as u64);
+    while at < begin {
+        at += match pieces::end(&bytes[at..], offset + at as u64) {
+            End::Newline(end) => end + 1,
+            End::Cut(end) => end,
+            End::Open => bytes.len() - at,
+        };
+    }
+    at
+}

@@ -1,0 +1,46 @@
+//! Patterns of a search.
+
+use regex::bytes::{Regex, RegexBuilder};
+
+/// Maximum size of a compiled pattern in bytes.
+const MAX_SIZE: usize = 4 << 20;
+
+/// A regular expression that is matched with single lines, in the syntax of the crate `regex`, whose time is linear.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    regex: Regex,
+    in_blocks: bool,
+}
+
+impl Pattern {
+    /// Compiles a regular expression; an error has the reason, in several lines.
+    pub fn new(text: &str, ignore_case: bool) -> Result<Self, String> {
+        // What depends on the beginning or the end of the whole text, or may switch to that.
+        let in_blocks = !["\\A", "\\z", "(?"].iter().any(|part| text.contains(part));
+        let mut builder = RegexBuilder::new(text);
+        builder.multi_line(true).case_insensitive(ignore_case).size_limit(MAX_SIZE);
+        let regex = builder.build().map_err(|error| error.to_string())?;
+        Ok(Self { regex, in_blocks })
+    }
+
+    /// Returns a pattern for a text without special characters.
+    pub fn literal(text: &str, ignore_case: bool) -> Result<Self, String> {
+        Self::new(&regex::escape(text), ignore_case)
+    }
+
+    /// True if a line, without its newline, matches.
+    #[must_use]
+    pub fn is_match(&self, line: &[u8]) -> bool {
+        self.regex.is_match(line)
+    }
+
+    /// True if it can be searched in many lines at once.
+    pub(crate) fn in_blocks(&self) -> bool {
+        self.in_blocks
+    }
+
+    /// Returns the beginning of the first match in a block, from an index on.
+    pub(crate) fn find_at(&self, block: &[u8], from: usize) -> Option<usize> {
+        self.regex.find_at(block, from).map(|found| found.start())
+    }
+}

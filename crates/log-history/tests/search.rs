@@ -1,0 +1,147 @@
+//! Searches in logs, against a search in each single line.
+
+// clippy's exception for tests does not cover functions that tests share.
+#![allow(clippy::unwrap_used, dead_code)]
+
+mod fixture;
+
+use std::ops::ControlFlow;
+
+use fixture::Machine;
+use log_history::{Budget, Ended, Event, Level, LevelSet, Log, Order, Pattern, Query, search};
+
+/// Returns the lines that a search finds, and how it ends.
+fn hits(logs: &mut [Log], query: &Query, budget: &Budget) -> (Vec<String>, Ended) {
+    let (mut found, mut last) = (Vec::new(), 0);
+    let ended = search(logs, query, budget, |event| {
+        match event {
+            Event::Hit { line, .. } => found.push(fixture::text(&line)),
+            Event::Progress { done, total } => {
+                assert!(last <= done && done <= total);
+                last = done;
+            }
+        }
+        ControlFlow::Continue(())
+    });
+    (found, ended.unwrap())
+}
+
+fn pattern(text: &str) -> Query {
+    Query { pattern: Some(Pattern::new(text, false).unwrap()), ..Query::default() }
+}
+
+/// Lines of all lengths, so that they begin at and around the ends of blocks.
+fn lines() -> Vec<String> {
+    let length = |number: usize| [3, 80, 0, 700, 33_000][number * 7 % 5] + number * 131 % 90;
+    (0..400)
+        .map(|number| format!("{number} {}", "ab\u{1b}[1mcd é ".repeat(length(number) / 12)))
+        .flat_map(|line| [line, String::new(), "needle".to_owned()])
+        .collect()
+}
+
+#[test]
+fn a_search_finds_what_a_search_in_each_line_finds() {
+    let machine = Machine::new();
+    let lines = lines();
+    let parts = lines.len() / 3;
+    for (name, part) in ["x.log.2.gz", "x.log.1", "x.log"].iter().zip(lines.chunks(parts)) {
+        machine.write(name, part.join("\n") + "\n");
+    }
+    for text in [
+        "needle",
+        "^needle$",
+        "^$",
+        "",
+        "^1[0-9]+7 ab",
+        "é $",
+        r"\d+\s",
+        r"\s",
+        r"[^x]needle",
+        r"\Aneedle\z",
+        "(?-m)^needle",
+        "a.*d é $",
+        "nothing",
+    ] {
+        let query = pattern(text);
+        let matcher = query.pattern.clone().unwrap();
+        let mut log = [machine.open("x")];
+        let all = log[0].lines_after(log[0].start(), usize::MAX, usize::MAX).unwrap();
+        let mut expected: Vec<String> =
+            all.iter().filter(|line| matcher.is_match(&line.bytes)).map(fixture::text).collect();
+        let oldest = Query { order: Order::OldestFirst, ..query.clone() };
+        let (found, ended) = hits(&mut log, &oldest, &Budget::default());
+        assert!(found == expected, "{text}: {} instead of {}", found.len(), expected.len());
+        assert!(ended.complete && ended.problems.is_empty(), "{text}");
+        expected.reverse();
+        let (found, _) = hits(&mut log, &query, &Budget::default());
+        assert!(found == expected, "{text}, newest first");
+        // In steps, each continued where the one before ended.
+        let (mut query, mut steps) = (query, Vec::new());
+        loop {
+            let (found, ended) = hits(&mut log, &query, &Budget { hits: 700, ..Budget::default() });
+            steps.extend(found);
+            query.from = Some(ended.from);
+            if ended.complete {
+                break;
+            }
+        }
+        assert!(steps == expected, "{text}, in steps: {} instead of {}", steps.len(), expected.len());
+    }
+}
+
+#[test]
+fn levels_and_times_select_lines_of_all_logs() {
+    let machine = Machine::new();
+    machine.write(
+        "a.log",
+        "2026-11-24T00:00:01Z ERROR a1\n2026-11-24T00:00:03Z a3\n2026-11-24T00:00:05Z warning a5\n",
+    );
+    machine.write("b.log", "2026-11-24T00:00:02Z INFO b2\n2026-11-24T00:00:04Z error b4\n");
+    machine.write("empty.log", "");
+    let second = |second: u32| Some(1_795_478_400.0 + f64::from(second));
+    let errors = LevelSet::NONE.with(Some(Level::Error));
+    for (levels, since, until, expected) in [
+        (LevelSet::ALL, None, None, vec!["a1", "a3", "a5", "b2", "b4"]),
+        (errors, None, None, vec!["a1", "b4"]),
+        (LevelSet::NONE.with(None), None, None, vec!["a3"]),
+        (LevelSet::NONE, None, None, vec![]),
+        (LevelSet::ALL, second(2), None, vec!["a3", "a5", "b2", "b4"]),
+        (LevelSet::ALL, second(2), second(4), vec!["a3", "b2"]),
+        (errors, second(2), None, vec!["b4"]),
+        (LevelSet::ALL, second(6), None, vec![]),
+    ] {
+        let query = Query { levels, since, until, ..Query::default() };
+        let mut logs = ["a", "b", "empty"].map(|name| machine.open(name));
+        let (found, _) = hits(&mut logs, &query, &Budget::default());
+        let mut found: Vec<_> = found.iter().map(|line| &line[line.len() - 2..]).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{levels:?} {since:?} {until:?}");
+    }
+}
+
+#[test]
+fn a_search_ends_where_its_caller_or_its_budget_says() {
+    let machine = Machine::new();
+    machine.write("x.log", "line\n".repeat(1_000_000));
+    let mut logs = [machine.open("x")];
+    let mut events = 0;
+    let ended = search(&mut logs, &pattern("line"), &Budget::default(), |_| {
+        events += 1;
+        if events == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!((events, ended.unwrap().complete), (5, false));
+    let bytes = Budget { bytes: 1, ..Budget::default() };
+    let deadline = Budget { deadline: Some(std::time::Instant::now()), ..Budget::default() };
+    for budget in [bytes, deadline] {
+        let (found, ended) = hits(&mut logs, &pattern("line"), &budget);
+        assert!(!found.is_empty() && found.len() < 1_000_000 && !ended.complete);
+    }
+}
+
+#[test]
+fn a_pattern_that_is_no_expression_or_too_large_is_an_error() {
+    for text in ["(", "a{1000000}", r"\p{", "[z-a]"] {
+        assert!(Pattern::new(text, false).is_err(), "{text}");
+    }
+    assert!(Pattern::literal("a(b", true).unwrap().is_match(b"xA(B"));
+}
