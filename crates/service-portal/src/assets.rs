@@ -33,6 +33,8 @@ macro_rules! assets {
 assets! {
     "style.css": CSS;
     "app.js": SCRIPT;
+    "access.css": CSS;
+    "boot.css": CSS;
     "login.js": SCRIPT;
     "mark.svg": SVG;
 }

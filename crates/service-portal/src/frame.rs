@@ -14,18 +14,21 @@ use crate::verdict::Verdict;
 pub enum Page {
     /// Services and their links.
     Services,
+    /// Stages of the boot.
+    Boot,
     /// Sessions, share links and credentials.
     Access,
 }
 
 impl Page {
     /// All pages, in the order of the navigation.
-    const ALL: &[Self] = &[Self::Services, Self::Access];
+    const ALL: &[Self] = &[Self::Services, Self::Boot, Self::Access];
 
     /// Returns the page's name.
     pub fn label(self) -> &'static str {
         match self {
             Self::Services => "Services",
+            Self::Boot => "Boot",
             Self::Access => "Access",
         }
     }
@@ -34,6 +37,7 @@ impl Page {
     pub fn path(self) -> &'static str {
         match self {
             Self::Services => "/leonardo/",
+            Self::Boot => "/leonardo/boot",
             Self::Access => "/leonardo/access",
         }
     }
@@ -42,6 +46,7 @@ impl Page {
     pub fn key(self) -> char {
         match self {
             Self::Services => 's',
+            Self::Boot => 'b',
             Self::Access => 'a',
         }
     }
@@ -50,6 +55,7 @@ impl Page {
     pub fn icon(self) -> &'static str {
         match self {
             Self::Services => "M2.5 2.5h4v4h-4zM9.5 2.5h4v4h-4zM2.5 9.5h4v4h-4zM9.5 9.5h4v4h-4z",
+            Self::Boot => "M2.5 3.5h6M5.5 8h5M8.5 12.5h5",
             Self::Access => "M5.5 7.5a3 3 0 1 1 0 1zM8.5 8h6v2.5M12 8v2",
         }
     }
@@ -103,7 +109,10 @@ impl Frame {
 
     /// Returns the path from which an open page gets its changes.
     pub fn live_path(&self) -> &'static str {
-        if self.page == Page::Services { Page::Services.path() } else { "/leonardo/frame" }
+        match self.page {
+            Page::Services | Page::Boot => self.page.path(),
+            Page::Access => "/leonardo/frame",
+        }
     }
 
     /// Returns the errors.
