@@ -51,7 +51,7 @@ fn visible(out: &mut Vec<u8>, bytes: &[u8]) {
                 '\t' | ' '..='~' => out.push(character as u8),
                 '\0'..='\x1f' => push(out, char::from_u32(0x2400 + character as u32), &mut buffer),
                 '\x7f' => push(out, Some('␡'), &mut buffer),
-                _ if harms(character) => {
+                _ if terminal::misleads(character) => {
                     // Writing to memory cannot fail.
                     let _ = write!(out, "\\u{{{:x}}}", character as u32);
                 }
@@ -68,15 +68,6 @@ fn push(out: &mut Vec<u8>, character: Option<char>, buffer: &mut [u8; 4]) {
     if let Some(character) = character {
         out.extend_from_slice(character.encode_utf8(buffer).as_bytes());
     }
-}
-
-/// True for C1 controls, line and paragraph separators, and what changes the direction of other characters (UAX #9).
-fn harms(character: char) -> bool {
-    terminal::changes_direction(character)
-        || matches!(
-            character,
-            '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}'
-        )
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! State that all requests share.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -13,12 +12,12 @@ use ports::Registry;
 use sha2::{Digest, Sha256};
 use tunnels::Tunnels;
 
-use crate::api_tokens::{ApiTokens, TokenScope};
 use crate::cli::Cli;
-use crate::credentials::{Credentials, bearer_word};
+use crate::credentials::Credentials;
 use crate::host::AllowedHosts;
 use crate::log_limit;
 use crate::login_codes::LoginCodes;
+use crate::logs::LogPages;
 use crate::sessions::Sessions;
 use crate::shares::Shares;
 use crate::signing::{Key, KeyFile};
@@ -46,7 +45,6 @@ struct Shared {
     proxy_problem: PathBuf,
     storage: PathBuf,
     tunnels: PathBuf,
-    process_control: PathBuf,
     env: Env,
     key: Key,
     key_file: Mutex<KeyFile>,
@@ -56,13 +54,13 @@ struct Shared {
     former: Mutex<Option<Arc<Credentials>>>,
     sessions: Mutex<Sessions>,
     shares: Mutex<Shares>,
-    api_tokens: Mutex<ApiTokens>,
     login_codes: Mutex<LoginCodes>,
     handover_codes: Mutex<LoginCodes>,
     allowed_hosts: AllowedHosts,
     /// Digests of services' tokens, which were compared with ours before.
     service_tokens: Mutex<HashSet<Vec<u8>>>,
     throttle: Mutex<Throttle>,
+    log_pages: LogPages,
 }
 
 impl AppState {
@@ -88,7 +86,6 @@ impl AppState {
             proxy_problem: cli.proxy_problem.clone(),
             storage: cli.storage.clone(),
             tunnels: cli.tunnels.clone(),
-            process_control: cli.process_control.clone(),
             key: key.clone(),
             key_file: Mutex::new(key_file),
             sessions: Mutex::new(Sessions::load(
@@ -96,7 +93,6 @@ impl AppState {
                 &credentials.fingerprint(),
             )),
             shares: Mutex::new(Shares::load(&cli.state.join("shares.json"), key)),
-            api_tokens: Mutex::new(ApiTokens::load(&cli.state.join("tokens.json"))),
             login_codes: Mutex::default(),
             handover_codes: Mutex::default(),
             service_tokens: Mutex::default(),
@@ -104,6 +100,7 @@ impl AppState {
                 cloud::allowed_hosts(&env).0.into_iter().chain(cloud::public_names(&env)),
             ),
             throttle: Mutex::default(),
+            log_pages: LogPages::new(&cli.logs),
             known: Mutex::new(Some(Arc::new(credentials))),
             former: Mutex::default(),
             env,
@@ -150,27 +147,9 @@ impl AppState {
         Some(self.credentials()?.cookie().to_owned())
     }
 
-    /// True if an `Authorization` header is no guess, although it gives no access here: it was valid until the login changed,
-    /// or has a token of the API.
+    /// True if an `Authorization` header was valid until the login changed, so that it is not a guess.
     pub fn was_valid_before(&self, authorization: &[u8]) -> bool {
         lock(&self.0.former).as_ref().is_some_and(|former| former.matching_scheme(authorization).is_some())
-            || bearer_word(authorization).is_some_and(|word| lock(&self.0.api_tokens).is_known(word))
-    }
-
-    /// Returns the scope of the API token in an `Authorization` header, if it is active; counts as a use.
-    pub fn use_api_token(
-        &self,
-        login: &Credentials,
-        authorization: &[u8],
-        address: IpAddr,
-    ) -> Option<TokenScope> {
-        let word = bearer_word(authorization)?;
-        lock(&self.0.api_tokens).touch(word, &login.fingerprint(), address, unix_time::now())
-    }
-
-    /// Returns the API tokens.
-    pub fn api_tokens(&self) -> MutexGuard<'_, ApiTokens> {
-        lock(&self.0.api_tokens)
     }
 
     /// True if a word is the token of programs or the provider's one-click token.
@@ -242,12 +221,9 @@ impl AppState {
             self.key_file().problem().map(str::to_owned),
             self.sessions().problem().map(str::to_owned),
             self.shares().problem().map(str::to_owned),
-            self.api_tokens().problem().map(str::to_owned),
         ];
         let reason = problems.into_iter().flatten().next()?;
-        Some(format!(
-            "sessions, links and tokens are lost when the portal or the container restarts: {reason}"
-        ))
+        Some(format!("sessions and share links are lost when the portal or the container restarts: {reason}"))
     }
 
     /// Returns the service registry.
@@ -272,6 +248,11 @@ impl AppState {
         &self.0.journal
     }
 
+    /// Returns the log page's logs and limits.
+    pub fn log_pages(&self) -> &LogPages {
+        &self.0.log_pages
+    }
+
     /// Returns the path of the proxy's problem file.
     pub fn proxy_problem(&self) -> &PathBuf {
         &self.0.proxy_problem
@@ -280,11 +261,6 @@ impl AppState {
     /// Returns the path of the storage monitor's status.
     pub fn storage(&self) -> &PathBuf {
         &self.0.storage
-    }
-
-    /// Returns the socket of the program that starts and stops programs.
-    pub fn process_control(&self) -> &Path {
-        &self.0.process_control
     }
 
     /// Reads the tunnels.

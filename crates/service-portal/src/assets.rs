@@ -33,8 +33,10 @@ macro_rules! assets {
 assets! {
     "style.css": CSS;
     "app.js": SCRIPT;
-    "access.css": CSS;
-    "boot.css": CSS;
+    "logs.css": CSS;
+    "logs.js": SCRIPT;
+    "log_rows.js": SCRIPT;
+    "log_stream.js": SCRIPT;
     "login.js": SCRIPT;
     "mark.svg": SVG;
 }

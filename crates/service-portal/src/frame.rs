@@ -14,21 +14,21 @@ use crate::verdict::Verdict;
 pub enum Page {
     /// Services and their links.
     Services,
-    /// Stages of the boot.
-    Boot,
+    /// Logs, live and with their history.
+    Logs,
     /// Sessions, share links and credentials.
     Access,
 }
 
 impl Page {
     /// All pages, in the order of the navigation.
-    const ALL: &[Self] = &[Self::Services, Self::Boot, Self::Access];
+    const ALL: &[Self] = &[Self::Services, Self::Logs, Self::Access];
 
     /// Returns the page's name.
     pub fn label(self) -> &'static str {
         match self {
             Self::Services => "Services",
-            Self::Boot => "Boot",
+            Self::Logs => "Logs",
             Self::Access => "Access",
         }
     }
@@ -37,7 +37,7 @@ impl Page {
     pub fn path(self) -> &'static str {
         match self {
             Self::Services => "/leonardo/",
-            Self::Boot => "/leonardo/boot",
+            Self::Logs => "/leonardo/logs",
             Self::Access => "/leonardo/access",
         }
     }
@@ -46,7 +46,7 @@ impl Page {
     pub fn key(self) -> char {
         match self {
             Self::Services => 's',
-            Self::Boot => 'b',
+            Self::Logs => 'l',
             Self::Access => 'a',
         }
     }
@@ -55,7 +55,7 @@ impl Page {
     pub fn icon(self) -> &'static str {
         match self {
             Self::Services => "M2.5 2.5h4v4h-4zM9.5 2.5h4v4h-4zM2.5 9.5h4v4h-4zM9.5 9.5h4v4h-4z",
-            Self::Boot => "M2.5 3.5h6M5.5 8h5M8.5 12.5h5",
+            Self::Logs => "M2.5 3.5h11M2.5 6.5h7M2.5 9.5h9M2.5 12.5h5",
             Self::Access => "M5.5 7.5a3 3 0 1 1 0 1zM8.5 8h6v2.5M12 8v2",
         }
     }
@@ -109,10 +109,7 @@ impl Frame {
 
     /// Returns the path from which an open page gets its changes.
     pub fn live_path(&self) -> &'static str {
-        match self.page {
-            Page::Services | Page::Boot => self.page.path(),
-            Page::Access => "/leonardo/frame",
-        }
+        if self.page == Page::Services { Page::Services.path() } else { "/leonardo/frame" }
     }
 
     /// Returns the errors.

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::future::poll_fn;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -47,23 +47,28 @@ pub async fn serve(listener: UnixListener, router: Router) -> Infallible {
     }
 }
 
-/// Serves the requests of one connection, without `Date` headers, which Caddy adds.
+/// Serves the requests of one connection, without `Date` headers, which Caddy adds. A request can turn it into a WebSocket.
 async fn serve_connection(stream: UnixStream, router: Router) {
+    // Another descriptor of the connection, because an upgradable one is closed by hyper.
+    let rest = stream.as_fd().try_clone_to_owned();
     let answer = service_fn(move |request: Request<Incoming>| {
         let mut router = router.clone();
         Box::pin(async move { Service::<Request<Incoming>>::call(&mut router, request).await })
     });
-    let mut connection = http1::Builder::new()
+    let served = http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES)
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), answer);
-    let served = poll_fn(|context| connection.poll_without_shutdown(context)).await;
-    if served.is_err() {
+        .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades()
+        .await;
+    if served.is_err()
+        && let Ok(rest) = rest.map(std::os::unix::net::UnixStream::from)
+        && let Ok(mut rest) = UnixStream::from_std(rest)
+    {
         // Reads the rest of a rejected request (431). Closing the connection at once could lose the response, which would
         // become a 502 of Caddy.
-        let mut stream = connection.into_parts().io.into_inner();
-        let _ = stream.shutdown().await;
-        let _ = copy(&mut stream, &mut sink()).await;
+        let _ = rest.shutdown().await;
+        let _ = copy(&mut rest, &mut sink()).await;
     }
 }
 

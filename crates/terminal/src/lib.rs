@@ -1,7 +1,9 @@
 //! Recognises control sequences of terminals in the output of other programs.
 //!
-//! Each tool decides how to display them: logtail shows control characters as pictures, provision as `\x07`, and the portal's
-//! page omits them.
+//! Each tool decides how to display them: logtail shows control characters as pictures, provision as `\x07`. [`screen`] renders
+//! output as a terminal does, with its colours and progress bars.
+
+pub mod screen;
 
 /// First byte of every control sequence.
 pub const ESCAPE: u8 = 0x1b;
@@ -80,6 +82,16 @@ pub fn without_returns(line: &[u8]) -> &[u8] {
 #[must_use]
 pub fn changes_direction(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// True for C1 controls, line and paragraph separators, and characters that change the direction of others.
+#[must_use]
+pub fn misleads(character: char) -> bool {
+    changes_direction(character)
+        || matches!(
+            character,
+            '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{61c}'
+        )
 }
 
 #[cfg(test)]

@@ -18,7 +18,6 @@ use web_login::Login;
 
 use super::clients::CLIENTS;
 use super::response_line::PortalResponse;
-use crate::api_tokens::TokenScope;
 use crate::app_state::AppState;
 use crate::cli::Cli;
 use crate::known_device;
@@ -58,17 +57,9 @@ impl Portal {
         std::fs::create_dir(path("registry")).unwrap();
         std::fs::write(path("journal"), "").unwrap();
         write_login(&directory, "former password", FORMER);
-        let arguments = [
-            "credentials",
-            "state",
-            "registry",
-            "journal",
-            "storage",
-            "proxy-problem",
-            "tunnels",
-            "process-control",
-        ]
-        .map(|name| format!("--{name}={}", path(name)));
+        let arguments =
+            ["credentials", "state", "registry", "journal", "storage", "proxy-problem", "tunnels", "logs"]
+                .map(|name| format!("--{name}={}", path(name)));
         let cli = Cli::parse_from(std::iter::once("service-portal".to_owned()).chain(arguments));
         let env: Env = variables.iter().copied().chain([("OPEN_BUTTON_TOKEN", ONE_CLICK)]).collect();
         let state = AppState::new(&cli, env).unwrap();
@@ -131,7 +122,7 @@ impl Portal {
 
     /// Adds a word for a cookie.
     pub fn add_cookie(&mut self, word: &'static str, cookie: String) {
-        self.add_header(word, "cookie", cookie);
+        self.words.insert(word, (header::COOKIE, cookie));
     }
 
     /// Logs in on the portal's port; returns the session cookie and the device cookie.
@@ -151,25 +142,6 @@ impl Portal {
         );
         assert_eq!(answer.status, 303, "{}", answer.body);
         answer.cookies()[0].clone()
-    }
-
-    /// Adds a word for a header.
-    pub fn add_header(&mut self, word: &'static str, name: &str, value: String) {
-        self.words.insert(word, (HeaderName::try_from(name).unwrap(), value));
-    }
-
-    /// Creates an API token for an hour and returns its secret.
-    pub fn api_token(&self, name: &str, scope: TokenScope) -> String {
-        let login = self.state.credentials().unwrap().fingerprint();
-        self.state.api_tokens().create(name, scope, 3_600, &login, unix_time::now()).unwrap().1
-    }
-
-    /// Returns the paths of all routes, from the debug output of the router: axum does not list them otherwise.
-    pub fn paths(&self) -> Vec<String> {
-        let router = format!("{:?}", self.router);
-        let paths: std::collections::BTreeSet<String> =
-            router.split('"').filter(|text| text.starts_with('/')).map(str::to_owned).collect();
-        paths.into_iter().collect()
     }
 
     fn fill_in_words(&mut self) {
@@ -192,8 +164,6 @@ impl Portal {
         self.words.insert("ended", (header::COOKIE, ended.clone()));
         self.send("POST port=1111 host=gpu.lan:1111 own ended /leonardo/logout", "");
         let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
-        let read = format!("Bearer {}", self.api_token("reader", TokenScope::Read));
-        let logs = format!("Bearer {}", self.api_token("reader of logs", TokenScope::ReadLogs));
         self.words = [
             ("ended", header::COOKIE, ended),
             ("session-https", header::COOKIE, format!("__Host-{session}")),
@@ -207,8 +177,6 @@ impl Portal {
             ("bearer", header::AUTHORIZATION, format!("Bearer {TOKEN}")),
             ("bearer-wrong", header::AUTHORIZATION, format!("Bearer {WRONG}")),
             ("bearer-former", header::AUTHORIZATION, format!("Bearer {FORMER}")),
-            ("bearer-read", header::AUTHORIZATION, read),
-            ("bearer-logs", header::AUTHORIZATION, logs),
             ("basic", header::AUTHORIZATION, basic("ada:secret")),
             ("basic-wrong", header::AUTHORIZATION, basic("ada:wrong")),
             ("basic-former", header::AUTHORIZATION, basic("ada:former password")),
@@ -271,7 +239,7 @@ impl Portal {
             set("x-forwarded-uri", target);
             set("x-forwarded-method", method.as_str());
             (method, target) = (Method::GET, gate);
-        } else if method == Method::POST {
+        } else if method == Method::POST && !words.iter().any(|word| word.starts_with("content-type=")) {
             set("content-type", "application/x-www-form-urlencoded");
         }
         let mut request = Request::new(Body::from(body.to_owned()));
@@ -297,6 +265,21 @@ impl Portal {
     /// Sends a request to the portal.
     pub fn send(&self, words: &str, body: &str) -> PortalResponse {
         self.respond(self.request(None, words, body))
+    }
+
+    /// Runs a future, and everything that the portal has started.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Returns the portal's routes, for a server.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Returns the cookie that a word stands for.
+    pub fn cookie(&self, word: &str) -> &str {
+        &self.words[word].1
     }
 
     /// Sends a subrequest to the gate, as Caddy does.

@@ -1,0 +1,240 @@
+// The list of log lines: a window of at most MAX_ROWS rows, everything in text nodes.
+const MAX_ROWS = 1500;
+const FOLLOWED_ROWS = 1000;
+const MIN_CONTRAST = 4.5;
+const URL_PATTERN = /https?:\/\/[^\s<>"'`\\^{|}]+/g;
+
+const channel = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+const luminance = (rgb) => rgb.reduce((sum, value, index) => sum + channel(value / 255) * [0.2126, 0.7152, 0.0722][index], 0);
+const parse = (hex) => [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
+const mix = (rgb, other, share) => rgb.map((value, index) => value + (other[index] - value) * share);
+
+// Returns a colour near `hex` that is readable on `paper`.
+function readable(hex, paper) {
+  const target = luminance(paper) > 0.18 ? [0, 0, 0] : [255, 255, 255];
+  let rgb = parse(hex);
+  for (let share = 0; share <= 1; share += 0.1) {
+    rgb = mix(parse(hex), target, share);
+    const [light, dark] = [luminance(rgb), luminance(paper)].sort((one, other) => other - one);
+    if ((light + 0.05) / (dark + 0.05) >= MIN_CONTRAST) break;
+  }
+  return `rgb(${rgb.map(Math.round).join(" ")})`;
+}
+
+// Colours that have no class: 256 and true colours, and every background.
+function paint(element, fg, bg) {
+  if (bg) {
+    element.style.backgroundColor = bg;
+    element.style.color = readable(fg ?? (luminance(parse(bg)) > 0.18 ? "#000000" : "#ffffff"), parse(bg));
+  } else if (fg) {
+    element.style.color = readable(fg, [255, 255, 255]);
+    element.style.color = `light-dark(${readable(fg, [255, 255, 255])}, ${readable(fg, [24, 30, 38])})`;
+  }
+}
+
+// Appends text; http and https addresses in it become links that show exactly the address they lead to.
+function appendText(element, text) {
+  let end = 0;
+  if (text.includes("://")) {
+    for (const match of text.matchAll(URL_PATTERN)) {
+      let address = match[0].replace(/[.,;:!?]+$/, "");
+      for (const [open, close] of ["()", "[]"]) {
+        while (address.endsWith(close) && !address.includes(open)) address = address.slice(0, -1);
+      }
+      if (!URL.canParse(address)) continue;
+      const link = document.createElement("a");
+      link.href = address;
+      link.rel = "noopener noreferrer";
+      link.target = "_blank";
+      link.textContent = address;
+      element.append(text.slice(end, match.index), link);
+      end = match.index + address.length;
+    }
+  }
+  element.append(end ? text.slice(end) : text);
+}
+
+// Name of a row. The checksum in a position changes once a file has enough bytes, the row does not.
+const nameOf = (service, id) => `${service} ${id.replace(/-[0-9a-f]+\./, ".")}`;
+
+const pad = (number, digits = 2) => String(number).padStart(digits, "0");
+
+// Time of day, with the date if it is not today.
+function timeText(time) {
+  const date = new Date(time * 1000);
+  const day = date.toDateString() === new Date().toDateString() ? "" : `${pad(date.getMonth() + 1)}-${pad(date.getDate())} `;
+  return `${day}${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
+}
+
+export class Rows {
+  // `list` is the scrolling element; `href(row)` returns the permalink of a row.
+  constructor(list, href) {
+    Object.assign(this, { list, href, byKey: new Map(), from: {}, to: {}, selected: null });
+  }
+
+  get size() {
+    return this.list.childElementCount;
+  }
+
+  get isFull() {
+    return this.size >= MAX_ROWS;
+  }
+
+  // Takes over the rows that the server has rendered.
+  adopt() {
+    this.list.querySelector(".empty")?.remove();
+    for (const element of this.list.querySelectorAll(".line")) {
+      const { service, id, time } = element.dataset;
+      element.row = { service, id, time: time ? Number(time) : null };
+      this.byKey.set(nameOf(service, id), element);
+      this.#showTime(element.querySelector(".at"), element.row);
+      const text = element.querySelector(".text");
+      for (const span of text.querySelectorAll("[data-fg], [data-bg]")) paint(span, span.dataset.fg, span.dataset.bg);
+      const nodes = document.createTreeWalker(text, NodeFilter.SHOW_TEXT);
+      const found = [];
+      while (nodes.nextNode()) if (nodes.currentNode.data.includes("://")) found.push(nodes.currentNode);
+      for (const node of found) {
+        const holder = document.createDocumentFragment();
+        appendText(holder, node.data);
+        node.replaceWith(holder);
+      }
+    }
+  }
+
+  clear() {
+    this.list.replaceChildren();
+    this.byKey.clear();
+    Object.assign(this, { from: {}, to: {}, selected: null });
+  }
+
+  // Adds rows at the end, and replaces those that are known. While following, old rows leave at the top.
+  append(rows, isFollowing) {
+    if (rows.length) this.list.querySelector(".empty")?.remove();
+    const added = document.createDocumentFragment();
+    for (const row of rows) this.#place(row, added);
+    this.list.append(added);
+    if (isFollowing) this.#trimTop(FOLLOWED_ROWS);
+  }
+
+  // Adds older rows at the top without moving what is visible; too many leave at the bottom. Returns true if some left.
+  prepend(rows) {
+    const added = document.createDocumentFragment();
+    for (const row of rows) this.#place(row, added);
+    const bottom = this.list.scrollHeight - this.list.scrollTop;
+    this.list.prepend(added);
+    this.list.scrollTop = this.list.scrollHeight - bottom;
+    let left = false;
+    while (this.list.childElementCount > MAX_ROWS) {
+      const row = this.#remove(this.list.lastElementChild);
+      if (row) this.to[row.service] = row.id;
+      left = true;
+    }
+    return left;
+  }
+
+  // Adds newer rows below; too many leave at the top without moving what is visible.
+  extend(rows) {
+    this.append(rows, false);
+    const bottom = this.list.scrollHeight - this.list.scrollTop;
+    this.#trimTop(MAX_ROWS);
+    this.list.scrollTop = this.list.scrollHeight - bottom;
+  }
+
+  // Adds a line of our own between the rows.
+  mark(text, kind = "note") {
+    const element = document.createElement("div");
+    element.className = kind;
+    element.textContent = text;
+    this.list.append(element);
+    return element;
+  }
+
+  // The log has new content: later rows replace none of the earlier ones.
+  forget(service) {
+    for (const name of this.byKey.keys()) if (name.startsWith(`${service} `)) this.byKey.delete(name);
+  }
+
+  // Selects a row; `null` selects nothing.
+  select(element) {
+    this.selected?.classList.remove("selected");
+    this.selected = element?.row ? element : null;
+    this.selected?.classList.add("selected");
+    return this.selected;
+  }
+
+  find(service, id) {
+    return this.byKey.get(nameOf(service, id));
+  }
+
+  // Returns the next or previous row that fits a selector, from the selected one or from what is visible.
+  neighbour(direction, selector) {
+    const step = direction > 0 ? "nextElementSibling" : "previousElementSibling";
+    let element = this.selected?.[step];
+    if (!this.selected) element = direction > 0 ? this.list.firstElementChild : this.list.lastElementChild;
+    while (element && !element.matches(selector)) element = element[step];
+    return element;
+  }
+
+  #place(row, added) {
+    const key = nameOf(row.service, row.id);
+    const known = this.byKey.get(key);
+    const element = this.#element(row);
+    this.byKey.set(key, element);
+    if (known) {
+      if (known === this.selected) this.select(element);
+      known.replaceWith(element);
+    } else {
+      added.append(element);
+    }
+  }
+
+  #element(row) {
+    const element = document.createElement("div");
+    element.className = row.level ? `line level-${row.level}` : "line";
+    element.row = row;
+    element.dataset.service = row.service;
+    const at = document.createElement("a");
+    at.className = "at";
+    this.#showTime(at, row);
+    const service = document.createElement("span");
+    service.className = "service";
+    service.textContent = row.service;
+    const text = document.createElement("span");
+    text.className = "text";
+    for (const { text: content, class: names, fg, bg } of row.spans) {
+      if (names || fg || bg) {
+        const span = document.createElement("span");
+        if (names) span.className = names;
+        paint(span, fg, bg);
+        appendText(span, content);
+        text.append(span);
+      } else {
+        appendText(text, content);
+      }
+    }
+    element.append(at, service, text);
+    return element;
+  }
+
+  #showTime(at, row) {
+    at.href = this.href(row);
+    at.textContent = row.time === null ? "--:--:--" : timeText(row.time);
+    at.title = row.time === null ? "Link to this line" : `${new Date(row.time * 1000).toLocaleString()} (link to this line)`;
+  }
+
+  #trimTop(size) {
+    while (this.list.childElementCount > size) {
+      const row = this.#remove(this.list.firstElementChild);
+      if (row) this.from[row.service] = `${row.id}+`;
+    }
+  }
+
+  #remove(element) {
+    element.remove();
+    if (element === this.selected) this.selected = null;
+    if (!element.row) return null;
+    const key = nameOf(element.row.service, element.row.id);
+    if (this.byKey.get(key) === element) this.byKey.delete(key);
+    return element.row;
+  }
+}

@@ -1,0 +1,152 @@
+// Live messages over a WebSocket; a streamed POST if no message arrives that way, then polling. Continues at its cursor.
+const FIRST_MESSAGE_MS = 4000;
+const SILENCE_MS = 60000;
+const MAX_DELAY_MS = 10000;
+const TRANSPORTS = ["socket", "stream", "poll"];
+const NAMES = { socket: "", stream: "streamed", poll: "polled" };
+const storageKey = "leonardo-log-transport";
+
+class Closed extends Error {}
+
+// Reads the messages of a response, one JSON object a line.
+export async function readMessages(response, onMessage) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line) onMessage(JSON.parse(line));
+  }
+}
+
+export const postJson = (path, body, signal) =>
+  fetch(`/leonardo/logs/${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+    credentials: "same-origin",
+    cache: "no-store",
+    signal,
+  });
+
+export class LogStream {
+  // `onMessage` gets rows, skipped, notice, error and end; `onState` gets what the connection does, in words.
+  constructor(onMessage, onState) {
+    Object.assign(this, { onMessage, onState, request: null, abort: null, failures: 0 });
+    this.transport = Math.max(0, TRANSPORTS.indexOf(sessionStorage.getItem(storageKey)));
+  }
+
+  get isOpen() {
+    return this.abort !== null;
+  }
+
+  start(request) {
+    this.stop();
+    this.request = request;
+    this.failures = 0;
+    this.abort = new AbortController();
+    this.#run(this.abort.signal);
+  }
+
+  stop() {
+    this.abort?.abort();
+    this.abort = null;
+  }
+
+  async #run(signal) {
+    while (!signal.aborted) {
+      this.gotMessage = false;
+      const name = TRANSPORTS[this.transport];
+      try {
+        await this[`_${name}`](signal);
+        if (name === "poll") continue;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error.message === "401") return location.reload();
+      }
+      if (signal.aborted) return;
+      if (!this.gotMessage && navigator.onLine) this.transport = (this.transport + 1) % TRANSPORTS.length;
+      this.failures += 1;
+      this.onState(this.failures === 1 && !this.gotMessage ? "Connecting…" : "Reconnecting…");
+      const delay = this.gotMessage ? 300 : Math.min(MAX_DELAY_MS, 250 * 2 ** this.failures);
+      await new Promise((resume) => {
+        const timer = setTimeout(resume, delay);
+        addEventListener("online", resume, { once: true, signal });
+        signal.addEventListener("abort", () => (clearTimeout(timer), resume()), { once: true });
+      });
+    }
+  }
+
+  #receive(message, signal) {
+    if (signal.aborted) return;
+    if (!this.gotMessage) {
+      this.gotMessage = true;
+      this.failures = 0;
+      const name = TRANSPORTS[this.transport];
+      sessionStorage.setItem(storageKey, name);
+      this.onState(NAMES[name] ? `Live (${NAMES[name]})` : "Live");
+    }
+    if (message.cursor) Object.assign(this.request.cursor, message.cursor);
+    if (message.type === "end") return location.reload();
+    if (message.type === "error") this.stop();
+    if (message.type !== "ping") this.onMessage(message);
+  }
+
+  // Calls `fail` if the first message, or later any, does not arrive in time.
+  #watch(fail) {
+    let timer = setTimeout(fail, FIRST_MESSAGE_MS);
+    return {
+      reset: () => (clearTimeout(timer), (timer = setTimeout(fail, SILENCE_MS))),
+      end: () => clearTimeout(timer),
+    };
+  }
+
+  _socket(signal) {
+    return new Promise((resolve, reject) => {
+      const address = new URL("/leonardo/logs/socket", location.href);
+      address.protocol = address.protocol.replace("http", "ws");
+      const socket = new WebSocket(address);
+      const finish = () => {
+        watch.end();
+        socket.close();
+        resolve();
+      };
+      const watch = this.#watch(finish);
+      signal.addEventListener("abort", finish, { once: true });
+      socket.onopen = () => socket.send(JSON.stringify(this.request));
+      socket.onmessage = ({ data }) => {
+        watch.reset();
+        try {
+          this.#receive(JSON.parse(data), signal);
+        } catch (error) {
+          finish();
+          reject(error);
+        }
+      };
+      socket.onclose = finish;
+    });
+  }
+
+  async _stream(signal) {
+    const silence = new AbortController();
+    const watch = this.#watch(() => silence.abort());
+    try {
+      const response = await postJson("stream", this.request, AbortSignal.any([signal, silence.signal]));
+      if (!response.ok) throw new Closed(String(response.status));
+      await readMessages(response, (message) => {
+        watch.reset();
+        this.#receive(message, signal);
+      });
+    } finally {
+      watch.end();
+    }
+  }
+
+  async _poll(signal) {
+    const response = await postJson("poll", this.request, AbortSignal.any([signal, AbortSignal.timeout(SILENCE_MS)]));
+    if (!response.ok) throw new Closed(String(response.status));
+    await readMessages(response, (message) => this.#receive(message, signal));
+  }
+}

@@ -1,0 +1,496 @@
+// The log page: what is shown, live or not, and the controls. Rows are in log_rows.js, the connection in log_stream.js.
+import { addCommands, addKeys, announce, copy } from "/leonardo/assets/app.js";
+import { Rows } from "/leonardo/assets/log_rows.js";
+import { LogStream, postJson, readMessages } from "/leonardo/assets/log_stream.js";
+
+const ROWS_PER_FRAME = 100;
+const MAX_WAITING = 600;
+const TYPING_MS = 500;
+const NEAR_END = 40;
+const WRAP_KEY = "leonardo-log-wrap";
+
+const byId = (id) => document.getElementById(id);
+const list = byId("rows");
+const form = byId("view");
+const stateText = byId("stream-state");
+const isWide = matchMedia("(min-width: 60rem)");
+
+// What is shown, as in the URL.
+let view = readUrl();
+// True if the last row is the newest one, so that live rows follow it.
+let atEnd = false;
+let atStart = false;
+let isFollowing = true;
+let isPaused = false;
+let loading = null;
+// Live rows that wait for the next frame, and what arrived while nothing could be shown.
+let waiting = [];
+let unseen = 0;
+let skippedLines = 0;
+let skippedBytes = 0;
+let gap = null;
+
+const rows = new Rows(list, (row) => address({ ...view, at: `${row.service}:${row.id}`, time: "" }));
+const stream = new LogStream(receive, showState);
+
+function readUrl() {
+  const query = new URLSearchParams(location.search);
+  const text = (name) => query.get(name)?.trim() ?? "";
+  return {
+    services: query.getAll("s").filter(Boolean),
+    q: query.get("q") ?? "",
+    level: text("level"),
+    since: text("since"),
+    until: text("until"),
+    at: text("at"),
+    time: text("time"),
+  };
+}
+
+function address(shown) {
+  const query = new URLSearchParams();
+  for (const service of shown.services) query.append("s", service);
+  for (const name of ["q", "level", "since", "until", "at", "time"]) if (shown[name]) query.set(name, shown[name]);
+  const text = query.toString();
+  return text ? `/leonardo/logs?${text}` : "/leonardo/logs";
+}
+
+const seconds = (text) => (text ? Date.parse(text) / 1000 || null : null);
+const request = (more) => ({
+  services: view.services,
+  filter: view.q,
+  level: view.level || null,
+  since: seconds(view.since),
+  until: seconds(view.until),
+  ...more,
+});
+const isFiltered = () => Boolean(view.q || view.level);
+const isLive = () => atEnd && !view.until;
+
+function showState(text) {
+  stateText.textContent = text;
+  stateText.dataset.state = text.startsWith("Live") ? "live" : text.endsWith("…") ? "busy" : "idle";
+}
+
+function showError(message, field) {
+  const shown = field === "filter" ? byId("filter-error") : byId("log-error");
+  shown.textContent = message;
+  shown.hidden = !message;
+  byId("q").toggleAttribute("aria-invalid", Boolean(message) && field === "filter");
+}
+
+function clearErrors() {
+  showError("", "filter");
+  showError("", "log");
+}
+
+function notice(text) {
+  rows.mark(text);
+  announce(text);
+}
+
+// --- live rows
+
+function receive(message) {
+  if (message.type === "rows") {
+    waiting.push(...message.rows);
+    if (waiting.length > MAX_WAITING) skipped({ lines: waiting.splice(0, waiting.length - MAX_WAITING).length });
+    requestAnimationFrame(draw);
+  } else if (message.type === "skipped") {
+    skipped(message);
+  } else if (message.type === "notice") {
+    drawNow();
+    if (message.restarted) rows.forget(message.service);
+    notice(message.service ? `${message.service}: ${message.text}` : message.text);
+  } else if (message.type === "error") {
+    showError(message.message, message.field);
+    showState("Stopped");
+  }
+}
+
+function skipped({ lines, bytes }) {
+  skippedLines += lines ?? 0;
+  skippedBytes += lines ? 0 : (bytes ?? 0);
+  gap = { lines: (gap?.lines ?? 0) + (lines ?? 0), bytes: (gap?.bytes ?? 0) + (lines ? 0 : (bytes ?? 0)) };
+}
+
+const amount = ({ lines, bytes }) =>
+  [lines ? `${lines.toLocaleString()} lines` : "", bytes ? `${(bytes / 1e6).toLocaleString(undefined, { maximumFractionDigits: 1 })} MB` : ""]
+    .filter(Boolean)
+    .join(" and ");
+
+function draw() {
+  if (!waiting.length || isPaused) return;
+  if (!isFollowing && rows.isFull) {
+    // The window is full and its reader is elsewhere in it: what follows is read from disk later.
+    leaveEnd();
+    return;
+  }
+  if (gap) {
+    rows.mark(`${amount(gap)} skipped`, "gap");
+    gap = null;
+  }
+  const now = waiting.splice(0, ROWS_PER_FRAME);
+  rows.append(now, isFollowing);
+  if (isFollowing) scrollToEnd();
+  else unseen += now.length;
+  showCounts();
+  if (waiting.length) requestAnimationFrame(draw);
+}
+
+// Shows what waits before a notice about what follows.
+function drawNow() {
+  if (!waiting.length || isPaused) return;
+  rows.append(waiting.splice(0), isFollowing);
+  if (isFollowing) scrollToEnd();
+}
+
+function showCounts() {
+  const total = { lines: skippedLines, bytes: skippedBytes };
+  byId("skipped").textContent = skippedLines || skippedBytes ? `${amount(total)} skipped; the log has all of them` : "";
+  const end = byId("to-end");
+  end.hidden = isFollowing && !isPaused && isLive();
+  end.textContent = unseen ? `↓ ${unseen.toLocaleString()} new` : "↓ Jump to end";
+}
+
+function leaveEnd() {
+  stream.stop();
+  waiting = [];
+  gap = null;
+  atEnd = false;
+  showState("Not at the end");
+  showCounts();
+}
+
+function scrollToEnd() {
+  list.scrollTop = list.scrollHeight;
+}
+
+function goLive() {
+  if (isLive() && !isPaused && !stream.isOpen) stream.start(request({ cursor: { ...rows.to } }));
+  showCounts();
+}
+
+// --- loading
+
+// Loads a page of lines; `undefined` if it was aborted or failed, which is shown.
+async function page(body) {
+  loading?.abort();
+  const own = (loading = new AbortController());
+  list.setAttribute("aria-busy", "true");
+  try {
+    const response = await postJson("history", request(body), own.signal);
+    if (response.status === 401) return void location.reload();
+    const answer = await response.json();
+    if (!response.ok) return void showError(answer.message, answer.field);
+    answer.notices.forEach(notice);
+    return answer;
+  } catch (error) {
+    if (!own.signal.aborted) showError(`The portal is not responding (${error.message}). Reload the page to try again.`);
+  } finally {
+    if (loading === own) {
+      loading = null;
+      list.removeAttribute("aria-busy");
+    }
+  }
+}
+
+// Shows the view from its beginning: around a line or a time, the newest hits, or the end.
+async function show() {
+  stream.stop();
+  loading?.abort();
+  clearErrors();
+  rows.clear();
+  [waiting, unseen, skippedLines, skippedBytes, gap] = [[], 0, 0, 0, null];
+  [isPaused, atStart, atEnd] = [false, false, false];
+  isFollowing = !view.at && !view.time;
+  showPause();
+  showState("Loading…");
+  if (isFollowing && isFiltered()) return search();
+  const colon = view.at.indexOf(":");
+  const around = colon > 0 ? { service: view.at.slice(0, colon), position: view.at.slice(colon + 1) } : null;
+  const answer = await page(around ? { around } : view.time ? { time: seconds(view.time) } : {});
+  if (!answer) return;
+  Object.assign(rows, { from: answer.from, to: answer.to });
+  [atStart, atEnd] = [answer.at_start, answer.at_end];
+  rows.append(answer.rows, false);
+  settle(answer.marked);
+}
+
+// Scrolls to the marked row or the end, and follows what is new if the end is shown.
+function settle(marked) {
+  if (!rows.size) rows.mark(isFiltered() ? "No line matches." : "The log is empty.", "empty");
+  const element = marked && rows.find(marked.service, marked.id);
+  if (element) {
+    select(element);
+    element.scrollIntoView({ block: "center" });
+  } else if (isFollowing) {
+    scrollToEnd();
+  }
+  if (isLive()) goLive();
+  else showState(view.until ? "Up to the chosen time" : "Not at the end");
+  showCounts();
+}
+
+// Streams the newest hits, newest first, with progress.
+async function search() {
+  const own = (loading = new AbortController());
+  const bar = byId("progress");
+  try {
+    const response = await postJson("search", request({}), own.signal);
+    if (response.status === 401) return location.reload();
+    if (!response.ok) {
+      const { message, field } = await response.json();
+      showState("Stopped");
+      return showError(message, field);
+    }
+    await readMessages(response, (message) => {
+      if (own.signal.aborted) return;
+      if (message.type === "progress") {
+        bar.hidden = false;
+        bar.max = Math.max(1, message.total);
+        bar.value = message.done;
+        showState(`Searching… ${Math.floor((100 * message.done) / Math.max(1, message.total))} %`);
+      } else if (message.type === "rows") {
+        rows.prepend(message.rows.reverse());
+        if (isFollowing) scrollToEnd();
+      } else if (message.type === "notice") {
+        notice(message.text);
+      } else if (message.type === "error") {
+        showError(message.message, message.field);
+      } else if (message.type === "done") {
+        Object.assign(rows, { from: message.from, to: message.to });
+        [atStart, atEnd] = [message.at_start, true];
+      }
+    });
+    if (own.signal.aborted) return;
+    announce(`${rows.size} lines found`);
+    settle();
+  } catch (error) {
+    if (!own.signal.aborted) showError(`The search was interrupted (${error.message}). Press Enter to search again.`);
+  } finally {
+    if (loading === own || !loading) bar.hidden = true;
+    if (loading === own) loading = null;
+  }
+}
+
+async function older() {
+  if (loading || atStart) return;
+  const answer = await page({ before: { ...rows.from } });
+  if (!answer) return;
+  Object.assign(rows.from, answer.from);
+  atStart = answer.at_start;
+  if (rows.prepend(answer.rows) && atEnd) leaveEnd();
+  if (!answer.rows.length && !atStart) {
+    showState("Searching older lines…");
+    setTimeout(older);
+  } else if (!stream.isOpen) {
+    showState(isLive() ? "Live" : "Not at the end");
+  }
+}
+
+async function newer() {
+  if (loading || atEnd) return;
+  const answer = await page({ after: { ...rows.to } });
+  if (!answer) return;
+  Object.assign(rows.to, answer.to);
+  atEnd = answer.at_end;
+  rows.extend(answer.rows);
+  if (atEnd) goLive();
+  else if (!answer.rows.length) setTimeout(newer);
+}
+
+list.addEventListener("scroll", () => {
+  const below = list.scrollHeight - list.scrollTop - list.clientHeight;
+  isFollowing = below < NEAR_END && isLive() && !isPaused;
+  if (isFollowing) unseen = 0;
+  if (list.scrollTop < 400 && rows.size) older();
+  if (below < 400 && rows.size) newer();
+  showCounts();
+}, { passive: true });
+
+// --- controls
+
+function navigate(change, replace = false) {
+  view = { ...view, ...change };
+  history[replace ? "replaceState" : "pushState"](null, "", address(view));
+  fillForm();
+  show();
+}
+
+function fillForm() {
+  for (const box of form.querySelectorAll("input[name=s]")) box.checked = view.services.includes(box.value);
+  byId("q").value = view.q;
+  byId("level").value = view.level;
+  for (const name of ["since", "until", "time"]) byId(name).value = localInput(view[name]);
+  const { services } = view;
+  byId("chosen").textContent = services.length === 0 ? "All logs" : services.length < 3 ? services.join(", ") : `${services.length} logs`;
+  list.classList.toggle("one", services.length === 1);
+  byId("download").hidden = services.length !== 1;
+  byId("download").href = `/leonardo/logs/download?s=${encodeURIComponent(services[0] ?? "")}`;
+}
+
+// A time for <input type="datetime-local">, which has no zone.
+function localInput(text) {
+  const time = seconds(text);
+  if (!time) return "";
+  const date = new Date(time * 1000);
+  return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+}
+const fromInput = (id) => (byId(id).value ? new Date(byId(id).value).toISOString() : "");
+
+function readForm() {
+  const services = [...form.querySelectorAll("input[name=s]:checked")].map((box) => box.value);
+  return { services, q: byId("q").value, level: byId("level").value, since: fromInput("since"), until: fromInput("until"), at: "", time: "" };
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  clearTimeout(typing);
+  navigate({ ...readForm(), time: document.activeElement?.id === "time" || event.submitter?.id === "jump" ? fromInput("time") : "" });
+});
+form.addEventListener("change", (event) => {
+  if (event.target.matches("input[name=s], select")) navigate(readForm());
+});
+let typing = 0;
+byId("q").addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => byId("q").value !== view.q && navigate(readForm(), true), TYPING_MS);
+});
+form.addEventListener("click", (event) => {
+  const only = event.target.closest("a[data-only]");
+  if (!only || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  navigate({ services: only.dataset.only ? [only.dataset.only] : [], at: "", time: "" });
+  if (!isWide.matches) byId("choose").open = false;
+});
+addEventListener("popstate", () => {
+  view = readUrl();
+  fillForm();
+  show();
+});
+
+function showPause() {
+  byId("pause").textContent = isPaused ? "Resume" : "Pause";
+  byId("pause").setAttribute("aria-pressed", String(isPaused));
+}
+
+function togglePause() {
+  isPaused = !isPaused;
+  showPause();
+  if (isPaused) {
+    stream.stop();
+    showState("Paused");
+    showCounts();
+  } else if (isLive()) {
+    isFollowing = true;
+    requestAnimationFrame(draw);
+    scrollToEnd();
+    goLive();
+  } else {
+    toEnd();
+  }
+}
+
+function toEnd() {
+  unseen = 0;
+  if (isLive() && !isPaused) {
+    isFollowing = true;
+    scrollToEnd();
+    showCounts();
+  } else {
+    navigate({ at: "", time: "", until: "" });
+  }
+}
+
+function toggleWrap() {
+  const wraps = list.classList.toggle("wrap");
+  byId("wrap").setAttribute("aria-pressed", String(wraps));
+  localStorage.setItem(WRAP_KEY, wraps ? "on" : "off");
+  if (isFollowing) scrollToEnd();
+}
+
+function select(element) {
+  const selected = rows.select(element);
+  byId("selected").hidden = !selected;
+  selected?.scrollIntoView({ block: "nearest" });
+}
+
+const linkOf = (row) => address({ ...view, at: `${row.service}:${row.id}`, time: "" });
+const selectedRow = () => rows.selected?.row;
+
+async function copied(text, words) {
+  try {
+    await copy(text);
+    announce(words);
+  } catch {
+    showError("The browser did not allow copying. Select the text and copy it with the keyboard.");
+  }
+}
+const copyLink = () => selectedRow() && copied(new URL(linkOf(selectedRow()), location.href).href, "Link copied");
+const copyText = () => rows.selected && copied(rows.selected.querySelector(".text").textContent, "Line copied");
+const around = () => selectedRow() && navigate({ at: `${selectedRow().service}:${selectedRow().id}`, q: "", level: "", time: "", since: "", until: "" });
+
+list.addEventListener("click", (event) => {
+  const at = event.target.closest(".at");
+  if (!at || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const element = at.closest(".line");
+  const isSame = element === rows.selected;
+  select(isSame ? null : element);
+  history.replaceState(null, "", isSame ? address({ ...view, at: "" }) : linkOf(element.row));
+});
+
+const on = (id, action) => byId(id).addEventListener("click", action);
+on("pause", togglePause);
+on("to-end", toEnd);
+on("wrap", toggleWrap);
+on("copy-link", copyLink);
+on("copy-text", copyText);
+on("around", around);
+on("unselect", () => select(null));
+
+const step = (direction, selector, words) => () => {
+  const element = rows.neighbour(direction, selector);
+  if (element) select(element);
+  else announce(words);
+};
+const keys = [
+  ["/", "Focus the filter", () => byId("q").focus()],
+  ["End", "Jump to the end", toEnd],
+  [" ", "Pause or resume", togglePause],
+  ["j", "Select the next line", step(1, ".line", "Last line")],
+  ["k", "Select the previous line", step(-1, ".line", "First line")],
+  ["n", "Next error", step(1, ".line.level-error", "No later error")],
+  ["p", "Previous error", step(-1, ".line.level-error", "No earlier error")],
+  ["w", "Wrap lines or not", toggleWrap],
+  ["c", "Copy the link to the selected line", copyLink],
+  ["Enter", "Show the lines around the selected one", around],
+];
+addKeys(Object.fromEntries(keys.map(([key, label, run]) => [key, [label, run]])));
+addCommands([
+  ...keys.slice(0, 3).map(([key, label, run]) => ({ label, hint: key === " " ? "Space" : key, run })),
+  { label: "Wrap lines", hint: "w", run: toggleWrap },
+]);
+
+// --- start
+
+document.documentElement.classList.add("scripted");
+byId("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "local time";
+const wrapSetting = localStorage.getItem(WRAP_KEY);
+const wraps = wrapSetting ? wrapSetting === "on" : matchMedia("(max-width: 600px)").matches;
+list.classList.toggle("wrap", wraps);
+byId("wrap").setAttribute("aria-pressed", String(wraps));
+byId("choose").open = isWide.matches;
+isWide.addEventListener("change", () => (byId("choose").open = isWide.matches));
+fillForm();
+if (list.dataset.complete === "true") {
+  rows.adopt();
+  const { from, to, marked, start, end } = list.dataset;
+  Object.assign(rows, { from: JSON.parse(from), to: JSON.parse(to) });
+  [atStart, atEnd] = [start === "true", end === "true"];
+  isFollowing = !view.at && !view.time;
+  settle(marked ? JSON.parse(marked) : null);
+} else {
+  show();
+}

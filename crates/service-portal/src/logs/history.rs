@@ -1,0 +1,368 @@
+//! Pages of lines: before or after a place, around a line or a time, or at the end.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use log_history::{Budget, Event, Line, Log, Logs, Order, Position, Query, search};
+use serde::{Deserialize, Serialize};
+
+use super::merge;
+use super::rendering::{self, is_same_file};
+use super::row::LogRow;
+use super::view::{InvalidView, Place, View, ViewRequest};
+use crate::app_state::AppState;
+use crate::client::Client;
+use crate::page_access::require_owner_form;
+use crate::response;
+
+/// Number of lines of a page.
+pub const PAGE_LINES: usize = 300;
+/// Bytes of each log that a page reads.
+const MAX_BYTES: usize = 512 * 1024;
+/// Limits of a page whose lines are searched; the script continues.
+const SEARCH_BYTES: u64 = 512 << 20;
+const SEARCH_TIME: Duration = Duration::from_millis(400);
+
+/// Request for a page. Without a place, it is the end.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PageRequest {
+    /// Logs and lines.
+    #[serde(flatten)]
+    pub view: ViewRequest,
+    /// Places before which the lines are.
+    pub before: Option<BTreeMap<String, String>>,
+    /// Places after which the lines are.
+    pub after: Option<BTreeMap<String, String>>,
+    /// Line in the middle of the page.
+    pub around: Option<RowName>,
+    /// Time in the middle of the page, in seconds since the epoch.
+    pub time: Option<f64>,
+}
+
+/// A row of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowName {
+    /// Name of the log.
+    pub service: String,
+    /// Position of the row.
+    #[serde(alias = "position")]
+    pub id: String,
+}
+
+/// Page of lines.
+#[derive(Debug, Default, Serialize)]
+pub struct Page {
+    /// Rows in the order of their times.
+    pub rows: Vec<LogRow>,
+    /// Places before which older lines are.
+    pub from: BTreeMap<String, String>,
+    /// Places after which newer lines are; cursors of a live view.
+    pub to: BTreeMap<String, String>,
+    /// True if there are no older lines.
+    pub at_start: bool,
+    /// True if there are no newer lines.
+    pub at_end: bool,
+    /// The row that was asked for.
+    pub marked: Option<RowName>,
+    /// What the visitor must know.
+    pub notices: Vec<String>,
+}
+
+/// `POST /leonardo/logs/history`: returns a page.
+pub async fn history(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Json(request): Json<PageRequest>,
+) -> Response {
+    if let Err(refusal) = require_owner_form(&state, Client(&headers)) {
+        return *refusal;
+    }
+    let logs = state.log_pages().logs().clone();
+    let page = state.log_pages().read(move || page(&logs, &request, PAGE_LINES)).await;
+    match page {
+        Some(Ok(page)) => Json(page).into_response(),
+        Some(Err(invalid)) => invalid.into_response(),
+        None => response::json_error(StatusCode::INTERNAL_SERVER_ERROR, "the logs could not be read"),
+    }
+}
+
+impl IntoResponse for InvalidView {
+    fn into_response(self) -> Response {
+        let body =
+            serde_json::json!({ "error": "bad request", "message": self.message, "field": self.field });
+        (StatusCode::BAD_REQUEST, Json(body)).into_response()
+    }
+}
+
+/// Reads a page.
+pub fn page(logs: &Logs, request: &PageRequest, limit: usize) -> Result<Page, InvalidView> {
+    let view = View::new(&request.view)?;
+    let (opened, notices) = view.open(logs);
+    let mut reading = Reading { view, logs: opened, notices, marked: None };
+    let mut page = match (&request.before, &request.after) {
+        (Some(before), _) => {
+            let places = reading.places(before, Log::end);
+            reading.half(&places, Order::NewestFirst, limit)
+        }
+        (None, Some(after)) => {
+            let places = reading.places(after, Log::start);
+            reading.half(&places, Order::OldestFirst, limit)
+        }
+        (None, None) => match reading.middle(request) {
+            Some(middle) => {
+                let older = reading.half(&middle, Order::NewestFirst, limit / 2);
+                let newer = reading.half(&middle, Order::OldestFirst, limit / 2);
+                let rows = older.rows.into_iter().chain(newer.rows).collect();
+                Page { rows, from: older.from, at_start: older.at_start, ..newer }
+            }
+            None => {
+                let end = reading.end();
+                let page = reading.half(&end, Order::NewestFirst, limit);
+                Page { at_end: reading.view.until.is_none(), ..page }
+            }
+        },
+    };
+    page.marked = reading.marked;
+    page.notices = reading.notices;
+    Ok(page)
+}
+
+/// Logs that are read for a page.
+struct Reading {
+    view: View,
+    logs: Vec<Log>,
+    notices: Vec<String>,
+    marked: Option<RowName>,
+}
+
+impl Reading {
+    /// Returns the positions of places, or `other` for logs without one.
+    fn places(&mut self, places: &BTreeMap<String, String>, other: fn(&Log) -> Position) -> Vec<Position> {
+        let mut positions = Vec::new();
+        for log in &mut self.logs {
+            let place = places.get(log.name()).and_then(|place| Place::parse(place));
+            let resolved = place.map(|place| place.resolve(log));
+            positions.push(match resolved {
+                Some(Ok(position)) => position,
+                Some(Err(error)) => {
+                    self.notices.push(format!("{error:#}"));
+                    log.start()
+                }
+                None => other(log),
+            });
+        }
+        positions
+    }
+
+    /// Returns where the lines end that may be shown.
+    fn end(&mut self) -> Vec<Position> {
+        let until = self.view.until;
+        self.logs
+            .iter_mut()
+            .map(|log| until.and_then(|time| log.position_at(time).ok()).unwrap_or_else(|| log.end()))
+            .collect()
+    }
+
+    /// Returns the positions in the middle of the page; `None` if the end is requested.
+    fn middle(&mut self, request: &PageRequest) -> Option<Vec<Position>> {
+        let (mut time, mut known) = (request.time, None);
+        if let Some(RowName { service, id }) = &request.around {
+            let index = self.logs.iter().position(|log| log.name() == service);
+            let place = Place::parse(id);
+            let line = match index.zip(place) {
+                Some((index, place)) => self.logs[index].lines_after(place.position, 1, 1),
+                None => Ok(Vec::new()),
+            };
+            match line {
+                Ok(lines) if !lines.is_empty() => {
+                    time = lines[0].time;
+                    known = index.map(|index| (index, lines[0].position));
+                    self.marked =
+                        Some(RowName { service: service.clone(), id: lines[0].position.to_string() });
+                }
+                Ok(_) => self.notices.push(format!("there is no line {service}:{id}")),
+                Err(error) => self.notices.push(format!("{error:#}")),
+            }
+        }
+        if time.is_none() && known.is_none() {
+            return None;
+        }
+        let mut positions = Vec::new();
+        for (index, log) in self.logs.iter_mut().enumerate() {
+            positions.push(match known {
+                Some((known, position)) if known == index => position,
+                _ => time.and_then(|time| log.position_at(time).ok()).unwrap_or_else(|| log.end()),
+            });
+        }
+        Some(positions)
+    }
+
+    /// Reads the lines on one side of the positions.
+    fn half(&mut self, positions: &[Position], order: Order, limit: usize) -> Page {
+        let found = if self.view.filter.is_empty() {
+            self.neighbours(positions, order, limit)
+        } else {
+            self.search(positions, order, limit)
+        };
+        let names = |places: Vec<String>| -> BTreeMap<String, String> {
+            self.logs.iter().map(|log| log.name().to_owned()).zip(places).collect()
+        };
+        let positions = positions.iter().map(Position::to_string).collect();
+        let (from, to) = match order {
+            Order::NewestFirst => (names(found.reached), names(found.cursors.unwrap_or(positions))),
+            Order::OldestFirst => (names(positions), names(found.cursors.unwrap_or(found.reached))),
+        };
+        let rows = merge::by_time(found.rows, |row: &LogRow| row.time);
+        let is_older = order == Order::NewestFirst;
+        Page {
+            rows,
+            from,
+            to,
+            at_start: is_older && found.is_complete,
+            at_end: !is_older && found.is_complete && self.view.until.is_none(),
+            ..Page::default()
+        }
+    }
+
+    /// Reads the lines next to the positions.
+    fn neighbours(&mut self, positions: &[Position], order: Order, limit: usize) -> Found {
+        let is_older = order == Order::NewestFirst;
+        let mut read = Vec::new();
+        for (log, at) in self.logs.iter_mut().zip(positions) {
+            let lines = if is_older {
+                log.lines_before(*at, limit, MAX_BYTES)
+            } else {
+                log.lines_after(*at, limit, MAX_BYTES)
+            };
+            let mut lines = lines.unwrap_or_else(|error| {
+                self.notices.push(format!("{error:#}"));
+                Vec::new()
+            });
+            let before = lines.len();
+            lines.retain(|line| self.view.is_in_range(line));
+            let has_more = before == lines.len()
+                && match (lines.first(), lines.last()) {
+                    (Some(first), _) if is_older => {
+                        let start = log.start();
+                        first.position.offset != start.offset || !is_same_file(first.position, start)
+                    }
+                    (_, Some(last)) => log.bytes_between(last.end, log.end()) > 0,
+                    _ => false,
+                };
+            read.push((lines, has_more));
+        }
+        let more: Vec<bool> = read.iter().map(|(_, has_more)| *has_more).collect();
+        let lists = read.into_iter().enumerate();
+        let lists: Vec<Vec<(usize, Line)>> =
+            lists.map(|(index, (lines, _))| lines.into_iter().map(|line| (index, line)).collect()).collect();
+        let merged = merge::by_time(lists, |(_, line)| line.time);
+        let kept =
+            kept_range(&merged.iter().map(|(log, _)| *log).collect::<Vec<_>>(), &more, limit, is_older);
+        let is_complete = kept.len() == merged.len() && !more.contains(&true);
+        let mut lines: Vec<Vec<Line>> = positions.iter().map(|_| Vec::new()).collect();
+        let mut reached = positions.to_vec();
+        for (index, (log, line)) in merged.into_iter().enumerate() {
+            if kept.contains(&index) {
+                lines[log].push(line);
+            }
+        }
+        let (mut rows, mut cursors) = (Vec::new(), Vec::new());
+        for (index, lines) in lines.iter().enumerate() {
+            if let (Some(first), Some(last)) = (lines.first(), lines.last()) {
+                reached[index] = if is_older { first.position } else { last.end };
+            }
+            let (rendered, cursor) = rendering::contiguous(self.logs[index].name(), lines);
+            rows.push(rendered);
+            let behind = if is_older { positions[index] } else { reached[index] };
+            cursors.push(cursor.unwrap_or_else(|| behind.to_string()));
+        }
+        let reached = reached.iter().map(Position::to_string).collect();
+        Found { rows, reached, cursors: Some(cursors), is_complete }
+    }
+
+    /// Searches lines that the filter shows, from the positions on.
+    fn search(&mut self, positions: &[Position], order: Order, limit: usize) -> Found {
+        let query = Query { order, from: Some(positions.to_vec()), ..self.view.query() };
+        let deadline = Some(Instant::now() + SEARCH_TIME);
+        let budget = Budget { hits: limit, bytes: SEARCH_BYTES, deadline };
+        let names: Vec<String> = self.logs.iter().map(|log| log.name().to_owned()).collect();
+        let mut rows: Vec<Vec<LogRow>> = names.iter().map(|_| Vec::new()).collect();
+        let ended = search(&mut self.logs, &query, &budget, |event| {
+            if let Event::Hit { log, line } = event {
+                rows[log].extend(rendering::single(&names[log], &line));
+            }
+            ControlFlow::Continue(())
+        });
+        if order == Order::NewestFirst {
+            rows.iter_mut().for_each(|rows| rows.reverse());
+        }
+        let (reached, is_complete) = match ended {
+            Ok(ended) => {
+                let problems = ended.problems.into_iter();
+                self.notices.extend(problems.map(|(file, reason)| format!("cannot search {file}: {reason}")));
+                (ended.from, ended.complete)
+            }
+            Err(error) => {
+                self.notices.push(format!("{error:#}"));
+                (positions.to_vec(), true)
+            }
+        };
+        Found { rows, reached: reached.iter().map(Position::to_string).collect(), cursors: None, is_complete }
+    }
+}
+
+/// What one side of a page has.
+struct Found {
+    /// Rows of each log.
+    rows: Vec<Vec<LogRow>>,
+    /// Where each log continues on this side.
+    reached: Vec<String>,
+    /// Where a live view of each log continues.
+    cursors: Option<Vec<String>>,
+    /// True if no more lines are on this side.
+    is_complete: bool,
+}
+
+/// Returns which of the merged lines a page shows: at most `limit`, and none beyond the last one that was read of a log that has
+/// more. `logs` has the log of each line.
+fn kept_range(logs: &[usize], has_more: &[bool], limit: usize, is_older: bool) -> std::ops::Range<usize> {
+    let incomplete = (0..has_more.len()).filter(|log| has_more[*log]);
+    if is_older {
+        let firsts = incomplete.filter_map(|log| logs.iter().position(|of| *of == log));
+        firsts.max().unwrap_or(0).max(logs.len().saturating_sub(limit))..logs.len()
+    } else {
+        let lasts = incomplete.filter_map(|log| logs.iter().rposition(|of| *of == log));
+        0..lasts.min().map_or(logs.len(), |last| last + 1).min(limit)
+    }
+}
+
+impl View {
+    /// True if the time of a line is in the view's range.
+    fn is_in_range(&self, line: &Line) -> bool {
+        let Some(time) = line.time else { return true };
+        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_beyond_what_was_read_of_a_log_are_not_shown() {
+        // Log 0 has more lines before its first one, so those of log 1 before that one must wait.
+        assert_eq!(kept_range(&[1, 1, 0, 1, 0], &[true, false], 10, true), 2..5);
+        assert_eq!(kept_range(&[1, 1, 0, 1, 0], &[false, false], 10, true), 0..5);
+        assert_eq!(kept_range(&[1, 1, 0, 1, 0], &[true, true], 2, true), 3..5);
+        assert_eq!(kept_range(&[0, 1, 0, 1, 1], &[true, false], 10, false), 0..3);
+        assert_eq!(kept_range(&[0, 1, 0, 1, 1], &[false, false], 4, false), 0..4);
+        assert_eq!(kept_range(&[], &[true], 4, false), 0..0);
+    }
+}

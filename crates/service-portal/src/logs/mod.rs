@@ -1,0 +1,119 @@
+//! The log page: one log, several, or all merged by time; live, with history back to the first byte on disk.
+//!
+//! Reading is done by `log-history` on other threads, a few at a time, so that the gate keeps answering. The live protocol is in
+//! [`message`]; `assets/logs.js` is its other half.
+
+mod download;
+mod events;
+mod history;
+mod live;
+mod live_log;
+mod live_view;
+mod log_page;
+mod merge;
+mod message;
+mod rendering;
+mod row;
+mod search;
+mod transports;
+mod view;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::routing::{get, post};
+use log_history::Logs;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::app_state::AppState;
+use events::LogEvents;
+pub use view::LEVELS;
+
+/// Maximum number of rows in one batch.
+const MAX_ROWS: usize = 300;
+/// Maximum number of live views.
+const MAX_VIEWERS: usize = 64;
+/// Maximum number of threads that read.
+const MAX_READERS: usize = 2;
+/// Maximum number of searches at a time; others wait. Each has two threads.
+const MAX_SEARCHES: usize = 1;
+/// Maximum number of downloads at a time.
+const MAX_DOWNLOADS: usize = 8;
+
+/// Routes of the page.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/leonardo/logs", get(log_page::log_page))
+        .route("/leonardo/logs/socket", get(transports::socket))
+        .route("/leonardo/logs/stream", post(transports::stream))
+        .route("/leonardo/logs/poll", post(transports::poll))
+        .route("/leonardo/logs/history", post(history::history))
+        .route("/leonardo/logs/search", post(search::search_logs))
+        .route("/leonardo/logs/download", get(download::download))
+}
+
+/// The logs, and limits for reading them; cheap to clone.
+#[derive(Clone)]
+pub struct LogPages(Arc<Shared>);
+
+struct Shared {
+    logs: Logs,
+    events: LogEvents,
+    seats: Arc<Semaphore>,
+    readers: Semaphore,
+    searches: Semaphore,
+    downloads: Arc<Semaphore>,
+}
+
+impl LogPages {
+    /// Names the logs below a root directory.
+    pub fn new(root: &Path) -> Self {
+        let directories = ["var/log", "var/log/supervisor"].map(|directory| root.join(directory));
+        Self(Arc::new(Shared {
+            logs: Logs::new(root),
+            events: LogEvents::new(directories.to_vec()),
+            seats: Arc::new(Semaphore::new(MAX_VIEWERS)),
+            readers: Semaphore::new(MAX_READERS),
+            searches: Semaphore::new(MAX_SEARCHES),
+            downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
+        }))
+    }
+
+    /// Returns the logs.
+    pub fn logs(&self) -> &Logs {
+        &self.0.logs
+    }
+
+    /// Returns the permit for a live view; `None` if there are too many.
+    fn take_seat(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.seats.clone().try_acquire_owned().ok()
+    }
+
+    fn take_download(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.downloads.clone().try_acquire_owned().ok()
+    }
+
+    /// Returns a receiver that changes with the logs.
+    fn subscribe(&self) -> watch::Receiver<()> {
+        self.0.events.subscribe()
+    }
+
+    /// Reads on another thread; `None` if that failed.
+    pub async fn read<T: Send + 'static>(&self, read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let _permit = self.0.readers.acquire().await.ok()?;
+        tokio::task::spawn_blocking(read).await.ok()
+    }
+
+    /// Searches on another thread; `None` if that failed.
+    async fn search<T: Send + 'static>(&self, search: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let _permit = self.0.searches.acquire().await.ok()?;
+        tokio::task::spawn_blocking(search).await.ok()
+    }
+}
+
+/// Returns the time in seconds since the epoch.
+fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}

@@ -1,0 +1,145 @@
+//! The newest lines that the filter shows, as they are found, with progress.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use log_history::{Budget, Event, Log, Logs, Order, Query, search};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::message::Message;
+use super::rendering;
+use super::row::LogRow;
+use super::transports::lines;
+use super::view::{View, ViewRequest};
+use crate::app_state::AppState;
+use crate::client::Client;
+use crate::page_access::require_owner_form;
+
+/// Maximum number of lines; the script continues when its reader scrolls.
+const MAX_HITS: usize = 500;
+/// Rows of one message.
+const MAX_ROWS: usize = 50;
+/// Time after which a search ends; the script continues it.
+const MAX_TIME: Duration = Duration::from_secs(20);
+/// Time after which a visitor who takes nothing is disconnected.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// Minimum time between two messages about progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
+/// Minimum time between two messages with rows; the first is sent at once.
+const ROWS_INTERVAL: Duration = Duration::from_millis(30);
+
+/// `POST /leonardo/logs/search`: returns messages as lines: progress, rows with the newest first, and the end.
+pub async fn search_logs(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Json(request): Json<ViewRequest>,
+) -> Response {
+    if let Err(refusal) = require_owner_form(&state, Client(&headers)) {
+        return *refusal;
+    }
+    let view = match View::new(&request) {
+        Ok(view) => view,
+        Err(invalid) => return invalid.into_response(),
+    };
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let logs = state.log_pages().logs().clone();
+        state.log_pages().search(move || run(&logs, &view, sender)).await;
+    });
+    lines(receiver)
+}
+
+/// Searches, and sends messages until the visitor is gone.
+fn run(logs: &Logs, view: &View, sender: mpsc::Sender<String>) {
+    let (mut opened, notices) = view.open(logs);
+    let mut output =
+        Output { runtime: Handle::current(), sender, rows: Vec::new(), sent_rows: None, sent_progress: None };
+    for text in notices {
+        let _ = output.send(&Message::Notice { service: String::new(), text, restarted: false });
+    }
+    let names: Vec<String> = opened.iter().map(|log| log.name().to_owned()).collect();
+    let to = live_places(&mut opened);
+    let from = view.until.map(|until| {
+        opened.iter_mut().map(|log| log.position_at(until).unwrap_or_else(|_| log.end())).collect()
+    });
+    let query = Query { order: Order::NewestFirst, from, ..view.query() };
+    let budget = Budget { hits: MAX_HITS, deadline: Some(Instant::now() + MAX_TIME), ..Budget::default() };
+    let ended = search(&mut opened, &query, &budget, |event| match event {
+        Event::Hit { log, line } => output.hit(rendering::single(&names[log], &line)),
+        Event::Progress { done, total } => output.progress(done, total),
+    });
+    let _ = output.flush();
+    let done = match ended {
+        Ok(ended) => {
+            for (file, reason) in ended.problems {
+                let text = format!("cannot search {file}: {reason}");
+                let _ = output.send(&Message::Notice { service: String::new(), text, restarted: false });
+            }
+            let from = names.iter().cloned().zip(ended.from.iter().map(ToString::to_string)).collect();
+            Message::Done { from, to, at_start: ended.complete }
+        }
+        Err(error) => Message::Error { message: format!("{error:#}"), field: "view" },
+    };
+    let _ = output.send(&done);
+}
+
+/// Returns where a live view of each log continues: at its end, or at its unfinished line.
+fn live_places(logs: &mut [Log]) -> BTreeMap<String, String> {
+    let place = |log: &mut Log| {
+        let end = log.end();
+        let last = log.lines_before(end, 1, 1).ok().and_then(|lines| lines.into_iter().next());
+        last.filter(|line| !line.ended).map_or(end, |line| line.position).to_string()
+    };
+    logs.iter_mut().map(|log| (log.name().to_owned(), place(log))).collect()
+}
+
+/// Messages to the visitor.
+struct Output {
+    runtime: Handle,
+    sender: mpsc::Sender<String>,
+    rows: Vec<LogRow>,
+    sent_rows: Option<Instant>,
+    sent_progress: Option<Instant>,
+}
+
+impl Output {
+    fn hit(&mut self, row: Option<LogRow>) -> ControlFlow<()> {
+        self.rows.extend(row);
+        let is_due = self.sent_rows.is_none_or(|sent| sent.elapsed() >= ROWS_INTERVAL);
+        if is_due || self.rows.len() >= MAX_ROWS { self.flush() } else { ControlFlow::Continue(()) }
+    }
+
+    fn progress(&mut self, done: u64, total: u64) -> ControlFlow<()> {
+        if self.sent_progress.is_some_and(|sent| sent.elapsed() < PROGRESS_INTERVAL) {
+            return ControlFlow::Continue(());
+        }
+        self.sent_progress = Some(Instant::now());
+        self.flush()?;
+        self.send(&Message::Progress { done, total })
+    }
+
+    fn flush(&mut self) -> ControlFlow<()> {
+        if self.rows.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        self.sent_rows = Some(Instant::now());
+        let rows = std::mem::take(&mut self.rows);
+        self.send(&Message::Rows { rows, cursor: BTreeMap::new() })
+    }
+
+    /// Sends a message; breaks if the visitor is gone. One who takes nothing stops the search.
+    fn send(&self, message: &Message) -> ControlFlow<()> {
+        let sending = self.sender.send(message.to_json());
+        match self.runtime.block_on(async { timeout(SEND_TIMEOUT, sending).await }) {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    }
+}

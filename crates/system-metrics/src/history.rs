@@ -1,0 +1,250 @@
+//! The last hour, in arrays of a fixed size.
+
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+
+use crate::sample::Sample;
+
+/// Number of points: one hour at one sample in 5 seconds.
+pub const CAPACITY: usize = 720;
+/// GPUs with a history; the others have only present figures.
+const MAX_GPUS: usize = 16;
+
+/// Names of the series that every container has.
+const NAMES: [&str; 11] = [
+    "cpu",
+    "memory",
+    "swap",
+    "received",
+    "sent",
+    "read",
+    "written",
+    "cpu_pressure",
+    "memory_pressure",
+    "io_pressure",
+    "workspace",
+];
+/// Names of the series of a GPU.
+const GPU_NAMES: [&str; 3] = ["load", "memory", "power"];
+
+/// Values over time; NaN where there is none.
+type Series = [f32; CAPACITY];
+
+/// One hour of samples. The points have times of a clock that is never set.
+#[derive(Debug)]
+pub struct History {
+    /// Number of points that were ever added.
+    count: u64,
+    /// Seconds since the start.
+    times: [u32; CAPACITY],
+    series: Box<[Series]>,
+    gpus: Vec<[Series; GPU_NAMES.len()]>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        let series = vec![[f32::NAN; CAPACITY]; NAMES.len()].into_boxed_slice();
+        Self { count: 0, times: [0; CAPACITY], series, gpus: Vec::new() }
+    }
+}
+
+impl History {
+    /// Adds a sample that was taken this many seconds after the start; the oldest one is replaced.
+    pub fn push(&mut self, seconds: u32, sample: &Sample) {
+        let index = slot(self.count);
+        let pressure = |resource: Option<crate::Pressure>| resource.map(|pressure| pressure.some.avg10);
+        let memory = |bytes: Option<u64>| bytes.map(|bytes| crate::kernel_files::scale(bytes, 1.0));
+        let workspace = sample.file_systems.first().and_then(|first| first.usage()?.used_ratio());
+        let values = [
+            sample.cpu.used_cores,
+            memory(sample.memory.used),
+            memory(sample.memory.swap_used),
+            sample.network.received_rate,
+            sample.network.sent_rate,
+            sample.io.read_rate,
+            sample.io.written_rate,
+            pressure(sample.pressure.cpu),
+            pressure(sample.pressure.memory),
+            pressure(sample.pressure.io),
+            workspace.map(|ratio| ratio * 100.0),
+        ];
+        self.times[index] = seconds;
+        for (series, value) in self.series.iter_mut().zip(values) {
+            series[index] = narrow(value);
+        }
+        while self.gpus.len() < sample.gpus.len().min(MAX_GPUS) {
+            self.gpus.push([[f32::NAN; CAPACITY]; GPU_NAMES.len()]);
+        }
+        for (number, gpu) in self.gpus.iter_mut().enumerate() {
+            let measured = sample.gpus.get(number);
+            let values = measured
+                .map_or([None; 3], |measured| [measured.load, memory(measured.memory_used), measured.power]);
+            for (series, value) in gpu.iter_mut().zip(values) {
+                series[index] = narrow(value);
+            }
+        }
+        self.count += 1;
+    }
+
+    /// Returns the points after the first `count` ones, as far as they are kept, for serialization.
+    #[must_use]
+    pub fn since(&self, count: u64) -> HistorySince<'_> {
+        let kept = u64::try_from(CAPACITY).unwrap_or(0).min(self.count);
+        // A number from another start of the portal may be larger.
+        let first = if count > self.count { 0 } else { count }.max(self.count - kept);
+        HistorySince { history: self, first }
+    }
+}
+
+/// Points since one, as an object: `first`, `next` (the argument for the next call), `seconds`, `series`, `gpus`.
+#[derive(Debug)]
+pub struct HistorySince<'history> {
+    history: &'history History,
+    first: u64,
+}
+
+impl Serialize for HistorySince<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (history, points) = (self.history, Points { first: self.first, next: self.history.count });
+        let mut map = serializer.serialize_map(Some(5))?;
+        map.serialize_entry("first", &self.first)?;
+        map.serialize_entry("next", &history.count)?;
+        map.serialize_entry("seconds", &Times(&history.times, points))?;
+        map.serialize_entry("series", &Named(&NAMES, &history.series, points))?;
+        let gpus: Vec<_> = history.gpus.iter().map(|gpu| Named(&GPU_NAMES, gpu, points)).collect();
+        map.serialize_entry("gpus", &gpus)?;
+        map.end()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Points {
+    first: u64,
+    next: u64,
+}
+
+impl Points {
+    fn of(self, series: &Series) -> Values<'_> {
+        Values(series, self)
+    }
+}
+
+struct Times<'history>(&'history [u32; CAPACITY], Points);
+
+impl Serialize for Times<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(times, Points { first, next }) = *self;
+        serializer.collect_seq((first..next).map(|number| times[slot(number)]))
+    }
+}
+
+struct Named<'history>(&'static [&'static str], &'history [Series], Points);
+
+impl Serialize for Named<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(names, series, points) = self;
+        // A series without a single value is left out: this machine does not report it.
+        let reported =
+            names.iter().zip(*series).filter(|(_, series)| series.iter().any(|value| !value.is_nan()));
+        serializer.collect_map(reported.map(|(name, series)| (name, points.of(series))))
+    }
+}
+
+struct Values<'history>(&'history Series, Points);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(series, Points { first, next }) = *self;
+        let mut list = serializer.serialize_seq(None)?;
+        for value in (first..next).map(|number| series[slot(number)]) {
+            if value.is_nan() {
+                list.serialize_element(&None::<f32>)?;
+            } else if value.abs() >= 1000.0 {
+                #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+                list.serialize_element(&(value as i64))?;
+            } else {
+                list.serialize_element(&((value * 100.0).round() / 100.0))?;
+            }
+        }
+        list.end()
+    }
+}
+
+/// Returns the place of the point with this number.
+fn slot(number: u64) -> usize {
+    usize::try_from(number % u64::try_from(CAPACITY).unwrap_or(1)).unwrap_or(0)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a chart needs seven digits at most")]
+fn narrow(value: Option<f64>) -> f32 {
+    value.map_or(f32::NAN, |value| value as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{Gpu, Vendor};
+    use crate::sample::tests::sample;
+
+    fn gpu(load: f64) -> Gpu {
+        Gpu {
+            id: "0".into(),
+            vendor: Vendor::Nvidia,
+            model: String::new(),
+            uuid: None,
+            memory: None,
+            memory_used: None,
+            load: Some(load),
+            temperature: None,
+            power: None,
+            power_limit: None,
+            is_divided: false,
+            processes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_hour_with_16_gpus_needs_less_than_300_kb() {
+        let mut history = History::default();
+        let gpus = vec![gpu(1.0); 64];
+        history.push(0, &Sample { gpus, ..sample() });
+        let bytes = size_of::<History>()
+            + size_of_val(&*history.series)
+            + history.gpus.capacity() * size_of::<[Series; GPU_NAMES.len()]>();
+        assert!(bytes <= 300_000, "{bytes}");
+        assert_eq!(history.gpus.len(), 16);
+    }
+
+    #[test]
+    fn points_are_returned_once_and_the_oldest_are_replaced() {
+        let mut history = History::default();
+        let push = |history: &mut History, second: u32| {
+            let mut taken = sample();
+            taken.cpu.used_cores = (second != 2).then(|| f64::from(second) / 8.0);
+            taken.memory.used = Some(123_456_789);
+            history.push(second * 5, &taken);
+        };
+        (0..4).for_each(|second| push(&mut history, second));
+        let json = |history: &History, count| serde_json::to_string(&history.since(count)).unwrap();
+        let expected = r#"{"first":1,"next":4,"seconds":[5,10,15],"series":{"cpu":[0.13,null,0.38],"memory":[123456792,123456792,123456792]},"gpus":[]}"#;
+        assert_eq!(json(&history, 1), expected);
+        let none = r#"{"first":4,"next":4,"seconds":[],"series":{"cpu":[],"memory":[]},"gpus":[]}"#;
+        assert_eq!(json(&history, 4), none);
+        assert!(json(&history, 99).starts_with(r#"{"first":0,"next":4,"#), "a number of an earlier portal");
+        (4..1000).for_each(|second| push(&mut history, second));
+        let all: serde_json::Value = serde_json::from_str(&json(&history, 0)).unwrap();
+        assert_eq!((&all["first"], &all["next"]), (&280.into(), &1000.into()));
+        assert_eq!(all["seconds"].as_array().unwrap().len(), CAPACITY);
+        assert_eq!((&all["seconds"][0], &all["seconds"][719]), (&1400.into(), &4995.into()));
+    }
+
+    #[test]
+    fn a_gpu_that_appears_or_disappears_leaves_gaps() {
+        let mut history = History::default();
+        for loads in [&[][..], &[7.0], &[]] {
+            history.push(0, &Sample { gpus: loads.iter().map(|load| gpu(*load)).collect(), ..sample() });
+        }
+        let value = serde_json::to_value(history.since(0)).unwrap();
+        assert_eq!(value["gpus"], serde_json::json!([{ "load": [null, 7.0, null] }]));
+    }
+}
