@@ -6,13 +6,14 @@ use crate::engine::packages;
 
 /// Files and their packages; the image's build installs the same (`images/base/packages/tools.txt`).
 const LINKED: &[(&str, &str)] = &[("/usr/include/sys/acl.h", "libacl1-dev")];
-/// Programs with which the tools' tests make file systems and inspect trees.
+/// Programs with which the tools' tests make file systems, inspect trees and render output.
 const TESTED: &[(&str, &str)] = &[
     ("setfacl", "acl"),
     ("setfattr", "attr"),
     ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.ntfs", "ntfs-3g"),
     ("mkfs.xfs", "xfsprogs"),
+    ("tmux", "tmux"),
 ];
 
 /// Installs the missing packages for compiling the workspace.

@@ -318,8 +318,8 @@ impl Perform for Display {
         let Cursor { row, column, .. } = self.cursor;
         match action {
             'A' => self.move_to_row(row.saturating_sub(count)),
-            'B' | 'e' => self.move_to_row(row + count),
-            'C' | 'a' => self.move_to_column(column + count),
+            'B' => self.move_to_row(row + count),
+            'C' => self.move_to_column(column + count),
             'D' => self.move_to_column(column.saturating_sub(count)),
             'E' => {
                 self.move_to_row(row + count);
