@@ -198,7 +198,9 @@ document.addEventListener("keydown", (event) => {
   }
   const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  const entry = keys.get(prefix + event.key);
+  const isPress = [" ", "Enter"].includes(event.key);
+  if (isPress && event.target.closest?.("a, button, summary")) return;
+  const entry = keys.get(prefix + (event.key === " " ? "Space" : event.key));
   prefix = !entry && event.key === "g" ? "g " : "";
   if (entry) {
     event.preventDefault();

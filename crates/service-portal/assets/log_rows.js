@@ -87,7 +87,9 @@ export class Rows {
       const { service, id, time } = element.dataset;
       element.row = { service, id, time: time ? Number(time) : null };
       this.byKey.set(nameOf(service, id), element);
-      this.#showTime(element.querySelector(".at"), element.row);
+      const at = element.querySelector(".at");
+      at.tabIndex = -1;
+      this.#showTime(at, element.row);
       const text = element.querySelector(".text");
       for (const span of text.querySelectorAll("[data-fg], [data-bg]")) paint(span, span.dataset.fg, span.dataset.bg);
       const nodes = document.createTreeWalker(text, NodeFilter.SHOW_TEXT);
@@ -195,6 +197,8 @@ export class Rows {
     element.dataset.service = row.service;
     const at = document.createElement("a");
     at.className = "at";
+    // Keys select lines; a thousand links are not to be tabbed through.
+    at.tabIndex = -1;
     this.#showTime(at, row);
     const service = document.createElement("span");
     service.className = "service";

@@ -7,6 +7,7 @@ const ROWS_PER_FRAME = 100;
 const MAX_WAITING = 600;
 const TYPING_MS = 500;
 const NEAR_END = 40;
+const HIDDEN_MS = 10000;
 const WRAP_KEY = "leonardo-log-wrap";
 
 const byId = (id) => document.getElementById(id);
@@ -207,7 +208,7 @@ async function show() {
   showPause();
   showState("Loading…");
   if (isFollowing && isFiltered()) return search();
-  const colon = view.at.indexOf(":");
+  const colon = view.at.lastIndexOf(":");
   const around = colon > 0 ? { service: view.at.slice(0, colon), position: view.at.slice(colon + 1) } : null;
   const answer = await page(around ? { around } : view.time ? { time: seconds(view.time) } : {});
   if (!answer) return;
@@ -230,6 +231,14 @@ function settle(marked) {
   if (isLive()) goLive();
   else showState(view.until ? "Up to the chosen time" : "Not at the end");
   showCounts();
+  fill();
+}
+
+// Loads more if there is nothing to scroll.
+function fill() {
+  if (list.scrollHeight > list.clientHeight + NEAR_END) return;
+  if (!atStart) older();
+  else if (!atEnd && !view.until) newer();
 }
 
 // Streams the newest hits, newest first, with progress.
@@ -284,9 +293,11 @@ async function older() {
   if (!answer.rows.length && !atStart) {
     showState("Searching older lines…");
     setTimeout(older);
-  } else if (!stream.isOpen) {
-    showState(isLive() ? "Live" : "Not at the end");
+    return;
   }
+  fill();
+  if (loading) return;
+  if (!loading && !stream.isOpen) showState(isLive() ? "Live" : "Not at the end");
 }
 
 async function newer() {
@@ -458,7 +469,7 @@ const step = (direction, selector, words) => () => {
 const keys = [
   ["/", "Focus the filter", () => byId("q").focus()],
   ["End", "Jump to the end", toEnd],
-  [" ", "Pause or resume", togglePause],
+  ["Space", "Pause or resume", togglePause],
   ["j", "Select the next line", step(1, ".line", "Last line")],
   ["k", "Select the previous line", step(-1, ".line", "First line")],
   ["n", "Next error", step(1, ".line.level-error", "No later error")],
@@ -469,9 +480,17 @@ const keys = [
 ];
 addKeys(Object.fromEntries(keys.map(([key, label, run]) => [key, [label, run]])));
 addCommands([
-  ...keys.slice(0, 3).map(([key, label, run]) => ({ label, hint: key === " " ? "Space" : key, run })),
+  ...keys.slice(0, 3).map(([key, label, run]) => ({ label, hint: key, run })),
   { label: "Wrap lines", hint: "w", run: toggleWrap },
 ]);
+
+// A hidden tab reads nothing; it continues at its cursor.
+let hiding = 0;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hiding);
+  if (document.hidden) hiding = setTimeout(() => stream.stop(), HIDDEN_MS);
+  else goLive();
+});
 
 // --- start
 

@@ -16,6 +16,8 @@ use super::view::{After, Filter, Place};
 const FLOOD_BYTES: u64 = 256 * 1024;
 /// Size of one read, in bytes.
 const CHUNK: usize = 256 * 1024;
+/// Lines that are rendered after lines were skipped.
+const TAIL_LINES: usize = 100;
 /// Bytes that are rendered after lines were skipped.
 const TAIL_BYTES: usize = 96 * 1024;
 /// Bytes in which skipped lines are counted, or searched for the filter, in one read.
@@ -23,7 +25,7 @@ const SCAN_BYTES: u64 = 32 << 20;
 /// Bytes of a cursor that are rendered again.
 const MAX_REPEATED: u64 = 1 << 20;
 /// Number of reads whose times are kept.
-const KEPT_TIMES: usize = 1_000;
+const KEPT_TIMES: usize = 200;
 
 /// A log and the terminal that shows it.
 pub struct LiveLog {
@@ -234,7 +236,7 @@ impl LiveLog {
 
     /// Continues at the last lines, and counts those before them.
     fn skip_to_tail(&mut self, end: Position, update: &mut Update) -> Result<()> {
-        let tail = self.log.lines_before(end, MAX_ROWS, TAIL_BYTES)?;
+        let tail = self.log.lines_before(end, TAIL_LINES, TAIL_BYTES)?;
         let Some(start) = tail.first().map(|line| line.position) else { return Ok(()) };
         let bytes = self.log.bytes_between(self.next, start);
         if bytes == 0 {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use log_history::Logs;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -33,6 +34,8 @@ pub use view::LEVELS;
 
 /// Maximum number of rows in one batch.
 const MAX_ROWS: usize = 300;
+/// Maximum size of a request, in bytes: a cursor names a place in every log.
+const MAX_REQUEST_BYTES: usize = 64 * 1024;
 /// Maximum number of live views.
 const MAX_VIEWERS: usize = 64;
 /// Maximum number of threads that read.
@@ -52,6 +55,7 @@ pub fn routes() -> Router<AppState> {
         .route("/leonardo/logs/history", post(history::history))
         .route("/leonardo/logs/search", post(search::search_logs))
         .route("/leonardo/logs/download", get(download::download))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
 }
 
 /// The logs, and limits for reading them; cheap to clone.

@@ -14,14 +14,12 @@ use hyper::body::{Bytes, Frame as BodyFrame};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::live;
 use super::view::ViewRequest;
+use super::{MAX_REQUEST_BYTES, live};
 use crate::app_state::AppState;
 use crate::client::Client;
 use crate::page_access::require_owner_form;
 
-/// Maximum size of the visitor's request, in bytes.
-const MAX_REQUEST_BYTES: usize = 64 * 1024;
 /// Time within which the request must arrive over a WebSocket.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for the last message after the end.

@@ -140,7 +140,7 @@ fn a_search_streams_the_newest_hits_first_and_names_where_older_ones_are() {
     assert!(invalid.body.contains("\"field\":\"filter\""), "{}", invalid.body);
     let huge = portal.0.send(
         &format!("{SCRIPT} /leonardo/logs/search"),
-        &format!("{{\"filter\":\"{}\"}}", "x".repeat(20_000)),
+        &format!("{{\"filter\":\"{}\"}}", "x".repeat(70_000)),
     );
     assert_eq!(huge.status, 413);
 }
