@@ -21,7 +21,7 @@ impl Content {
     pub fn new(file: File, packing: Compression) -> io::Result<Self> {
         Ok(match packing {
             Compression::Plain => Self::Plain(Arc::new(file)),
-            Compression::Gzip => Self::Gzip(Arc::new(GzipFile::new(file)?)),
+            Compression::Gzip => Self::Gzip(Arc::new(GzipFile::new(file))),
             Compression::Opaque => return Err(io::Error::other("its compression is not supported")),
         })
     }
@@ -56,6 +56,14 @@ impl Content {
         match self {
             Self::Plain(file) => Ok(file.metadata()?.len()),
             Self::Gzip(file) => file.len(),
+        }
+    }
+
+    /// Returns why the content ends early.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Gzip(file) => file.problem(),
         }
     }
 

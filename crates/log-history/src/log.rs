@@ -113,10 +113,14 @@ impl Log {
         self.segments.is_empty() && self.problems.is_empty()
     }
 
-    /// Returns files that cannot be read, with the reason.
+    /// Returns the paths of files that cannot be read, or not completely, with the reason.
     #[must_use]
-    pub fn problems(&self) -> &BTreeMap<String, String> {
-        &self.problems
+    pub fn problems(&self) -> BTreeMap<String, String> {
+        let found = self.open.iter().filter_map(|(id, content)| {
+            let named = self.segments.iter().find(|segment| segment.named.id == *id)?;
+            Some((self.path_of(&named.named.name), content.problem()?))
+        });
+        self.problems.clone().into_iter().chain(found).collect()
     }
 
     /// Returns the first byte of the oldest file.
@@ -133,6 +137,12 @@ impl Log {
             .map_or(Position::BEGINNING, |last| Position { file: last.key(), offset: last.length })
     }
 
+    /// Returns the file of a position.
+    #[must_use]
+    pub fn file_of(&self, position: Position) -> Option<FileId> {
+        self.segments.iter().map(|segment| segment.named.id).find(|id| position.file.is_file(*id))
+    }
+
     /// Returns the distance of two positions in bytes; that of a position that is gone is counted from the start.
     #[must_use]
     pub fn bytes_between(&self, from: Position, to: Position) -> u64 {
@@ -147,15 +157,19 @@ impl Log {
         absolute(to).saturating_sub(absolute(from))
     }
 
+    fn path_of(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
+    }
+
     /// Returns the file and the offset of a position; an error is [`PositionGone`] if its bytes are.
     fn locate(&mut self, at: Position) -> Result<(usize, u64)> {
         if at == Position::BEGINNING {
             return Ok((0, 0));
         }
         let same = self.segments.iter().position(|segment| at.file.is_file(segment.named.id));
-        if let Some(index) = same
-            && let Some(content) = self.content(index)
-        {
+        if let Some(index) = same {
+            // A file that cannot be read has a place all the same.
+            let Some(content) = self.content(index) else { return Ok((index, at.offset)) };
             let head = content.head()?;
             self.segments[index].head = head;
             let is_same = at.file.head().is_none_or(|expected| expected == head);

@@ -119,9 +119,7 @@ pub fn search(
     let complete = workers::run(&blocks, query, limit, |number, found| {
         state.take(logs, query, budget, &blocks[number], found, &mut on)
     });
-    let problems = logs.iter().flat_map(|log| {
-        log.problems().iter().map(|(file, why)| (file.clone(), why.clone())).collect::<Vec<_>>()
-    });
+    let problems = logs.iter().flat_map(Log::problems);
     Ok(Ended { complete, from: state.from, problems: problems.collect() })
 }
 
@@ -140,10 +138,31 @@ impl State {
         query: &Query,
         budget: &Budget,
         block: &Block,
+        found: &mut [block::Found],
+        on: &mut impl FnMut(Event) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for part in found {
+            self.report(&mut logs[block.log], query, budget, block, part, on)?;
+        }
+        let newest_first = query.order == Order::NewestFirst;
+        let end = if newest_first { block.range.start } else { block.range.end };
+        self.from[block.log] = logs[block.log].position_in(block.segment, end);
+        self.done += block.length();
+        on(Event::Progress { done: self.done, total: self.total })?;
+        let over =
+            self.done >= budget.bytes || budget.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if over && self.done < self.total { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn report(
+        &mut self,
+        log: &mut Log,
+        query: &Query,
+        budget: &Budget,
+        block: &Block,
         found: &mut block::Found,
         on: &mut impl FnMut(Event) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let log = &mut logs[block.log];
         if let Some(error) = found.error.take() {
             log.add_problem(block.segment, &error);
         }
@@ -160,7 +179,9 @@ impl State {
             let text = &found.bytes[piece.begin..piece.end];
             let offset = found.offset + piece.begin as u64;
             let line = log.line_at(block.segment, offset, text, piece.next - piece.begin, piece.truncated);
-            let early = query.since.is_some_and(|since| line.time.is_some_and(|time| time < since));
+            // A recorded time may be earlier by an interval.
+            let late_by = if query.since.is_some() { log.time_tolerance(block.segment) } else { 0.0 };
+            let early = query.since.is_some_and(|since| line.time.is_some_and(|time| time + late_by < since));
             let late = query.until.is_some_and(|until| line.time.is_some_and(|time| time >= until));
             if early || late {
                 continue;
@@ -172,12 +193,6 @@ impl State {
                 return ControlFlow::Break(());
             }
         }
-        self.from[block.log] =
-            log.position_in(block.segment, if newest_first { block.range.start } else { block.range.end });
-        self.done += block.length();
-        on(Event::Progress { done: self.done, total: self.total })?;
-        let over =
-            self.done >= budget.bytes || budget.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if over && self.done < self.total { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        ControlFlow::Continue(())
     }
 }

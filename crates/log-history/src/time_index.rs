@@ -85,6 +85,18 @@ impl TimeIndex {
         self.records.truncate(self.records.partition_point(|record| record.offset < length));
     }
 
+    /// Returns the time before which all bytes were read, unless more were appended since.
+    #[must_use]
+    pub fn end_time(&self) -> Option<f64> {
+        self.records.last().map(|last| seconds(last.time) + self.interval())
+    }
+
+    /// Returns the interval of the records in seconds; 0 without any.
+    #[must_use]
+    pub fn interval(&self) -> f64 {
+        if self.records.is_empty() { 0.0 } else { seconds(self.interval) }
+    }
+
     /// Returns the offset of the first record; bytes before it have no time.
     #[must_use]
     pub fn begin(&self) -> Option<u64> {

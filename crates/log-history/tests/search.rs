@@ -47,6 +47,11 @@ fn a_search_finds_what_a_search_in_each_line_finds() {
     for (name, part) in ["x.log.2.gz", "x.log.1", "x.log"].iter().zip(lines.chunks(parts)) {
         machine.write(name, part.join("\n") + "\n");
     }
+    // Its stated size is that of the last member.
+    let packed = std::fs::read(machine.path("x.log.2.gz")).unwrap();
+    machine.write("x.log.2.gz", "last needle\n");
+    let last = std::fs::read(machine.path("x.log.2.gz")).unwrap();
+    std::fs::write(machine.path("x.log.2.gz"), [packed, last].concat()).unwrap();
     for text in [
         "needle",
         "^needle$",

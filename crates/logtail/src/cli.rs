@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::filter::Grep;
+
 const EPILOGUE: &str = "\
 Examples:
   logtail
   logtail caddy sshd -n 100
   logtail --since 10m --grep 'error|warn' --no-follow
+  logtail comfyui --since 2d --until 1d
 
 Lines have the form TIME SERVICE | TEXT. A service has the name of its log:
 caddy for /var/log/supervisor/caddy.log. \"…\" marks text that continues on
 another line. Terminal control sequences are removed.
 
 Reading /var/log/logtail.log requires root or the group leonardo. If it has
-no lines of a service named here, the service's own log is shown instead,
-without times.";
+no lines of a service named here, or begins later than --since, the service's
+own log is shown, with its rotated and compressed files.";
 
 /// Show the logs of all services in one stream.
 #[derive(Debug, Parser)]
@@ -32,9 +35,12 @@ pub struct Cli {
     /// Show lines since this time ago, such as 90s, 10m, 2h or 7d
     #[arg(long, value_name = "DURATION", value_parser = kit::duration::argument)]
     pub since: Option<Duration>,
+    /// Show lines until this time ago, and exit
+    #[arg(long, value_name = "DURATION", value_parser = kit::duration::argument)]
+    pub until: Option<Duration>,
     /// Show only lines that match this regular expression
-    #[arg(long, value_name = "RE", value_parser = regex_lite::Regex::new)]
-    pub grep: Option<regex_lite::Regex>,
+    #[arg(long, value_name = "RE", value_parser = Grep::new)]
+    pub grep: Option<Grep>,
     /// Exit after the existing lines instead of following new ones
     #[arg(long)]
     pub no_follow: bool,

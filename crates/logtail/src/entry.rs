@@ -21,6 +21,12 @@ pub fn sanitize_label(service: &str) -> String {
 pub fn append_line(out: &mut Vec<u8>, label: &str, piece: Piece<'_>) {
     out.extend_from_slice(label.as_bytes());
     out.extend_from_slice(BAR.as_bytes());
+    append_text(out, piece);
+    out.push(b'\n');
+}
+
+/// Appends the text of a line, and marks where it continues.
+pub fn append_text(out: &mut Vec<u8>, piece: Piece<'_>) {
     if piece.continues && !safe_text::overwrites_line(piece.text) {
         out.extend_from_slice(ON.as_bytes());
     }
@@ -28,7 +34,6 @@ pub fn append_line(out: &mut Vec<u8>, label: &str, piece: Piece<'_>) {
     if !piece.ended {
         out.extend_from_slice(ON.as_bytes());
     }
-    out.push(b'\n');
 }
 
 /// A line of `logtail.log`.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 use kit::rfc3339;
 use log_history::log_directory::LogDirectory;
+use log_history::time_index::{self, Recorder};
 use nix::errno::Errno;
 
 use crate::checkpoint_store::CheckpointStore;
@@ -31,6 +32,8 @@ const CHUNK: usize = 32 * 1024;
 const LABEL: usize = 32;
 /// Interval of saved checkpoints; after a kill, lines since then are shown again.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval in which the times of files that are gone are removed.
+const CLEAN_INTERVAL: Duration = Duration::from_mins(1);
 /// Time that a stop waits for an output that blocks.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -50,6 +53,9 @@ pub struct Follower {
     /// Number of files that each name has lost since then.
     removals: BTreeMap<LogKey, usize>,
     stopping: Option<Instant>,
+    times: Recorder,
+    /// Last removal of the times of files that are gone.
+    cleaned: Option<Instant>,
 }
 
 impl Follower {
@@ -77,6 +83,8 @@ impl Follower {
             looked: None,
             removals: BTreeMap::new(),
             stopping: None,
+            times: Recorder::new(time_index::directory(&place.0)),
+            cleaned: None,
         };
         for log in follower.checkpoints.paths() {
             let mut directories = follower.directories.iter_mut();
@@ -111,6 +119,7 @@ impl Follower {
             }
             if flushed && due {
                 self.save_checkpoints();
+                self.times.save();
                 kept = Some(Instant::now());
             }
             if more {
@@ -139,6 +148,7 @@ impl Follower {
         }
         if self.flush(without_output)? {
             self.save_checkpoints();
+            self.times.save();
         }
         Ok(())
     }
@@ -172,7 +182,8 @@ impl Follower {
         for key in std::mem::take(&mut self.ready) {
             let Some(log) = self.logs.get_mut(&key) else { continue };
             let now = Instant::now();
-            self.sinks.stamp = rfc3339::millis(SystemTime::now());
+            let clock = SystemTime::now();
+            self.sinks.stamp = rfc3339::millis(clock);
             let sinks = &mut self.sinks;
             let mut emit = |piece: Piece<'_>| sinks.push(&log.label, piece);
             // An empty line is as long as its label, and has to fit into memory too.
@@ -185,6 +196,9 @@ impl Follower {
                 self.sinks.push_notice(trouble);
             }
             log.trouble = trouble;
+            if let Some((file, offset)) = log.stream.take_last_read() {
+                self.times.note(file, offset, clock);
+            }
             if matches!(read, Ok(true)) {
                 self.ready.insert(key);
                 progress = true;

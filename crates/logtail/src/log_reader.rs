@@ -13,6 +13,7 @@ use std::mem;
 use std::time::Instant;
 
 use log_history::file_id::FileId;
+use log_history::file_name::Compression;
 use log_history::log_directory::LogDirectory;
 use log_history::log_files::LogFiles;
 
@@ -64,6 +65,8 @@ pub struct LogReader {
     has_looked: bool,
     /// Set if files were dropped since the last read; true if a line continues after them.
     gap: Option<bool>,
+    /// File and offset of the last read.
+    last_read: Option<(FileId, u64)>,
 }
 
 impl LogReader {
@@ -75,6 +78,27 @@ impl LogReader {
     /// Returns a reader of our merged log, from its oldest file on.
     pub fn merged_log(name: &str) -> Self {
         Self { lines: LineAssembler::for_merged_log(), ..Self::from_oldest(name) }
+    }
+
+    /// Returns a reader of our merged log from a byte of a file on; from the oldest file, if that is gone.
+    pub fn merged_log_from(
+        name: &str,
+        id: FileId,
+        offset: u64,
+        directory: &LogDirectory,
+        files: &LogFiles,
+    ) -> io::Result<Self> {
+        let mut reader = Self::merged_log(name);
+        let Some(named) = files.files().find(|file| file.id == id && file.packing == Compression::Plain)
+        else {
+            return Ok(reader);
+        };
+        if let Some(file) = directory.open_file(&named.name, id)? {
+            reader.known =
+                files.files().skip_while(|file| file.id != id).skip(1).map(|file| file.id).collect();
+            reader.queue.push_back(FileReader::at(file, id, offset)?);
+        }
+        Ok(reader)
     }
 
     /// Returns a reader from the current file on: the rotated ones are old.
@@ -122,8 +146,13 @@ impl LogReader {
         emit: &mut dyn FnMut(Piece<'_>),
     ) -> io::Result<bool> {
         for index in (0..self.late.len()).rev() {
+            let reader = self.late[index].reader();
+            let begin = (reader.id(), reader.offset());
             match self.late[index].read(buffer, now, emit)? {
-                Some(true) => return Ok(true),
+                Some(true) => {
+                    self.last_read = Some(begin);
+                    return Ok(true);
+                }
                 Some(false) => {}
                 None => self.late.remove(index).lines_mut().finish(emit),
             }
@@ -131,6 +160,7 @@ impl LogReader {
         loop {
             let expected = self.begin(directory)?;
             let Some(front) = self.queue.front_mut() else { break };
+            let begin = (front.id(), front.offset());
             match front.read(buffer)? {
                 // Truncated again since the check.
                 Read::New(bytes)
@@ -140,6 +170,7 @@ impl LogReader {
                 }
                 Read::New(bytes) => {
                     (self.touched, self.resumed) = (Some(now), None);
+                    self.last_read = Some(begin);
                     if let Some(goes_on) = self.gap.take() {
                         self.lines.break_line(goes_on, emit);
                     }
@@ -198,6 +229,11 @@ impl LogReader {
             }
             self.cut = None;
         }
+    }
+
+    /// Returns the file and the first byte of the last read.
+    pub fn take_last_read(&mut self) -> Option<(FileId, u64)> {
+        self.last_read.take()
     }
 
     /// Returns the files that are, or were, part of the log.

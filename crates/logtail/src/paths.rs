@@ -8,12 +8,9 @@ use anyhow::{Context, Result};
 use kit::HintExt;
 use kit::lock::Lock;
 
-use log_history::log_directory::{LogDirectory, Selection};
-
-/// Logs of boot, which `init` creates.
-const BOOT: &[&str] = &["config.log", "sync.log", "preflight.log", "provisioning.log", "debug.log"];
-/// Name of the merged log.
-pub const MERGED_LOG: &str = "logtail.log";
+use log_history::Logs;
+pub use log_history::MERGED_LOG;
+use log_history::log_directory::LogDirectory;
 
 /// Paths below a root directory, another one in tests.
 #[derive(Debug, Clone)]
@@ -22,15 +19,12 @@ pub struct Paths(pub PathBuf);
 impl Paths {
     /// Returns the directories that are followed.
     pub fn sources(&self) -> Vec<LogDirectory> {
-        vec![
-            LogDirectory::new(self.0.join("var/log"), Selection::These(BOOT)),
-            LogDirectory::new(self.0.join("var/log/supervisor"), Selection::Every),
-        ]
+        Logs::new(&self.0).directories().into()
     }
 
     /// Returns the directory of the merged log.
     pub fn merged_log(&self) -> LogDirectory {
-        LogDirectory::new(self.0.join("var/log"), Selection::These(&[MERGED_LOG]))
+        Logs::new(&self.0).merged_directory()
     }
 
     /// Acquires the lock of the only follower: two would write every line twice, and overwrite each other's checkpoints.

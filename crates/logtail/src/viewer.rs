@@ -1,21 +1,23 @@
 //! `logtail`: the last lines, then new ones.
 
-use std::collections::{BTreeSet, VecDeque};
+mod own_logs;
+mod start;
+
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use kit::{Exit, HintExt, Outcome, rfc3339};
-use log_history::file_name;
 use log_history::log_directory::LogDirectory;
+use log_history::log_files::LogFiles;
+use log_history::{Logs, Pattern, line_time};
 
 use crate::cli::Cli;
 use crate::entry::{self, Entry};
 use crate::events::{self, DirectoryEvents};
 use crate::filter::Filter;
-use crate::line_assembler::Piece;
 use crate::log_reader::LogReader;
 use crate::output_format::OutputFormat;
 use crate::paths::{MERGED_LOG, Paths};
@@ -30,7 +32,9 @@ const PIPE_BUF: usize = 4096;
 /// Shows the selected lines, and follows until it is interrupted or its reader exits.
 pub fn run(cli: Cli) -> Outcome {
     let place = Paths(cli.root);
-    let since = cli.since.and_then(|since| SystemTime::now().checked_sub(since)).map(rfc3339::millis);
+    let now = SystemTime::now();
+    let ago = |duration: Duration| now.checked_sub(duration).unwrap_or(UNIX_EPOCH);
+    let (since, until) = (cli.since.map(ago), cli.until.map(ago));
     let limit = cli.lines.or_else(|| since.is_none().then_some(DEFAULT_LINES));
     let format = if cli.json {
         OutputFormat::Json
@@ -40,10 +44,11 @@ pub fn run(cli: Cli) -> Outcome {
         OutputFormat::Plain
     };
     let services: Vec<String> = cli.services.iter().map(|service| entry::sanitize_label(service)).collect();
-    let filter = Filter { services, since, grep: cli.grep };
+    let written = |time: Option<SystemTime>| time.map(rfc3339::millis);
+    let filter = Filter { services, since: written(since), until: written(until), grep: cli.grep };
     let mut viewer = Viewer::new(place.merged_log(), filter, format)?;
-    let shown = viewer.begin(&place, limit)?;
-    if cli.no_follow {
+    let shown = viewer.begin(&Logs::new(&place.0), limit, since.map(line_time::seconds))?;
+    if cli.no_follow || until.is_some() {
         return Ok(if shown { Exit::Done } else { Exit::No });
     }
     viewer.follow()
@@ -54,6 +59,8 @@ struct Viewer {
     stream: LogReader,
     buffer: Vec<u8>,
     filter: Filter,
+    /// Pattern that all selected lines match.
+    quick: Option<Pattern>,
     format: OutputFormat,
     watch: DirectoryEvents,
     looked: Option<Instant>,
@@ -66,37 +73,80 @@ impl Viewer {
         let out = io::stdout().as_fd().try_clone_to_owned().context("cannot write to standard output")?;
         let (watch, _) = DirectoryEvents::new();
         let (stream, buffer) = (LogReader::merged_log(MERGED_LOG), vec![0; CHUNK]);
-        Ok(Self { record, stream, buffer, filter, format, watch, looked: None, out: File::from(out) })
+        let quick = filter.in_merged_log();
+        Ok(Self { record, stream, buffer, filter, quick, format, watch, looked: None, out: File::from(out) })
     }
 
-    /// Prints the last `limit` lines; returns true if there were any.
-    fn begin(&mut self, place: &Paths, limit: Option<usize>) -> Result<bool> {
-        let (mut last, mut seen, mut any) = (LastLines::new(limit.unwrap_or(0)), BTreeSet::new(), false);
+    /// Prints the lines until now; returns true if there were any.
+    fn begin(&mut self, logs: &Logs, limit: Option<usize>, since: Option<f64>) -> Result<bool> {
+        let (mut any, mut found) = (false, 0);
+        // Without a merged log, it is waited for.
+        let mut merged = logs.open("logtail").ok();
+        if let Some(merged) = &mut merged {
+            let is_older = !self.filter.services.is_empty() && limit.is_none() && {
+                let first = start::first_time(merged)?;
+                since.is_some_and(|since| first.is_none_or(|first| since < first))
+            };
+            let begin = if is_older {
+                merged.end()
+            } else {
+                let (begin, count) = start::first_line(merged, &self.filter, since, limit)?;
+                found = count;
+                begin
+            };
+            if let Some(file) = merged.file_of(begin) {
+                let directory = &self.record;
+                let files = directory.files_of(MERGED_LOG);
+                let from = |files: LogFiles| {
+                    LogReader::merged_log_from(MERGED_LOG, file, begin.offset, directory, &files)
+                };
+                self.stream = self.readable(files.and_then(from))?;
+            }
+            if is_older {
+                let own = own_logs::open(logs, &self.filter.services);
+                any |= self
+                    .print_own(|filter, print| own_logs::since(own, filter, since.unwrap_or(0.0), print))?;
+            }
+        }
+        if let Some(limit) = limit.filter(|_| since.is_none()) {
+            let missing = match &mut merged {
+                Some(merged) => start::missing_services(merged, &self.filter)?,
+                None => self.filter.services.clone(),
+            };
+            let own = if missing.is_empty() { Vec::new() } else { own_logs::open(logs, &missing) };
+            any |= self
+                .print_own(|filter, print| own_logs::last(own, filter, limit.saturating_sub(found), print))?;
+        }
         let format = self.format;
         self.print_new(|filter, entry, text| {
-            if filter.services.iter().any(|service| service == entry.service)
-                && seen.len() < filter.services.len()
-            {
-                seen.insert(entry.service.to_owned());
-            }
             if !filter.matches(entry) {
                 return Ok(());
             }
             any = true;
-            if limit.is_some() { last.take(format, entry) } else { format.print(text, entry) }
+            format.print(text, entry)
         })?;
-        if let Some(limit) = limit.filter(|_| self.filter.since.is_none()) {
-            let missing = self.filter.services.iter().filter(|service| !seen.contains(*service));
-            let mut older = LastLines::new(limit);
-            for service in missing {
-                match service_log(place, service, &self.filter, self.format, &mut self.buffer, &mut older) {
-                    Ok(found) => any |= found,
-                    Err(error) => log::warn!("{error:#}"),
-                }
+        Ok(any)
+    }
+
+    /// Prints lines of services' own logs in blocks; returns true if there were any.
+    fn print_own(
+        &mut self,
+        read: impl FnOnce(&Filter, &mut dyn FnMut(&Entry<'_>) -> Result<()>) -> Result<()>,
+    ) -> Result<bool> {
+        let (format, mut text, mut any) = (self.format, Vec::new(), false);
+        let filter = std::mem::take(&mut self.filter);
+        let read = read(&filter, &mut |entry| {
+            any = true;
+            format.print(&mut text, entry)?;
+            if text.len() >= CHUNK {
+                self.print(&text)?;
+                text.clear();
             }
-            last = older.then(last);
-        }
-        self.print(&last.lines.into_iter().flatten().collect::<Vec<u8>>())?;
+            Ok(())
+        });
+        self.filter = filter;
+        read?;
+        self.print(&text)?;
         Ok(any)
     }
 
@@ -122,9 +172,15 @@ impl Viewer {
         self.rescan()?;
         loop {
             let (mut text, mut taken) = (Vec::new(), Ok(()));
+            let quick = self.quick.as_ref();
+            let mut is_over = false;
             let more = self.stream.read(&self.record, &mut self.buffer, Instant::now(), &mut |piece| {
+                if quick.is_some_and(|quick| !quick.is_match(piece.text)) {
+                    return;
+                }
                 let line = String::from_utf8_lossy(piece.text);
                 if let (Ok(()), Some(entry)) = (&taken, Entry::parse(&line)) {
+                    is_over |= self.filter.is_over(&entry);
                     taken = take(&self.filter, &entry, &mut text);
                 }
             });
@@ -132,7 +188,7 @@ impl Viewer {
             let more = more.with_context(cannot)?;
             taken?;
             self.print(&text)?;
-            if !more {
+            if !more || is_over {
                 return Ok(());
             }
         }
@@ -144,12 +200,17 @@ impl Viewer {
         // Without events, the interval is short.
         let _ = self.watch.watch_directory(0, &self.record);
         let family = self.record.files_of(MERGED_LOG);
-        family
-            .and_then(|family| self.stream.rescan(&self.record, family, Instant::now()))
-            .with_context(|| format!("cannot read {}", self.record.path().join(MERGED_LOG).display()))
-            .hint(|| "root and members of the group leonardo can read it: sudo logtail".to_owned())?;
+        let scanned = family.and_then(|family| self.stream.rescan(&self.record, family, Instant::now()));
+        self.readable(scanned)?;
         self.stream.take_gaps().messages(MERGED_LOG).iter().for_each(|text| log::warn!("{text}"));
         Ok(())
+    }
+
+    /// Adds to an error that the merged log cannot be read.
+    fn readable<T>(&self, result: io::Result<T>) -> Result<T> {
+        result
+            .with_context(|| format!("cannot read {}", self.record.path().join(MERGED_LOG).display()))
+            .hint(|| "root and members of the group leonardo can read it: sudo logtail".to_owned())
     }
 
     /// Writes, however long that takes; files that are rotated meanwhile are opened, to be read afterwards.
@@ -174,79 +235,5 @@ impl Viewer {
             }
         }
         Ok(())
-    }
-}
-
-/// Reads a service's own log, which may be older than the merged one; returns true if a line matched.
-fn service_log(
-    place: &Paths,
-    service: &str,
-    filter: &Filter,
-    format: OutputFormat,
-    buffer: &mut [u8],
-    last: &mut LastLines,
-) -> Result<bool> {
-    let mut any = false;
-    for directory in place.sources() {
-        let cannot = |name: &str| format!("cannot read {}", directory.path().join(name).display());
-        let listing = directory.list().with_context(|| cannot(""))?;
-        for (name, family) in listing.families {
-            if file_name::service_name(&name).map(entry::sanitize_label).as_deref() != Some(service) {
-                continue;
-            }
-            let mut stream = LogReader::from_oldest(&name);
-            stream.rescan(&directory, family, Instant::now()).with_context(|| cannot(&name))?;
-            let mut failed = None;
-            let mut emit = |piece: Piece<'_>| {
-                let mut line = Vec::new();
-                entry::append_line(&mut line, service, piece);
-                let line = String::from_utf8_lossy(&line);
-                let text = line.trim_end_matches('\n').split_once(" | ").map_or("", |(_, text)| text);
-                let entry = Entry::new(None, service, text);
-                if failed.is_none() && filter.matches(&entry) {
-                    any = true;
-                    failed = last.take(format, &entry).err();
-                }
-            };
-            while stream.read(&directory, buffer, Instant::now(), &mut emit).with_context(|| cannot(&name))? {
-            }
-            stream.finish(&mut emit);
-            if let Some(error) = failed {
-                return Err(error.into());
-            }
-        }
-    }
-    Ok(any)
-}
-
-/// The last lines, as they are printed.
-struct LastLines {
-    limit: usize,
-    lines: VecDeque<Vec<u8>>,
-}
-
-impl LastLines {
-    fn new(limit: usize) -> Self {
-        Self { limit, lines: VecDeque::new() }
-    }
-
-    fn take(&mut self, format: OutputFormat, entry: &Entry<'_>) -> io::Result<()> {
-        if self.limit == 0 {
-            return Ok(());
-        }
-        let full = self.lines.len() >= self.limit;
-        let mut line = if full { self.lines.pop_front().unwrap_or_default() } else { Vec::new() };
-        line.clear();
-        format.print(&mut line, entry)?;
-        self.lines.push_back(line);
-        Ok(())
-    }
-
-    /// Appends later lines.
-    fn then(mut self, later: Self) -> Self {
-        self.lines.extend(later.lines);
-        let surplus = self.lines.len().saturating_sub(self.limit);
-        self.lines.drain(..surplus);
-        self
     }
 }

@@ -46,11 +46,16 @@ fn lines_of_before_are_chosen_by_service_number_time_and_text() {
         (&["caddy", "sshd", "-n", "2"], &[2, 3]),
         (&["--since", "10m"], &[1, 2, 3]),
         (&["--since", "10m", "-n", "1"], &[3]),
+        (&["--until", "10m"], &[0]),
+        (&["--until", "10m", "-n", "0"], &[]),
+        (&["-n", "1", "--grep", "ERROR"], &[1]),
+        (&["caddy", "-n", "1", "--grep", "^[a-z]+$"], &[3]),
         (&["--grep", "^t.*e"], &[3]),
         (&["sshd", "--grep", "."], &[2]),
     ] {
         let args = [args, &["--no-follow"]].concat();
-        assert_eq!(run(&machine, &args), (Some(0), lines(numbers), String::new()), "{args:?}");
+        let code = Some(i32::from(numbers.is_empty()));
+        assert_eq!(run(&machine, &args), (code, lines(numbers), String::new()), "{args:?}");
     }
 }
 
@@ -119,6 +124,30 @@ fn what_left_the_record_is_older_than_what_is_in_it() {
     append(&machine.log("boot"), "1\n2\n3\n");
     let shown = run(&machine, &["caddy", "boot", "-n", "4", "--no-follow"]);
     assert_eq!(shown, (Some(0), format!("boot | 3\n{}", lines(&[0, 1, 3])), String::new()));
+}
+
+#[test]
+fn where_the_record_begins_too_late_own_logs_are_shown_by_time() {
+    let machine = machine();
+    let line = |day: u32, text: &str| format!("2019-01-0{day}T00:00:00Z {text}\n");
+    append(&machine.log("caddy").with_extension("log.1"), line(1, "c1") + &line(3, "c3"));
+    append(&machine.log("caddy"), line(5, "\x1b[31mc5"));
+    append(&machine.log("sshd"), line(2, "s2") + "of 2\n" + &line(4, "s4"));
+    let shown = |args: &[&str]| {
+        let (code, text, _) = run(&machine, &[args, &["--no-follow"]].concat());
+        let words = text.lines().map(|line| line.rsplit(' ').next().unwrap_or_default().to_owned());
+        (code, words.collect::<Vec<_>>().join(" "))
+    };
+    for (args, words) in [
+        (&["caddy", "sshd", "--since", "9999d"][..], "c1 s2 2 c3 s4 c5"),
+        (&["sshd", "--since", "9999d"], "s2 2 s4"),
+        (&["caddy", "--since", "9999d", "--grep", "^2019.*c[15]"], "c1 c5"),
+        (&["caddy", "--since", "9999d", "--until", "1d"], "c1 c3 c5"),
+        (&["caddy", "--since", "9999d", "--grep", "none"], ""),
+    ] {
+        assert_eq!(shown(args), (Some(i32::from(words.is_empty())), words.to_owned()), "{args:?}");
+    }
+    assert_eq!(shown(&["--since", "9999d"]).1, "old one two three", "without a service, only the merged log");
 }
 
 #[test]

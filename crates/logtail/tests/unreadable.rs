@@ -118,6 +118,6 @@ fn a_viewer_names_what_it_may_not_read_and_shows_the_rest() {
     allow("var/log/supervisor/y.log", 0o600);
     assert_eq!(shown(), ["2999-01-01T00:00:00.000Z x | 1\n".to_owned(), cannot(machine.log("y"))]);
     allow("var/log/supervisor", 0o700);
-    let directory = machine.path("var/log/supervisor/");
+    let directory = machine.path("var/log/supervisor");
     assert_eq!(shown(), ["2999-01-01T00:00:00.000Z x | 1\n".to_owned(), cannot(directory)]);
 }

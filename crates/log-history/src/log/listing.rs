@@ -72,7 +72,7 @@ impl Log {
         let current = files.base_id();
         for named in files.files().rev() {
             if named.packing == Compression::Opaque {
-                self.problems.insert(named.name.clone(), "only gzip can be decompressed".to_owned());
+                self.problems.insert(self.path_of(&named.name), "only gzip can be decompressed".to_owned());
                 continue;
             }
             let path = self.directory.path().join(&named.name);
@@ -144,7 +144,8 @@ impl Log {
             }
             Ok(None) => None,
             Err(error) => {
-                self.problems.insert(named.name.clone(), error.to_string());
+                let path = self.path_of(&self.segments[index].named.name);
+                self.problems.insert(path, error.to_string());
                 None
             }
         }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use super::{Line, Log};
 use crate::content::Content;
+use crate::file_name::Compression;
 use crate::log_directory::LogDirectory;
 use crate::log_files::LogFile;
 use crate::position::Position;
@@ -86,9 +87,20 @@ impl Log {
         begin + (segment.modified - begin) * share
     }
 
+    /// True if an offset is the end of a compressed file, as the file states it.
+    pub(crate) fn is_estimated_end(&self, index: usize, offset: u64) -> bool {
+        let segment = &self.segments[index];
+        segment.named.packing != Compression::Plain && segment.length == offset
+    }
+
+    /// Returns how much later than its recorded time a line may have been read, in seconds.
+    pub(crate) fn time_tolerance(&mut self, index: usize) -> f64 {
+        self.index(index).interval()
+    }
+
     /// Reports that a file cannot be read.
     pub(crate) fn add_problem(&mut self, index: usize, error: &io::Error) {
-        self.problems.insert(self.segments[index].named.name.clone(), error.to_string());
+        self.problems.insert(self.path_of(&self.segments[index].named.name), error.to_string());
     }
 
     /// Returns the position of a byte of a file.

@@ -19,11 +19,13 @@ const MAX_PROBE: u64 = 1024 * 1024;
 impl Log {
     /// Returns the first line that may be of a time or later, in seconds since 1970; the end if all are earlier.
     pub fn position_at(&mut self, time: f64) -> Result<Position> {
-        for index in 0..self.segments.len() {
-            let last = index + 1 == self.segments.len();
-            if self.segments[index].modified < time && !last {
-                continue;
-            }
+        let last = self.segments.len().saturating_sub(1);
+        let mut first = self.segments.iter().position(|segment| segment.modified >= time).unwrap_or(last);
+        // Read later than written.
+        while first > 0 && self.index(first - 1).end_time().is_some_and(|end| end > time) {
+            first -= 1;
+        }
+        for index in first..self.segments.len() {
             let Some(content) = self.content(index) else { continue };
             self.segments[index].head = content.head().with_context(|| self.cannot(index))?;
             let found = self.offset_at(index, &content, time).with_context(|| self.cannot(index))?;

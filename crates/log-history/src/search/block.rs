@@ -23,6 +23,8 @@ pub struct Block {
     pub segment: usize,
     pub source: Source,
     pub range: Range<u64>,
+    /// True at the end of a file whose size is an estimate.
+    is_open: bool,
     /// Order among the blocks of all logs.
     time: f64,
 }
@@ -64,7 +66,15 @@ pub fn plan(log: &mut Log, number: usize, query: &Query, from: Position, alone: 
         while at < range.end {
             let next = (at / BLOCK * BLOCK + BLOCK).min(range.end);
             let time = if alone { 0.0 } else { log.block_time(segment, at) };
-            blocks.push(Block { log: number, segment, source: source.clone(), range: at..next, time });
+            let is_open = next == range.end && log.is_estimated_end(segment, next);
+            blocks.push(Block {
+                log: number,
+                segment,
+                source: source.clone(),
+                range: at..next,
+                is_open,
+                time,
+            });
             at = next;
         }
     }
@@ -95,16 +105,48 @@ pub fn merge(logs: Vec<Vec<Block>>, order: Order) -> Vec<Block> {
 }
 
 /// Finds the lines of a block: at most `limit`, those that are reported first.
-pub fn search(block: &Block, content: &Content, query: &Query, limit: usize, mut bytes: Vec<u8>) -> Found {
-    let offset = block.range.start.saturating_sub(LOOKBACK);
-    let wanted = block.range.end - offset + LOOKBACK;
+pub fn search(block: &Block, content: &Content, query: &Query, limit: usize, bytes: Vec<u8>) -> Vec<Found> {
+    if !block.is_open {
+        return vec![search_range(&block.range, content, query, limit, bytes)];
+    }
+    // The file has several members: the rest is searched as well.
+    let end = content.len().map_or(block.range.end, |end| end.max(block.range.end));
+    let (mut ranges, mut at) = (VecDeque::new(), block.range.start);
+    while at < end {
+        ranges.push_back(at..(at + BLOCK).min(end));
+        at += BLOCK;
+    }
+    let (mut found, mut count) = (Vec::new(), 0);
+    let mut next = || if query.order == Order::NewestFirst { ranges.pop_back() } else { ranges.pop_front() };
+    while let Some(range) = next() {
+        let part = search_range(&range, content, query, limit, Vec::new());
+        count += part.lines.len();
+        if !part.lines.is_empty() || part.error.is_some() {
+            found.push(part);
+        }
+        if count >= limit {
+            break;
+        }
+    }
+    found
+}
+
+fn search_range(
+    range: &Range<u64>,
+    content: &Content,
+    query: &Query,
+    limit: usize,
+    mut bytes: Vec<u8>,
+) -> Found {
+    let offset = range.start.saturating_sub(LOOKBACK);
+    let wanted = range.end - offset + LOOKBACK;
     bytes.resize(usize::try_from(wanted).unwrap_or(0), 0);
     let got = content.fill_at(&mut bytes, offset);
     bytes.truncate(got.as_ref().map_or(0, |got| *got));
-    let error = got.err();
+    let error = got.err().or_else(|| content.problem().map(io::Error::other));
     let mut lines = VecDeque::new();
     let index = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX).min(bytes.len());
-    let (begin, end) = (index(block.range.start), index(block.range.end));
+    let (begin, end) = (index(range.start), index(range.end));
     let mut at = first_piece(&bytes, offset, begin);
     let in_blocks = query.pattern.as_ref().filter(|pattern| pattern.in_blocks());
     while at < end {

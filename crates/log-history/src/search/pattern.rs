@@ -9,14 +9,14 @@ const MAX_SIZE: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub struct Pattern {
     regex: Regex,
+    /// False for what depends on the beginning or the end of the whole text.
     in_blocks: bool,
 }
 
 impl Pattern {
     /// Compiles a regular expression; an error has the reason, in several lines.
     pub fn new(text: &str, ignore_case: bool) -> Result<Self, String> {
-        // What depends on the beginning or the end of the whole text, or may switch to that.
-        let in_blocks = !["\\A", "\\z", "(?"].iter().any(|part| text.contains(part));
+        let in_blocks = !["\\A", "\\z"].iter().any(|part| text.contains(part)) && !clears_flags(text);
         let mut builder = RegexBuilder::new(text);
         builder.multi_line(true).case_insensitive(ignore_case).size_limit(MAX_SIZE);
         let regex = builder.build().map_err(|error| error.to_string())?;
@@ -25,7 +25,13 @@ impl Pattern {
 
     /// Returns a pattern for a text without special characters.
     pub fn literal(text: &str, ignore_case: bool) -> Result<Self, String> {
-        Self::new(&regex::escape(text), ignore_case)
+        Self::new(&Self::escape(text), ignore_case)
+    }
+
+    /// Returns a regular expression for a text without special characters.
+    #[must_use]
+    pub fn escape(text: &str) -> String {
+        regex::escape(text)
     }
 
     /// True if a line, without its newline, matches.
@@ -43,4 +49,10 @@ impl Pattern {
     pub(crate) fn find_at(&self, block: &[u8], from: usize) -> Option<usize> {
         self.regex.find_at(block, from).map(|found| found.start())
     }
+}
+
+/// True if an expression switches flags off, such as the one by which `^` is the beginning of a line.
+fn clears_flags(text: &str) -> bool {
+    let mut groups = text.split("(?").skip(1);
+    groups.any(|group| group.trim_start_matches(|flag: char| flag.is_ascii_alphabetic()).starts_with('-'))
 }

@@ -33,7 +33,7 @@ pub fn run(
     blocks: &[Block],
     query: &Query,
     limit: usize,
-    mut take: impl FnMut(usize, &mut Found) -> ControlFlow<()>,
+    mut take: impl FnMut(usize, &mut [Found]) -> ControlFlow<()>,
 ) -> bool {
     let (shared, changed) = (Mutex::new(Shared::default()), Condvar::new());
     thread::scope(|scope| {
@@ -45,8 +45,8 @@ pub fn run(
                     let block = &blocks[number];
                     let found = match open(shared, block) {
                         Ok(Some(content)) => block::search(block, &content, query, limit, buffer),
-                        Ok(None) => Found::default(),
-                        Err(error) => Found { error: Some(error), ..Found::default() },
+                        Ok(None) => Vec::new(),
+                        Err(error) => vec![Found { error: Some(error), ..Found::default() }],
                     };
                     if sender.send((number, found)).is_err() {
                         return;
@@ -64,7 +64,7 @@ pub fn run(
                 let mut shared = lock(&shared);
                 shared.reported = number;
                 shared.stop |= flow.is_break();
-                shared.buffers.push(found.bytes);
+                shared.buffers.extend(found.pop().map(|part| part.bytes));
                 changed.notify_all();
                 if flow.is_break() {
                     return false;

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::libc::O_NOFOLLOW;
 
@@ -45,8 +46,10 @@ impl Recorder {
         Self { directory, files: BTreeMap::new(), failed: created.is_err() }
     }
 
-    /// Takes note that bytes from `offset` on were read at a time, in milliseconds since 1970.
-    pub fn note(&mut self, id: FileId, offset: u64, time: u64) {
+    /// Takes note that the bytes of a file from `offset` on were read at a time.
+    pub fn note(&mut self, id: FileId, offset: u64, time: SystemTime) {
+        let time = time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
+        let time = u64::try_from(time).unwrap_or(u64::MAX);
         if self.files.len() >= MAX_FILES && !self.files.contains_key(&id) {
             self.files.clear();
         }

@@ -9,8 +9,8 @@ use log_history::file_id::FileId;
 use log_history::log_files::LogFiles;
 use nix::errno::Errno;
 
-use super::Follower;
 use super::followed::{Followed, LogKey};
+use super::{CLEAN_INTERVAL, Follower};
 use crate::log_reader::LogReader;
 
 /// One scan of all directories.
@@ -22,6 +22,8 @@ struct Scan {
     removals: BTreeMap<LogKey, usize>,
     /// Problems by path.
     troubles: BTreeMap<String, String>,
+    /// Files of all directories; nothing after one that could not be listed.
+    files: Option<BTreeSet<FileId>>,
     /// True if a rotated file turned out to be a log of its own.
     is_split: bool,
 }
@@ -38,11 +40,17 @@ impl Follower {
         let now = Instant::now();
         let is_first = self.looked.replace(now).is_none() && self.checkpoints.is_first_run();
         let removals = std::mem::take(&mut self.removals);
-        let mut scan = Scan { now, is_first, removals, troubles: BTreeMap::new(), is_split: false };
+        let files = Some(BTreeSet::new());
+        let mut scan = Scan { now, is_first, removals, troubles: BTreeMap::new(), files, is_split: false };
         for index in 0..self.directories.len() {
             self.scan_directory(index, &mut scan);
         }
         self.report_new(scan.troubles);
+        let is_due = self.cleaned.is_none_or(|cleaned| now.duration_since(cleaned) >= CLEAN_INTERVAL);
+        if let Some(files) = scan.files.filter(|_| is_due) {
+            self.times.retain(&files);
+            self.cleaned = Some(now);
+        }
         if scan.is_split {
             self.scan();
         }
@@ -54,8 +62,12 @@ impl Follower {
         let directory = self.directories[index].path().to_owned();
         let listing = match self.directories[index].list() {
             Ok(listing) => listing,
-            Err(error) => return scan.trouble(&directory.join(""), error.to_string()),
+            Err(error) => {
+                scan.files = None;
+                return scan.trouble(&directory.join(""), error.to_string());
+            }
         };
+        scan.files.iter_mut().for_each(|files| files.extend(&listing.ids));
         for (name, why) in listing.refused {
             scan.trouble(&directory.join(name), why);
         }
