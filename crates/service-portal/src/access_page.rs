@@ -1,27 +1,31 @@
-//! The access page, on which the owner lists and ends sessions and share links, and creates links.
+//! The access page, on which the owner lists and ends sessions, share links and API tokens, and creates links and tokens.
+
+mod view;
 
 use axum::Form;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use kit::duration::words;
 use kit::unix_time;
 use qrcode::QrCode;
 use qrcode::render::svg;
 use serde::Deserialize;
 
+use crate::api_tokens::TokenScope;
 use crate::app_state::AppState;
 use crate::client::Client;
-use crate::cookies;
-use crate::frame::{Frame, Page};
 use crate::origins::Origins;
 use crate::page_access::{require_owner, require_owner_form};
-use crate::pages::{AccessPage, PhonePage, SessionLine, ShareLine, render};
+use crate::pages::{PhonePage, render};
 use crate::response;
-use crate::sessions::{Scope, Session};
 use crate::verdict::Verdict;
 
+use view::{AccessPage, Notice};
+
+pub use view::own_session;
+
 const HOUR: u64 = 3_600;
+const DAY: u64 = 24 * HOUR;
 /// Lifetime of a login link for a phone, in seconds.
 const PHONE_LINK_LIFETIME: u64 = 600;
 
@@ -43,7 +47,7 @@ pub struct ShareForm {
 /// `GET /leonardo/access`: lists sessions and share links.
 pub async fn overview(State(state): State<AppState>, headers: HeaderMap) -> Response {
     match require_manager(&state, Client(&headers)) {
-        Ok(verdict) => render_overview(&state, Client(&headers), verdict, None),
+        Ok(verdict) => render(StatusCode::OK, &AccessPage::new(&state, Client(&headers), verdict, None)),
         Err(refusal) => *refusal,
     }
 }
@@ -91,39 +95,95 @@ pub async fn create_share(
         Ok(verdict) => verdict,
         Err(refusal) => return *refusal,
     };
+    let created = new_share_link(&state, client, &form);
+    render_result(&state, client, verdict, created)
+}
+
+/// Returns the URL of a new link, or the reason why there is none.
+fn new_share_link(state: &AppState, client: Client<'_>, form: &ShareForm) -> Result<Notice, String> {
     let services = state.registry().load().map(|(services, _)| services).unwrap_or_default();
-    let Some(service) = services.into_iter().find(|service| service.proxy_port == form.port) else {
-        return response::text_error(StatusCode::NOT_FOUND, "This service is no longer registered.");
-    };
+    let service = services
+        .into_iter()
+        .find(|service| service.proxy_port == form.port)
+        .ok_or("This service is no longer registered.")?;
     let max_uses = match form.max_uses.trim() {
         "" => None,
-        number => match number.parse() {
-            Ok(uses) => Some(uses),
-            Err(_) => {
-                return response::text_error(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "The number of uses is not a number.",
-                );
-            }
-        },
+        number => Some(number.parse().map_err(|_| "The number of uses is not a number.")?),
     };
-    let seconds = form.hours.saturating_mul(HOUR);
-    let created =
-        state.shares().create(&service.service_name, service.proxy_port, seconds, max_uses, unix_time::now());
-    match created {
-        Ok((_, word)) => {
-            let origin = Origins::new(&state, client).of(service.proxy_port).unwrap_or_default();
-            let url = format!("{origin}{}", share_link_path(&word));
-            render_overview(&state, client, verdict, Some(url))
+    let (seconds, now) = (form.hours.saturating_mul(HOUR), unix_time::now());
+    let created = state.shares().create(&service.service_name, service.proxy_port, seconds, max_uses, now);
+    let (_, word) = created.map_err(|error| sentence(&error))?;
+    let origin = Origins::new(state, client).of(service.proxy_port).unwrap_or_default();
+    Ok(Notice::Link(format!("{origin}{}", share_link_path(&word))))
+}
+
+/// Fields of the form for a new API token.
+#[derive(Deserialize)]
+pub struct TokenForm {
+    #[serde(default)]
+    name: String,
+    scope: TokenScope,
+    days: u64,
+}
+
+/// `POST /leonardo/access/token`: creates an API token and shows it once.
+pub async fn create_token(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Form(TokenForm { name, scope, days }): Form<TokenForm>,
+) -> Response {
+    let client = Client(&headers);
+    let verdict = match require_manager_form(&state, client) {
+        Ok(verdict) => verdict,
+        Err(refusal) => return *refusal,
+    };
+    let login = state.credentials().map(|known| known.fingerprint()).unwrap_or_default();
+    let (seconds, now) = (days.saturating_mul(DAY), unix_time::now());
+    let created = state.api_tokens().create(&name, scope, seconds, &login, now);
+    let created = created.map_err(|error| sentence(&error)).map(|(token, word)| {
+        log::info!(
+            "API token created name={:?} scope={} from={}",
+            token.name,
+            scope.word(),
+            client.address()
+        );
+        Notice::Token { name: token.name, word }
+    });
+    render_result(&state, client, verdict, created)
+}
+
+/// `POST /leonardo/access/revoke-token`: revokes an API token.
+pub async fn revoke_token(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Form(IdForm { id }): Form<IdForm>,
+) -> Response {
+    let client = Client(&headers);
+    change_and_redirect(&state, client, |state| {
+        let revoked = state.api_tokens().revoke(&id, unix_time::now());
+        if let Some(name) = revoked {
+            log::info!("API token revoked name={name:?} from={}", client.address());
         }
-        Err(error) => {
-            log::warn!("cannot create a share link: {error:#}");
-            response::text_error(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "A link must expire within one hour to one year.",
-            )
-        }
-    }
+    })
+}
+
+/// Returns an error as a sentence on the page.
+fn sentence(error: &anyhow::Error) -> String {
+    let text = error.to_string();
+    let first = text.chars().next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", text.chars().skip(1).collect::<String>())
+}
+
+/// Renders the page after a form was sent.
+fn render_result(
+    state: &AppState,
+    client: Client<'_>,
+    verdict: Verdict,
+    result: Result<Notice, String>,
+) -> Response {
+    let status = if result.is_ok() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let notice = result.unwrap_or_else(Notice::Error);
+    render(status, &AccessPage::new(state, client, verdict, Some(notice)))
 }
 
 /// Returns the portal's origin for a phone: the visitor's, or a tunnel if that is a name of the visitor's own machine.
@@ -185,7 +245,7 @@ fn refuse_without_login(verdict: Verdict) -> Result<Verdict, Box<Response>> {
     match verdict {
         Verdict::Open => Err(Box::new(response::text_error(
             StatusCode::FORBIDDEN,
-            "WEB_ENABLE_AUTH=false: there are no sessions or links to manage.",
+            "WEB_ENABLE_AUTH=false: there are no sessions, links or tokens to manage.",
         ))),
         verdict => Ok(verdict),
     }
@@ -198,51 +258,4 @@ fn change_and_redirect(state: &AppState, client: Client<'_>, change: impl FnOnce
     }
     change(state);
     response::redirect("/leonardo/access", StatusCode::SEE_OTHER)
-}
-
-/// Renders the page; `new_link` is the URL of a link that was just created.
-fn render_overview(
-    state: &AppState,
-    client: Client<'_>,
-    verdict: Verdict,
-    new_link: Option<String>,
-) -> Response {
-    let now = unix_time::now();
-    let name = state.cookie_name().unwrap_or_default();
-    let cookies = client.cookies();
-    let own = cookies::values(&cookies, &name);
-    let own: Option<String> = {
-        let mut sessions = state.sessions();
-        own.iter()
-            .find_map(|token| sessions.touch(token, client.address(), now).map(|session| session.id.clone()))
-    };
-    let sessions = state.sessions().list(now);
-    let sessions = sessions.into_iter().map(|session| session_line(session, own.as_deref(), now)).collect();
-    let shares = state.shares().list(now).into_iter().map(|share| share_line(share, now)).collect();
-    let services = state.registry().load().map(|(services, _)| services).unwrap_or_default();
-    let frame = Frame::new(state, client, verdict, Page::Access);
-    render(StatusCode::OK, &AccessPage { frame, sessions, shares, services, new_link })
-}
-
-fn session_line(session: Session, own: Option<&str>, now: u64) -> SessionLine {
-    let access = match &session.scope {
-        Scope::Everything => "everything".to_owned(),
-        Scope::Share { port, .. } => format!("port {port}, through a share link"),
-    };
-    SessionLine {
-        is_own: own == Some(session.id.as_str()),
-        used: words(now.saturating_sub(session.used)),
-        began: words(now.saturating_sub(session.began)),
-        address: session.address.to_string(),
-        agent: session.agent,
-        id: session.id,
-        access,
-    }
-}
-
-fn share_line(share: portal_control::Share, now: u64) -> ShareLine {
-    let uses =
-        share.max_uses.map_or_else(|| share.uses.to_string(), |most| format!("{} of {most}", share.uses));
-    let ends = words(share.expires.saturating_sub(now));
-    ShareLine { id: share.id, service: share.service, port: share.port, ends, uses }
 }

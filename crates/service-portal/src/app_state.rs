@@ -1,7 +1,8 @@
 //! State that all requests share.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -12,8 +13,9 @@ use ports::Registry;
 use sha2::{Digest, Sha256};
 use tunnels::Tunnels;
 
+use crate::api_tokens::{ApiTokens, TokenScope};
 use crate::cli::Cli;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, bearer_word};
 use crate::host::AllowedHosts;
 use crate::log_limit;
 use crate::login_codes::LoginCodes;
@@ -45,6 +47,7 @@ struct Shared {
     proxy_problem: PathBuf,
     storage: PathBuf,
     tunnels: PathBuf,
+    process_control: PathBuf,
     env: Env,
     key: Key,
     key_file: Mutex<KeyFile>,
@@ -54,6 +57,7 @@ struct Shared {
     former: Mutex<Option<Arc<Credentials>>>,
     sessions: Mutex<Sessions>,
     shares: Mutex<Shares>,
+    api_tokens: Mutex<ApiTokens>,
     login_codes: Mutex<LoginCodes>,
     handover_codes: Mutex<LoginCodes>,
     allowed_hosts: AllowedHosts,
@@ -86,6 +90,7 @@ impl AppState {
             proxy_problem: cli.proxy_problem.clone(),
             storage: cli.storage.clone(),
             tunnels: cli.tunnels.clone(),
+            process_control: cli.process_control.clone(),
             key: key.clone(),
             key_file: Mutex::new(key_file),
             sessions: Mutex::new(Sessions::load(
@@ -93,6 +98,7 @@ impl AppState {
                 &credentials.fingerprint(),
             )),
             shares: Mutex::new(Shares::load(&cli.state.join("shares.json"), key)),
+            api_tokens: Mutex::new(ApiTokens::load(&cli.state.join("tokens.json"))),
             login_codes: Mutex::default(),
             handover_codes: Mutex::default(),
             service_tokens: Mutex::default(),
@@ -147,9 +153,27 @@ impl AppState {
         Some(self.credentials()?.cookie().to_owned())
     }
 
-    /// True if an `Authorization` header was valid until the login changed, so that it is not a guess.
+    /// True if an `Authorization` header is no guess, although it gives no access here: it was valid until the login changed,
+    /// or has a token of the API.
     pub fn was_valid_before(&self, authorization: &[u8]) -> bool {
         lock(&self.0.former).as_ref().is_some_and(|former| former.matching_scheme(authorization).is_some())
+            || bearer_word(authorization).is_some_and(|word| lock(&self.0.api_tokens).is_known(word))
+    }
+
+    /// Returns the scope of the API token in an `Authorization` header, if it is active; counts as a use.
+    pub fn use_api_token(
+        &self,
+        login: &Credentials,
+        authorization: &[u8],
+        address: IpAddr,
+    ) -> Option<TokenScope> {
+        let word = bearer_word(authorization)?;
+        lock(&self.0.api_tokens).touch(word, &login.fingerprint(), address, unix_time::now())
+    }
+
+    /// Returns the API tokens.
+    pub fn api_tokens(&self) -> MutexGuard<'_, ApiTokens> {
+        lock(&self.0.api_tokens)
     }
 
     /// True if a word is the token of programs or the provider's one-click token.
@@ -221,9 +245,12 @@ impl AppState {
             self.key_file().problem().map(str::to_owned),
             self.sessions().problem().map(str::to_owned),
             self.shares().problem().map(str::to_owned),
+            self.api_tokens().problem().map(str::to_owned),
         ];
         let reason = problems.into_iter().flatten().next()?;
-        Some(format!("sessions and share links are lost when the portal or the container restarts: {reason}"))
+        Some(format!(
+            "sessions, links and tokens are lost when the portal or the container restarts: {reason}"
+        ))
     }
 
     /// Returns the service registry.
@@ -261,6 +288,11 @@ impl AppState {
     /// Returns the path of the storage monitor's status.
     pub fn storage(&self) -> &PathBuf {
         &self.0.storage
+    }
+
+    /// Returns the socket of the program that starts and stops programs.
+    pub fn process_control(&self) -> &Path {
+        &self.0.process_control
     }
 
     /// Reads the tunnels.

@@ -37,6 +37,8 @@ assets! {
     "logs.js": SCRIPT;
     "log_rows.js": SCRIPT;
     "log_stream.js": SCRIPT;
+    "access.css": CSS;
+    "boot.css": CSS;
     "login.js": SCRIPT;
     "mark.svg": SVG;
 }

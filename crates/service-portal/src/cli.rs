@@ -22,7 +22,7 @@ pub struct Cli {
     /// Socket for commands inside the container, for tests
     #[arg(long, value_name = "SOCKET", hide = true, default_value = portal_control::SOCKET)]
     pub control: PathBuf,
-    /// Directory of sessions and share links, for tests
+    /// Directory of sessions, share links and API tokens, for tests
     #[arg(long, value_name = "DIRECTORY", hide = true, default_value = "/var/lib/portal")]
     pub state: PathBuf,
     /// Path of the proxy's problem file, for tests
@@ -40,6 +40,9 @@ pub struct Cli {
     /// Root directory of the logs, for tests
     #[arg(long, value_name = "DIRECTORY", hide = true, default_value = "/")]
     pub logs: PathBuf,
+    /// Socket of the program that starts and stops programs, for tests
+    #[arg(long, value_name = "SOCKET", hide = true, default_value = process_control::SOCKET)]
+    pub process_control: PathBuf,
     /// Path of the boot journal, for tests
     #[arg(long, value_name = "FILE", hide = true, default_value = journal::PATH)]
     pub journal: PathBuf,

@@ -37,10 +37,10 @@ impl<'a> Client<'a> {
         SessionOrigin { address: self.address(), agent: self.user_agent(), bound, device: None }
     }
 
-    /// Returns the `User-Agent`, without quotes and control characters and cut to 120 characters.
+    /// Returns the `User-Agent`, without quotes and control characters and cut to 200 characters.
     pub fn user_agent(self) -> String {
         let agent = self.text("user-agent").unwrap_or("unknown");
-        agent.chars().filter(|letter| !letter.is_control() && *letter != '"').take(120).collect()
+        agent.chars().filter(|letter| !letter.is_control() && *letter != '"').take(200).collect()
     }
 
     /// Returns host and port as the visitor entered them.
@@ -328,11 +328,11 @@ pub(crate) mod tests {
 
     #[test]
     fn the_origin_of_a_session_is_an_address_and_a_browser() {
-        let long = format!("Mozilla/5.0 \"{}", "x".repeat(200));
+        let long = format!("Mozilla/5.0 \"{}", "x".repeat(300));
         let pairs = [("x-forwarded-for", "192.0.2.1"), ("user-agent", &long), ("host", "192.0.2.9:1111")];
         let origin = Client(&headers(&pairs)).session_origin();
         assert_eq!((origin.address, origin.bound), (IpAddr::from([192, 0, 2, 1]), true));
-        assert_eq!(origin.agent, format!("Mozilla/5.0 {}", "x".repeat(108)));
+        assert_eq!(origin.agent, format!("Mozilla/5.0 {}", "x".repeat(188)));
         assert_eq!(Client(&HeaderMap::new()).session_origin().agent, "unknown");
         assert_eq!(Client(&headers(&[("x-forwarded-for", "x")])).address(), IpAddr::from([0; 4]));
     }

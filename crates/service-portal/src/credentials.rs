@@ -55,6 +55,11 @@ impl Credentials {
         format!("{}-{}-{}", self.version.inode, self.version.seconds, self.version.nanoseconds)
     }
 
+    /// Returns the user name, which is not secret.
+    pub fn user(&self) -> &str {
+        &self.login.user
+    }
+
     /// Returns the token.
     pub fn token(&self) -> &Secret {
         &self.login.token
@@ -79,11 +84,10 @@ impl Credentials {
 
     /// Returns the scheme of an `Authorization` header with our token or our user and password (RFC 6750, 7617).
     pub fn matching_scheme(&self, authorization: &[u8]) -> Option<AuthScheme> {
-        let space = authorization.iter().position(|&byte| byte == b' ')?;
-        let (scheme, rest) = (&authorization[..space], authorization[space..].trim_ascii());
-        if scheme.eq_ignore_ascii_case(b"bearer") {
-            return self.login.token.matches(rest).then_some(AuthScheme::Bearer);
+        if let Some(word) = bearer_word(authorization) {
+            return self.login.token.matches(word).then_some(AuthScheme::Bearer);
         }
+        let (scheme, rest) = split_scheme(authorization)?;
         if !scheme.eq_ignore_ascii_case(b"basic") {
             return None;
         }
@@ -91,6 +95,17 @@ impl Credentials {
         let colon = pair.iter().position(|&byte| byte == b':')?;
         self.accepts(&pair[..colon], &pair[colon + 1..]).then_some(AuthScheme::Basic)
     }
+}
+
+/// Returns the token of an `Authorization` header with the scheme Bearer (RFC 6750).
+pub fn bearer_word(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = split_scheme(authorization)?;
+    scheme.eq_ignore_ascii_case(b"bearer").then_some(rest)
+}
+
+fn split_scheme(authorization: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = authorization.iter().position(|&byte| byte == b' ')?;
+    Some((&authorization[..space], authorization[space..].trim_ascii()))
 }
 
 /// Scheme of a valid `Authorization` header.

@@ -16,19 +16,22 @@ pub enum Page {
     Services,
     /// Logs, live and with their history.
     Logs,
+    /// Stages of the boot.
+    Boot,
     /// Sessions, share links and credentials.
     Access,
 }
 
 impl Page {
     /// All pages, in the order of the navigation.
-    const ALL: &[Self] = &[Self::Services, Self::Logs, Self::Access];
+    const ALL: &[Self] = &[Self::Services, Self::Logs, Self::Boot, Self::Access];
 
     /// Returns the page's name.
     pub fn label(self) -> &'static str {
         match self {
             Self::Services => "Services",
             Self::Logs => "Logs",
+            Self::Boot => "Boot",
             Self::Access => "Access",
         }
     }
@@ -38,6 +41,7 @@ impl Page {
         match self {
             Self::Services => "/leonardo/",
             Self::Logs => "/leonardo/logs",
+            Self::Boot => "/leonardo/boot",
             Self::Access => "/leonardo/access",
         }
     }
@@ -47,6 +51,7 @@ impl Page {
         match self {
             Self::Services => 's',
             Self::Logs => 'l',
+            Self::Boot => 'b',
             Self::Access => 'a',
         }
     }
@@ -56,6 +61,7 @@ impl Page {
         match self {
             Self::Services => "M2.5 2.5h4v4h-4zM9.5 2.5h4v4h-4zM2.5 9.5h4v4h-4zM9.5 9.5h4v4h-4z",
             Self::Logs => "M2.5 3.5h11M2.5 6.5h7M2.5 9.5h9M2.5 12.5h5",
+            Self::Boot => "M2.5 3.5h6M5.5 8h5M8.5 12.5h5",
             Self::Access => "M5.5 7.5a3 3 0 1 1 0 1zM8.5 8h6v2.5M12 8v2",
         }
     }
@@ -109,7 +115,10 @@ impl Frame {
 
     /// Returns the path from which an open page gets its changes.
     pub fn live_path(&self) -> &'static str {
-        if self.page == Page::Services { Page::Services.path() } else { "/leonardo/frame" }
+        match self.page {
+            Page::Services | Page::Boot => self.page.path(),
+            _ => "/leonardo/frame",
+        }
     }
 
     /// Returns the errors.

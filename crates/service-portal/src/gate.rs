@@ -110,6 +110,10 @@ pub fn verdict_for(state: &AppState, client: Client<'_>) -> Verdict {
     let Some(authorization) = authorization.filter(|header| Credentials::is_our_scheme(header)) else {
         return if client.is_preflight() { Verdict::Preflight } else { Verdict::Refused };
     };
+    if let Some(scope) = state.use_api_token(&known, authorization, client.address()) {
+        // Nothing is recorded: a success would let its holder guess passwords from this address without a limit.
+        return Verdict::ApiToken(scope);
+    }
     header_verdict(state, client, known.matching_scheme(authorization), authorization)
 }
 
@@ -172,7 +176,7 @@ fn header_verdict(
             state.throttle().mark_known(client.address(), Instant::now());
             Verdict::Program
         }
-        // Valid until the login changed, so not a guess.
+        // Valid until the login changed or the token expired, so not a guess.
         None if state.was_valid_before(authorization) => Verdict::Refused,
         None => {
             state.throttle().record_failure(guesser, Instant::now());

@@ -6,10 +6,14 @@
 //! inside the container (`share`, `portal-link`) use a second socket, see [`control_api`].
 
 mod access_page;
+mod api;
+mod api_tokens;
 mod app_state;
 mod assets;
 mod audit;
+mod boot_page;
 mod boot_problems;
+mod boot_report;
 mod cli;
 mod client;
 mod client_network;
@@ -33,6 +37,7 @@ mod page_access;
 mod pages;
 mod problems;
 mod request_guard;
+mod requester;
 mod response;
 mod return_path;
 mod routes;
@@ -50,6 +55,7 @@ mod storage_status;
 mod throttle;
 mod unavailable;
 mod url_token;
+mod user_agent;
 mod verdict;
 
 use std::fs;
@@ -109,12 +115,14 @@ async fn serve(cli: &cli::Cli, state: app_state::AppState) -> Result<()> {
             _ = tick.tick() => {
                 state.sessions().flush(kit::unix_time::now(), false);
                 state.shares().flush();
+                state.api_tokens().flush(kit::unix_time::now(), false);
                 state.key_file().flush();
                 audit::flush(false);
             }
             // Requests take microseconds, so none is waited for.
             _ = terminate.recv() => {
                 state.sessions().flush(kit::unix_time::now(), true);
+                state.api_tokens().flush(kit::unix_time::now(), true);
                 audit::flush(true);
                 return Ok(());
             }

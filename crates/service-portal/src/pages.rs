@@ -4,7 +4,6 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::frame::Frame;
 use crate::response;
 
 /// The login form.
@@ -76,54 +75,6 @@ impl<'a> LinkPage<'a> {
     pub fn error(text: &'a str) -> Self {
         Self { action: "", field: "", word: "", text, button: "" }
     }
-}
-
-/// The access page: sessions, share links and forms to end and create them.
-#[derive(Template)]
-#[template(path = "access.html")]
-pub struct AccessPage {
-    /// The frame of the page.
-    pub frame: Frame,
-    /// Active sessions.
-    pub sessions: Vec<SessionLine>,
-    /// Active share links.
-    pub shares: Vec<ShareLine>,
-    /// Services that can be shared.
-    pub services: Vec<ports::Service>,
-    /// URL of a share link that was just created; it is shown once.
-    pub new_link: Option<String>,
-}
-
-/// One session, formatted.
-pub struct SessionLine {
-    /// Public id.
-    pub id: String,
-    /// Address of the visitor at the start.
-    pub address: String,
-    /// User agent of the browser.
-    pub agent: String,
-    /// Services that it gives access to.
-    pub access: String,
-    /// Time since the start.
-    pub began: String,
-    /// Time since the last use.
-    pub used: String,
-    /// True for the session of this request.
-    pub is_own: bool,
-}
-
-/// One share link, formatted.
-pub struct ShareLine {
-    /// Public id.
-    pub id: String,
-    /// Name of the service.
-    pub service: String,
-    /// Port of the service.
-    pub port: u16,
-    /// Time until it expires.
-    pub ends: String,
-    /// Number of uses, with the maximum.
-    pub uses: String,
 }
 
 /// A one-time login link for a phone.

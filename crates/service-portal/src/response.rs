@@ -55,6 +55,14 @@ pub fn sandbox(response: &mut Response) {
 /// Returns the response to a refused request: a redirect to the login form for a page in a browser, otherwise a status
 /// with a message.
 pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
+    if verdict == Verdict::Refused && client.is_browser_page() {
+        return redirect(&return_path::login_path(client.uri()), StatusCode::FOUND);
+    }
+    refuse_program(verdict, client)
+}
+
+/// Returns the response to a refused request of a program: a status with a message.
+pub fn refuse_program(verdict: Verdict, client: Client<'_>) -> Response {
     match verdict {
         Verdict::Wait(seconds) => {
             let mut response = json_error(
@@ -71,8 +79,11 @@ pub fn refuse(verdict: Verdict, client: Client<'_>) -> Response {
             StatusCode::MISDIRECTED_REQUEST,
             "this host name is not allowed for services without a login; add it to WEB_ALLOWED_HOSTS",
         ),
+        Verdict::ApiToken(_) => json_error(
+            StatusCode::FORBIDDEN,
+            "this token can only read /leonardo/api/v1 and /leonardo/metrics",
+        ),
         Verdict::Preflight => preflight(client),
-        _ if client.is_browser_page() => redirect(&return_path::login_path(client.uri()), StatusCode::FOUND),
         _ => {
             let mut response = json_error(
                 StatusCode::UNAUTHORIZED,

@@ -10,13 +10,14 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use crate::api;
 use crate::app_state::AppState;
 use crate::frame;
 use crate::gate;
 use crate::request_guard::guard;
 use crate::{
-    access_page, assets, frame_page, link_redemption, login, login_handover, logs, response, services_page,
-    unavailable,
+    access_page, assets, boot_page, frame_page, link_redemption, login, login_handover, logs, response,
+    services_page, unavailable,
 };
 
 /// Maximum size of a form, in bytes.
@@ -43,12 +44,16 @@ pub fn router(state: AppState) -> Router {
             "/leonardo/share",
             get(link_redemption::share_link_page).post(link_redemption::redeem_share_link),
         )
+        .route("/leonardo/boot", get(boot_page::boot_page))
         .route("/leonardo/access", get(access_page::overview))
         .route("/leonardo/access/end", post(access_page::end_session))
         .route("/leonardo/access/end-all", post(access_page::end_all))
         .route("/leonardo/access/revoke", post(access_page::revoke_share))
         .route("/leonardo/access/share", post(access_page::create_share))
+        .route("/leonardo/access/token", post(access_page::create_token))
+        .route("/leonardo/access/revoke-token", post(access_page::revoke_token))
         .route("/leonardo/access/phone", post(access_page::create_phone_link))
+        .merge(api::router(&state))
         .route("/leonardo/state.json", get(services_page::state_json))
         .route("/leonardo/health-check", get(async || response::text_error(StatusCode::OK, "ok")))
         .route("/leonardo/ready", get(ready))

@@ -258,7 +258,12 @@ impl Session {
     }
 
     fn is_active(&self, now: u64) -> bool {
-        now < self.used + IDLE_TIMEOUT && now < self.ends
+        now < self.expires()
+    }
+
+    /// Returns its end if it is not used again, in seconds since the epoch.
+    pub fn expires(&self) -> u64 {
+        self.ends.min(self.used + IDLE_TIMEOUT)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The gate's verdict about a request.
 
+use crate::api_tokens::TokenScope;
+
 /// Reason to allow or refuse a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -11,6 +13,8 @@ pub enum Verdict {
     Program,
     /// A session from a share link to this service.
     Guest,
+    /// A program with an API token, which only the API itself lets in ([`crate::api`]); everything else refuses it.
+    ApiToken(TokenScope),
     /// No valid login.
     Refused,
     /// A page of another origin made the browser send the request.

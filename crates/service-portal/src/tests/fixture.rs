@@ -18,6 +18,7 @@ use web_login::Login;
 
 use super::clients::CLIENTS;
 use super::response_line::PortalResponse;
+use crate::api_tokens::TokenScope;
 use crate::app_state::AppState;
 use crate::cli::Cli;
 use crate::known_device;
@@ -57,9 +58,18 @@ impl Portal {
         std::fs::create_dir(path("registry")).unwrap();
         std::fs::write(path("journal"), "").unwrap();
         write_login(&directory, "former password", FORMER);
-        let arguments =
-            ["credentials", "state", "registry", "journal", "storage", "proxy-problem", "tunnels", "logs"]
-                .map(|name| format!("--{name}={}", path(name)));
+        let arguments = [
+            "credentials",
+            "state",
+            "registry",
+            "journal",
+            "storage",
+            "proxy-problem",
+            "tunnels",
+            "process-control",
+            "logs",
+        ]
+        .map(|name| format!("--{name}={}", path(name)));
         let cli = Cli::parse_from(std::iter::once("service-portal".to_owned()).chain(arguments));
         let env: Env = variables.iter().copied().chain([("OPEN_BUTTON_TOKEN", ONE_CLICK)]).collect();
         let state = AppState::new(&cli, env).unwrap();
@@ -122,7 +132,7 @@ impl Portal {
 
     /// Adds a word for a cookie.
     pub fn add_cookie(&mut self, word: &'static str, cookie: String) {
-        self.words.insert(word, (header::COOKIE, cookie));
+        self.add_header(word, "cookie", cookie);
     }
 
     /// Logs in on the portal's port; returns the session cookie and the device cookie.
@@ -142,6 +152,25 @@ impl Portal {
         );
         assert_eq!(answer.status, 303, "{}", answer.body);
         answer.cookies()[0].clone()
+    }
+
+    /// Adds a word for a header.
+    pub fn add_header(&mut self, word: &'static str, name: &str, value: String) {
+        self.words.insert(word, (HeaderName::try_from(name).unwrap(), value));
+    }
+
+    /// Creates an API token for an hour and returns its secret.
+    pub fn api_token(&self, name: &str, scope: TokenScope) -> String {
+        let login = self.state.credentials().unwrap().fingerprint();
+        self.state.api_tokens().create(name, scope, 3_600, &login, unix_time::now()).unwrap().1
+    }
+
+    /// Returns the paths of all routes, from the debug output of the router: axum does not list them otherwise.
+    pub fn paths(&self) -> Vec<String> {
+        let router = format!("{:?}", self.router);
+        let paths: std::collections::BTreeSet<String> =
+            router.split('"').filter(|text| text.starts_with('/')).map(str::to_owned).collect();
+        paths.into_iter().collect()
     }
 
     fn fill_in_words(&mut self) {
@@ -164,6 +193,8 @@ impl Portal {
         self.words.insert("ended", (header::COOKIE, ended.clone()));
         self.send("POST port=1111 host=gpu.lan:1111 own ended /leonardo/logout", "");
         let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        let read = format!("Bearer {}", self.api_token("reader", TokenScope::Read));
+        let logs = format!("Bearer {}", self.api_token("reader of logs", TokenScope::ReadLogs));
         self.words = [
             ("ended", header::COOKIE, ended),
             ("session-https", header::COOKIE, format!("__Host-{session}")),
@@ -177,6 +208,8 @@ impl Portal {
             ("bearer", header::AUTHORIZATION, format!("Bearer {TOKEN}")),
             ("bearer-wrong", header::AUTHORIZATION, format!("Bearer {WRONG}")),
             ("bearer-former", header::AUTHORIZATION, format!("Bearer {FORMER}")),
+            ("bearer-read", header::AUTHORIZATION, read),
+            ("bearer-logs", header::AUTHORIZATION, logs),
             ("basic", header::AUTHORIZATION, basic("ada:secret")),
             ("basic-wrong", header::AUTHORIZATION, basic("ada:wrong")),
             ("basic-former", header::AUTHORIZATION, basic("ada:former password")),

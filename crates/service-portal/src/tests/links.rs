@@ -84,14 +84,20 @@ const ACCESS: &str = "
     portal link-port session POST /leonardo/access/end-all |      => 403 This form was sent from another page.
     portal session POST /leonardo/access/end-all |                => 403 This form was sent from another page.
     portal own POST /leonardo/access/end-all |                    => 401 Bearer+Basic
+    portal session POST /leonardo/access/token | name=x&scope=read&days=1 => 403 This form was sent from another page.
+    portal session POST /leonardo/access/revoke-token | id=x      => 403 This form was sent from another page.
+    own session POST /leonardo/access/token | name=x&scope=read&days=1 => 403 Open this page on the portal's own port.
+    portal own bearer-read POST /leonardo/access/token | name=x&scope=read&days=1 => 403
+    portal own session POST /leonardo/access/token | name=&scope=read&days=1 => 422 <Access> (logout)
+    portal own session POST /leonardo/access/token | name=x&scope=read&days=366 => 422 <Access> (logout)
     portal session POST /leonardo/access/phone |                  => 403 This form was sent from another page.
     portal session POST /leonardo/access/share | port=8188&hours=1 => 403 This form was sent from another page.
     portal session POST /leonardo/access/revoke | id=x            => 403 This form was sent from another page.
     portal session POST /leonardo/access/end | id=x               => 403 This form was sent from another page.
     portal own session POST /leonardo/access/share | port=8188&hours=1&max_uses=2 => 200 <Access> (logout)
-    portal own session POST /leonardo/access/share | port=9999&hours=1 => 404 This service is no longer registered.
-    portal own session POST /leonardo/access/share | port=8188&hours=0 => 422 A link must expire within one hour to one year.
-    portal own session POST /leonardo/access/share | port=8188&hours=1&max_uses=x => 422 The number of uses is not a number.
+    portal own session POST /leonardo/access/share | port=9999&hours=1 => 422 <Access> (logout)
+    portal own session POST /leonardo/access/share | port=8188&hours=0 => 422 <Access> (logout)
+    portal own session POST /leonardo/access/share | port=8188&hours=1&max_uses=x => 422 <Access> (logout)
     portal own session POST /leonardo/access/end | id=none        => 303 to /leonardo/access
     portal own session POST /leonardo/access/revoke | id=none     => 303 to /leonardo/access
     portal bearer POST /leonardo/access/end | id=none            => 303 to /leonardo/access
@@ -137,4 +143,26 @@ fn only_the_owner_on_the_portals_port_lists_and_ends_sessions_and_links() {
         "/gate/verify",
         "page session => 302 to /leonardo/login\n page guest => 302 to /leonardo/login",
     );
+}
+
+#[test]
+fn an_api_token_is_shown_once_and_works_until_it_is_revoked() {
+    let mut portal = Portal::new();
+    let form = "name=Graf%22ana&scope=read%2Blogs&days=30";
+    let made = portal.send("portal own session POST /leonardo/access/token", form);
+    let word = made.body.split("<code>").nth(1).unwrap().split("</code>").next().unwrap().to_owned();
+    assert!(made.status == 200 && word.len() == 47, "{}", made.body);
+    portal.add_header("new", "authorization", format!("Bearer {word}"));
+    portal.check_pages("portal program new /leonardo/api/v1/boot => 200");
+    let page = portal.send("portal page session /leonardo/access", "").body;
+    assert!(page.contains("Graf&#34;ana") && page.contains("last used just now from 192.0.2.1"), "{page}");
+    assert!(!page.contains(&word) && page.contains("read+logs"), "{page}");
+    let id = &kit::hex::sha256(word.as_bytes())[..16];
+    portal.check_pages(&format!(
+        "portal own session POST /leonardo/access/revoke-token | id={id} => 303 to /leonardo/access
+         portal program new /leonardo/api/v1/boot                        => 401 Bearer+Basic"
+    ));
+    let again =
+        portal.send("portal own session POST /leonardo/access/token", "name=reader&scope=read&days=1");
+    assert!(again.body.contains("There is already a token with this name"), "{}", again.body);
 }

@@ -1,5 +1,6 @@
 //! Tables of requests to the gate and the portal's pages, with the expected responses.
 
+mod api;
 mod clients;
 mod fixture;
 mod gate;

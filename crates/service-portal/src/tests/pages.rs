@@ -47,7 +47,7 @@ fn the_portals_pages_are_for_its_owner() {
          portal page host=evil.example:1111 / => 421
          portal fetch-site /                  => 403
          portal page /?token=$TOKEN           => 303 to /
-         portal page /leonardo/access         => 403 WEB_ENABLE_AUTH=false: there are no sessions or links to manage.
+         portal page /leonardo/access         => 403 WEB_ENABLE_AUTH=false: there are no sessions, links or tokens to manage.
          portal page host=h:1111 /leonardo/login?port=8188&next=/lab => 303 to http://h:8188/lab
          page /leonardo/login?next=/lab       => 303 to /lab",
     );

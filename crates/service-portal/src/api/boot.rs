@@ -1,0 +1,21 @@
+//! `GET /leonardo/api/v1/boot`: stages of the boot.
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::Requester;
+use crate::app_state::AppState;
+use crate::boot_report::BootReport;
+use crate::response;
+
+/// Returns the boot. The output of a user's script, which the journal's restricted entry quotes, counts as text of a log.
+pub async fn boot(State(state): State<AppState>, Extension(requester): Extension<Requester>) -> Response {
+    let journal = state.journal();
+    let entries = if requester.reads_logs() { journal.read() } else { journal.read_unrestricted() };
+    match entries {
+        Ok(entries) => Json(BootReport::new(&entries, journal::unix_time())).into_response(),
+        Err(error) => response::json_error(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
+    }
+}

@@ -1,0 +1,72 @@
+//! `/leonardo/api/v1/processes`: supervisord's programs, and their start, stop and restart.
+
+use std::path::PathBuf;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use process_control::{Action, Refusal, RefusalKind};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::app_state::AppState;
+use crate::client::Client;
+use crate::{requester, response};
+
+/// `GET /processes`: returns all programs.
+pub async fn list(State(state): State<AppState>) -> Response {
+    let programs = ask(&state, |socket| process_control::list(&socket)).await;
+    respond(programs.map(|programs| json!({ "processes": programs })))
+}
+
+/// `POST /processes/NAME/start`.
+pub async fn start(state: State<AppState>, headers: HeaderMap, name: Path<String>) -> Response {
+    act(state, &headers, name, Action::Start).await
+}
+
+/// `POST /processes/NAME/stop`.
+pub async fn stop(state: State<AppState>, headers: HeaderMap, name: Path<String>) -> Response {
+    act(state, &headers, name, Action::Stop).await
+}
+
+/// `POST /processes/NAME/restart`.
+pub async fn restart(state: State<AppState>, headers: HeaderMap, name: Path<String>) -> Response {
+    act(state, &headers, name, Action::Restart).await
+}
+
+async fn act(
+    State(state): State<AppState>,
+    headers: &HeaderMap,
+    Path(name): Path<String>,
+    action: Action,
+) -> Response {
+    let requester = requester::describe(&state, Client(headers));
+    respond(ask(&state, move |socket| process_control::act(&socket, action, &name, &requester)).await)
+}
+
+/// Asks the program that is root, on a thread that may wait.
+async fn ask<T: Send + 'static>(
+    state: &AppState,
+    question: impl FnOnce(PathBuf) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let socket = state.process_control().to_owned();
+    let answer = tokio::task::spawn_blocking(move || question(socket)).await;
+    answer.unwrap_or_else(|error| Err(Refusal { kind: RefusalKind::Unavailable, message: error.to_string() }))
+}
+
+fn respond(answer: Result<impl Serialize, Refusal>) -> Response {
+    match answer {
+        Ok(body) => Json(body).into_response(),
+        Err(refusal) => response::json_error(status(refusal.kind), &refusal.message),
+    }
+}
+
+fn status(kind: RefusalKind) -> StatusCode {
+    match kind {
+        RefusalKind::Unknown => StatusCode::NOT_FOUND,
+        RefusalKind::Protected | RefusalKind::Conflict => StatusCode::CONFLICT,
+        RefusalKind::Limited | RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        RefusalKind::Invalid => StatusCode::BAD_REQUEST,
+    }
+}
