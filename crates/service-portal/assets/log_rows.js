@@ -67,9 +67,14 @@ function timeText(time) {
 }
 
 export class Rows {
-  // `list` is the scrolling element; `href(row)` returns the permalink of a row.
-  constructor(list, href) {
-    Object.assign(this, { list, href, byKey: new Map(), from: {}, to: {}, selected: null });
+  // `list` is the scrolling element.
+  constructor(list) {
+    Object.assign(this, { list, base: "", showsService: true, byKey: new Map(), from: {}, to: {}, selected: null });
+    // Formatting a time takes longer than all else of a row.
+    list.addEventListener("mouseover", ({ target }) => {
+      const time = target.closest(".at")?.closest(".line")?.row?.time;
+      if (time) target.title ||= `${new Date(time * 1000).toLocaleString()} (link to this line)`;
+    });
   }
 
   get size() {
@@ -194,15 +199,18 @@ export class Rows {
     const element = document.createElement("div");
     element.className = row.level ? `line level-${row.level}` : "line";
     element.row = row;
-    element.dataset.service = row.service;
     const at = document.createElement("a");
     at.className = "at";
     // Keys select lines; a thousand links are not to be tabbed through.
     at.tabIndex = -1;
     this.#showTime(at, row);
-    const service = document.createElement("span");
-    service.className = "service";
-    service.textContent = row.service;
+    element.append(at);
+    if (this.showsService) {
+      const service = document.createElement("span");
+      service.className = "service";
+      service.textContent = row.service;
+      element.append(service);
+    }
     const text = document.createElement("span");
     text.className = "text";
     for (const { text: content, class: names, fg, bg } of row.spans) {
@@ -216,14 +224,18 @@ export class Rows {
         appendText(text, content);
       }
     }
-    element.append(at, service, text);
+    element.append(text);
     return element;
   }
 
   #showTime(at, row) {
     at.href = this.href(row);
     at.textContent = row.time === null ? "--:--:--" : timeText(row.time);
-    at.title = row.time === null ? "Link to this line" : `${new Date(row.time * 1000).toLocaleString()} (link to this line)`;
+  }
+
+  // Returns the permalink of a row: `base` is the view's URL up to it.
+  href(row) {
+    return `${this.base}at=${encodeURIComponent(`${row.service}:${row.id}`)}`;
   }
 
   #trimTop(size) {

@@ -3,7 +3,7 @@ import { addCommands, addKeys, announce, copy } from "/leonardo/assets/app.js";
 import { Rows } from "/leonardo/assets/log_rows.js";
 import { LogStream, postJson, readMessages } from "/leonardo/assets/log_stream.js";
 
-const ROWS_PER_FRAME = 100;
+const ROWS_PER_FRAME = 50;
 const MAX_WAITING = 600;
 const TYPING_MS = 500;
 const NEAR_END = 40;
@@ -31,7 +31,7 @@ let skippedLines = 0;
 let skippedBytes = 0;
 let gap = null;
 
-const rows = new Rows(list, (row) => address({ ...view, at: `${row.service}:${row.id}`, time: "" }));
+const rows = new Rows(list);
 const stream = new LogStream(receive, showState);
 
 function readUrl() {
@@ -337,6 +337,9 @@ function fillForm() {
   const { services } = view;
   byId("chosen").textContent = services.length === 0 ? "All logs" : services.length < 3 ? services.join(", ") : `${services.length} logs`;
   list.classList.toggle("one", services.length === 1);
+  rows.showsService = services.length !== 1;
+  const base = address({ ...view, at: "", time: "" });
+  rows.base = base + (base.includes("?") ? "&" : "?");
   byId("download").hidden = services.length !== 1;
   byId("download").href = `/leonardo/logs/download?s=${encodeURIComponent(services[0] ?? "")}`;
 }
@@ -427,7 +430,6 @@ function select(element) {
   selected?.scrollIntoView({ block: "nearest" });
 }
 
-const linkOf = (row) => address({ ...view, at: `${row.service}:${row.id}`, time: "" });
 const selectedRow = () => rows.selected?.row;
 
 async function copied(text, words) {
@@ -438,7 +440,7 @@ async function copied(text, words) {
     showError("The browser did not allow copying. Select the text and copy it with the keyboard.");
   }
 }
-const copyLink = () => selectedRow() && copied(new URL(linkOf(selectedRow()), location.href).href, "Link copied");
+const copyLink = () => selectedRow() && copied(new URL(rows.href(selectedRow()), location.href).href, "Link copied");
 const copyText = () => rows.selected && copied(rows.selected.querySelector(".text").textContent, "Line copied");
 const around = () => selectedRow() && navigate({ at: `${selectedRow().service}:${selectedRow().id}`, q: "", level: "", time: "", since: "", until: "" });
 
@@ -449,7 +451,7 @@ list.addEventListener("click", (event) => {
   const element = at.closest(".line");
   const isSame = element === rows.selected;
   select(isSame ? null : element);
-  history.replaceState(null, "", isSame ? address({ ...view, at: "" }) : linkOf(element.row));
+  history.replaceState(null, "", isSame ? address({ ...view, at: "" }) : rows.href(element.row));
 });
 
 const on = (id, action) => byId(id).addEventListener("click", action);
