@@ -25,8 +25,10 @@ const MARKERS: [&str; 2] = ["/run/workspace_sync", "/run/container_config"];
 const PROGRAMS: (&str, &str) = ("/run/leonardo/programs", "/etc/supervisor/waiting");
 
 /// Directories whose content is of one start only: of accounts that face the network, where anything else in a socket's
-/// place would keep its program from starting, even after a restart of the container; and of the tunnel's token.
-const EMPTIED: [&str; 4] = ["/run/portal", "/run/portal-control", "/run/caddy", "/run/cloudflared"];
+/// place would keep its program from starting, even after a restart of the container; of the tunnel's token; and of restarts
+/// that an earlier start did not complete.
+const EMPTIED: [&str; 5] =
+    ["/run/portal", "/run/portal-control", "/run/process-control", "/run/caddy", "/run/cloudflared"];
 
 /// Addresses of an earlier start.
 const ADDRESSES: [&str; 3] =
@@ -53,6 +55,8 @@ pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
         Directory { path: "/run/portal", owner: (portal.uid, caddy.gid), mode: 0o2750 },
         // For commands of the system user.
         Directory { path: "/run/portal-control", owner: (portal.uid, leonardo), mode: 0o2750 },
+        // For the portal, which must not be able to replace the socket.
+        Directory { path: "/run/process-control", owner: (0, portal.gid), mode: 0o750 },
         Directory { path: "/var/lib/portal", owner: (portal.uid, portal.gid), mode: 0o700 },
         Directory { path: "/run/caddy", owner: (caddy.uid, caddy.gid), mode: 0o700 },
         Directory { path: "/run/cloudflared", owner: (0, cloudflared), mode: 0o750 },

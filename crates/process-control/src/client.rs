@@ -1,10 +1,10 @@
 //! The portal's side of the socket. Calls block: an asynchronous program makes them on another thread.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::connection::Connection;
 use crate::limits;
 use crate::protocol::{Action, Outcome, Program, Refusal, RefusalKind, Request, Response, Target};
 
@@ -48,13 +48,9 @@ fn exchange(socket: &Path, request: &Request, timeout: Duration) -> io::Result<V
     if line.len() > limits::REQUEST_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name is too long"));
     }
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.set_write_timeout(Some(timeout))?;
-    stream.write_all(&line)?;
-    let mut response = Vec::new();
-    BufReader::new(stream.take(limits::RESPONSE_BYTES)).read_until(b'\n', &mut response)?;
-    Ok(response)
+    let mut connection = Connection::open(socket, timeout)?;
+    connection.write_all(&line)?;
+    connection.read_line(limits::RESPONSE_BYTES)
 }
 
 /// Describes a failed exchange, for people.

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Maximum size of a request, in bytes.
 pub const REQUEST_BYTES: usize = 4 << 10;
 /// Maximum size of a response, in bytes: some thousand programs.
-pub const RESPONSE_BYTES: u64 = 8 << 20;
+pub const RESPONSE_BYTES: usize = 8 << 20;
 /// Maximum time from accepting a connection to the end of its request, and for writing a response.
 pub const EXCHANGE: Duration = Duration::from_secs(5);
 /// Maximum number of connections.
@@ -28,3 +28,9 @@ pub const ACTION_INTERVAL: Duration = Duration::from_secs(2);
 pub const LIST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum time that a client waits for the result of an action.
 pub const ACTION_TIMEOUT: Duration = Duration::from_secs(40);
+/// Maximum length of a requester's name in the log.
+pub const REQUESTER_CHARACTERS: usize = 200;
+/// Number of refusals that are logged at once.
+pub const REFUSAL_LINES: u32 = 20;
+/// Time after which another refusal is logged.
+pub const REFUSAL_INTERVAL: Duration = Duration::from_secs(10);

@@ -115,8 +115,9 @@ pub struct Exit {
     pub sentence: String,
     /// True if it ended as requested or expected.
     pub expected: bool,
-    /// Size of its log at that time in bytes; 0 if unknown.
-    #[serde(default)]
+    /// Path of the log with its last messages.
+    pub log: Option<String>,
+    /// Size of that log at that time, in bytes.
     pub log_size: u64,
 }
 

@@ -111,7 +111,8 @@ export function morph(old, next) {
   present.slice(wanted.length).forEach((child) => child.remove());
 }
 
-async function refreshFrame() {
+// Updates status, problems and the live part of the page now.
+export async function refreshFrame() {
   const response = await request(document.body.dataset.live);
   if (!response.ok) return;
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");

@@ -40,6 +40,8 @@ assets! {
     "access.css": CSS;
     "boot.css": CSS;
     "login.js": SCRIPT;
+    "processes.css": CSS;
+    "processes.js": SCRIPT;
     "mark.svg": SVG;
 }
 

@@ -16,6 +16,8 @@ pub enum Page {
     Services,
     /// Logs, live and with their history.
     Logs,
+    /// Programs of supervisord.
+    Processes,
     /// Stages of the boot.
     Boot,
     /// Sessions, share links and credentials.
@@ -24,13 +26,14 @@ pub enum Page {
 
 impl Page {
     /// All pages, in the order of the navigation.
-    const ALL: &[Self] = &[Self::Services, Self::Logs, Self::Boot, Self::Access];
+    const ALL: &[Self] = &[Self::Services, Self::Logs, Self::Processes, Self::Boot, Self::Access];
 
     /// Returns the page's name.
     pub fn label(self) -> &'static str {
         match self {
             Self::Services => "Services",
             Self::Logs => "Logs",
+            Self::Processes => "Processes",
             Self::Boot => "Boot",
             Self::Access => "Access",
         }
@@ -41,6 +44,7 @@ impl Page {
         match self {
             Self::Services => "/leonardo/",
             Self::Logs => "/leonardo/logs",
+            Self::Processes => "/leonardo/processes",
             Self::Boot => "/leonardo/boot",
             Self::Access => "/leonardo/access",
         }
@@ -51,6 +55,7 @@ impl Page {
         match self {
             Self::Services => 's',
             Self::Logs => 'l',
+            Self::Processes => 'p',
             Self::Boot => 'b',
             Self::Access => 'a',
         }
@@ -61,6 +66,7 @@ impl Page {
         match self {
             Self::Services => "M2.5 2.5h4v4h-4zM9.5 2.5h4v4h-4zM2.5 9.5h4v4h-4zM9.5 9.5h4v4h-4z",
             Self::Logs => "M2.5 3.5h11M2.5 6.5h7M2.5 9.5h9M2.5 12.5h5",
+            Self::Processes => "M1.5 8.5h3l2-5 3 9 2-4h3",
             Self::Boot => "M2.5 3.5h6M5.5 8h5M8.5 12.5h5",
             Self::Access => "M5.5 7.5a3 3 0 1 1 0 1zM8.5 8h6v2.5M12 8v2",
         }
@@ -116,7 +122,7 @@ impl Frame {
     /// Returns the path from which an open page gets its changes.
     pub fn live_path(&self) -> &'static str {
         match self.page {
-            Page::Services | Page::Boot => self.page.path(),
+            Page::Services | Page::Processes | Page::Boot => self.page.path(),
             _ => "/leonardo/frame",
         }
     }

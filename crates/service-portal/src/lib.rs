@@ -36,6 +36,7 @@ mod origins;
 mod page_access;
 mod pages;
 mod problems;
+mod processes;
 mod request_guard;
 mod requester;
 mod response;

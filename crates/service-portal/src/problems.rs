@@ -117,7 +117,12 @@ fn down_program(down: DownProgram) -> Problem {
         journal::Severity::Warning => Severity::Warning,
     };
     let log = down.log.as_deref().and_then(journal::log_name).map(str::to_owned);
-    Problem { remedy: down.remedy, log, ..Problem::new(severity, down.name, down.message) }
+    let start = |name: &str| format!("start it on the page Processes, or run: supervisorctl start {name}");
+    Problem {
+        remedy: down.remedy.map(|_| start(&down.name)),
+        log,
+        ..Problem::new(severity, down.name, down.message)
+    }
 }
 
 fn rejected_services(state: &AppState) -> Vec<Problem> {

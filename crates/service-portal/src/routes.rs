@@ -16,8 +16,8 @@ use crate::frame;
 use crate::gate;
 use crate::request_guard::guard;
 use crate::{
-    access_page, assets, boot_page, frame_page, link_redemption, login, login_handover, logs, response,
-    services_page, unavailable,
+    access_page, assets, boot_page, frame_page, link_redemption, login, login_handover, logs, processes,
+    response, services_page, unavailable,
 };
 
 /// Maximum size of a form, in bytes.
@@ -44,6 +44,8 @@ pub fn router(state: AppState) -> Router {
             "/leonardo/share",
             get(link_redemption::share_link_page).post(link_redemption::redeem_share_link),
         )
+        .route("/leonardo/processes", get(processes::overview).post(processes::act_form))
+        .route("/leonardo/processes/act", post(processes::act_json))
         .route("/leonardo/boot", get(boot_page::boot_page))
         .route("/leonardo/access", get(access_page::overview))
         .route("/leonardo/access/end", post(access_page::end_session))

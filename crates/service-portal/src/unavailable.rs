@@ -160,7 +160,7 @@ fn read_tail(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Returns the last lines that are not blank, without terminal control sequences.
-fn lines(text: &[u8]) -> Vec<String> {
+pub fn lines(text: &[u8]) -> Vec<String> {
     let mut lines: Vec<String> = text
         .rsplit(|&byte| byte == b'\n')
         // A progress bar overwrites its line: only the last state counts.

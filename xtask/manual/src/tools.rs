@@ -68,6 +68,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { command: init::command, section: Section::System, passes_on: PassesOn::Server("supervisord") },
     Tool { command: logtail::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: portal_link::command, section: Section::User, passes_on: PassesOn::Nothing },
+    Tool { command: process_control::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: provision::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: rclone_run::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: service_portal::command, section: Section::System, passes_on: PassesOn::Nothing },

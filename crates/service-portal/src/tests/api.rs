@@ -78,7 +78,8 @@ fn serve_processes(portal: &Portal) {
             let mut line = String::new();
             BufReader::new(&stream).read_line(&mut line).unwrap();
             let asked: Value = serde_json::from_str(&line).unwrap();
-            let exit = Exit { at: 1.5, sentence: "exit status 3".into(), expected: false, log_size: 7 };
+            let exit =
+                Exit { at: 1.5, sentence: "exit status 3".into(), expected: false, log: None, log_size: 7 };
             let programs = [
                 Program {
                     name: "caddy".into(),

@@ -27,6 +27,7 @@ fn every_tool_runs_and_explains_itself() {
             "init",
             "logtail",
             "portal-link",
+            "process-control",
             "provision",
             "rclone-run",
             "service-portal",

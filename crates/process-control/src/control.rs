@@ -1,0 +1,194 @@
+//! Answers requests: lists programs, checks actions and runs them in threads of their own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use kit::quote::escape_control_line;
+
+use crate::action::Job;
+use crate::limits;
+use crate::outcome::outcome;
+use crate::process_info::ProcessInfo;
+use crate::program_list::ProgramList;
+use crate::protocol::{Action, Outcome, Program, Refusal, RefusalKind, Request, Response, Target};
+use crate::rate_limit::RateLimit;
+use crate::selection::{check, select};
+use crate::supervisord::{CallError, Supervisord};
+use crate::unfinished_restarts::UnfinishedRestarts;
+
+/// State that all connections share.
+#[derive(Debug)]
+pub struct Control {
+    supervisord: Supervisord,
+    list: ProgramList,
+    /// Programs with an action in progress.
+    busy: Mutex<HashMap<String, Action>>,
+    unfinished: UnfinishedRestarts,
+    actions: RateLimit,
+    /// Log lines about refused requests: a flood would push the lines about actions out of the log.
+    refusal_lines: RateLimit,
+}
+
+impl Control {
+    /// Creates the state for a supervisord; `directory` is for restarts in progress.
+    pub fn new(supervisord: &Path, journal: &Path, directory: &Path) -> Self {
+        let supervisord = Supervisord::new(supervisord);
+        Self {
+            list: ProgramList::new(supervisord.clone(), journal),
+            supervisord,
+            busy: Mutex::default(),
+            unfinished: UnfinishedRestarts::load(directory.join("restarts.json")),
+            actions: RateLimit::new(limits::ACTIONS, limits::ACTION_INTERVAL),
+            refusal_lines: RateLimit::new(limits::REFUSAL_LINES, limits::REFUSAL_INTERVAL),
+        }
+    }
+
+    /// Answers one request.
+    pub fn answer(self: &Arc<Self>, request: &[u8]) -> Response {
+        let answered = match serde_json::from_slice(request) {
+            Ok(Request::List {}) => self.programs().map(Response::Programs),
+            Ok(Request::Start(target)) => self.act(Action::Start, &target).map(Response::Outcome),
+            Ok(Request::Stop(target)) => self.act(Action::Stop, &target).map(Response::Outcome),
+            Ok(Request::Restart(target)) => self.act(Action::Restart, &target).map(Response::Outcome),
+            Err(_) => Err(Refusal::new(RefusalKind::Invalid, "the request is malformed")),
+        };
+        answered.unwrap_or_else(Response::Refusal)
+    }
+
+    /// Completes the restarts that an earlier process began: starts their programs if they are stopped.
+    pub fn complete_restarts(self: &Arc<Self>) {
+        for name in self.unfinished.names() {
+            let requester = "process-control, which was killed during the restart".to_owned();
+            // A refusal is in the log; a program that runs needs nothing.
+            let _ = self.act(Action::Start, &Target { name: name.clone(), requester });
+            self.unfinished.remove(&[name]);
+        }
+    }
+
+    /// Logs a refusal, unless there were many.
+    pub fn log_refusal(&self, line: &str) {
+        if self.refusal_lines.take(Instant::now()).is_ok() {
+            log::warn!("{}", escape_control_line(line));
+        }
+    }
+
+    fn programs(&self) -> Result<Vec<Program>, Refusal> {
+        let mut programs = self.list.programs(recently()).map_err(refusal)?;
+        let busy = self.busy();
+        for program in &mut programs {
+            program.action = busy.get(&program.name).copied();
+        }
+        Ok(programs)
+    }
+
+    fn act(self: &Arc<Self>, action: Action, target: &Target) -> Result<Outcome, Refusal> {
+        // Debug output escapes whatever could look like another line, or change how a line looks.
+        let requester: String = target.requester.chars().take(limits::REQUESTER_CHARACTERS).collect();
+        let request = format!("{action} of {:?} for {requester:?}", target.name);
+        let begun = self.begin(action, target, request.clone());
+        begun.inspect_err(|refusal| self.log_refusal(&format!("{request} was refused: {refusal}")))
+    }
+
+    /// Checks the action, runs it in a thread and waits for its result. The action continues without the client: a restart of
+    /// the portal ends the connection that asked for it.
+    fn begin(self: &Arc<Self>, action: Action, target: &Target, request: String) -> Result<Outcome, Refusal> {
+        let processes = self.list.processes(recently()).map_err(refusal)?;
+        let processes = select(&processes, &target.name);
+        check(action, &target.name, &processes)?;
+        let claim = self.claim(action, &processes)?;
+        log::info!("{request}");
+        let (sender, receiver) = mpsc::channel();
+        let (control, of_job) = (Arc::clone(self), processes.clone());
+        let thread = thread::Builder::new().name(action.to_string());
+        let spawned = thread.spawn(move || {
+            let result = control.run(action, of_job);
+            match &result {
+                Ok(outcome) => {
+                    log::info!("{}", escape_control_line(&format!("{request}: {}", outcome.message)));
+                }
+                Err(refusal) => {
+                    log::warn!("{}", escape_control_line(&format!("{request} failed: {refusal}")));
+                }
+            }
+            // Before the result is sent, so that the client can ask for another action at once.
+            drop(claim);
+            // The client may have been answered already.
+            let _ = sender.send(result);
+        });
+        spawned.map_err(|error| {
+            Refusal::new(RefusalKind::Unavailable, format!("cannot start a thread for the action: {error}"))
+        })?;
+        receiver.recv_timeout(limits::ACTION_WAIT).unwrap_or_else(|_| {
+            let programs = self.job(action, processes).programs().map_err(refusal)?;
+            let unfinished = outcome(action, &programs, &BTreeMap::new());
+            Ok(Outcome { ok: false, finished: false, ..unfinished })
+        })
+    }
+
+    fn run(&self, action: Action, processes: Vec<ProcessInfo>) -> Result<Outcome, Refusal> {
+        let names: Vec<String> = processes.iter().map(ProcessInfo::full_name).collect();
+        let is_restart = action == Action::Restart;
+        if is_restart {
+            self.unfinished.add(&names);
+        }
+        let result = self.job(action, processes).run();
+        if is_restart {
+            self.unfinished.remove(&names);
+        }
+        result.map_err(refusal)
+    }
+
+    fn job(&self, action: Action, processes: Vec<ProcessInfo>) -> Job<'_> {
+        Job { supervisord: &self.supervisord, list: &self.list, action, processes }
+    }
+
+    /// Reserves the programs for an action, and counts it.
+    fn claim(self: &Arc<Self>, action: Action, processes: &[ProcessInfo]) -> Result<Claim, Refusal> {
+        let names: Vec<String> = processes.iter().map(ProcessInfo::full_name).collect();
+        let mut busy = self.busy();
+        if let Some((name, action)) = names.iter().find_map(|name| Some((name, busy.get(name)?))) {
+            let message = format!("another action is in progress: {action} of {name}");
+            return Err(Refusal::new(RefusalKind::Conflict, message));
+        }
+        self.actions.take(Instant::now()).map_err(|wait| {
+            let message = format!("too many actions; try again in {} s", wait.as_secs() + 1);
+            Refusal::new(RefusalKind::Limited, message)
+        })?;
+        busy.extend(names.iter().map(|name| (name.clone(), action)));
+        Ok(Claim { control: Arc::clone(self), names })
+    }
+
+    fn busy(&self) -> MutexGuard<'_, HashMap<String, Action>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Programs that are reserved for an action until this is dropped.
+struct Claim {
+    control: Arc<Control>,
+    names: Vec<String>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut busy = self.control.busy();
+        busy.retain(|name, _| !self.names.contains(name));
+    }
+}
+
+/// Returns the instant before which a list is too old to be used again.
+fn recently() -> Instant {
+    Instant::now().checked_sub(limits::LIST_AGE).unwrap_or_else(Instant::now)
+}
+
+fn refusal(error: CallError) -> Refusal {
+    let message = match error {
+        CallError::Unavailable(reason) => reason,
+        CallError::Fault(code, text) => format!("supervisord refused ({code}: {text})"),
+    };
+    Refusal::new(RefusalKind::Unavailable, message)
+}

@@ -1,0 +1,184 @@
+//! The page of processes: every program of supervisord, with its last exit and its actions.
+//!
+//! The portal has no access to supervisord. It asks `process-control`, which knows four requests.
+
+mod exit_log;
+mod request;
+mod results;
+mod view;
+
+use askama::Template;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use kit::unix_time;
+use process_control::{Program, Refusal, RefusalKind};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::app_state::AppState;
+use crate::client::Client;
+use crate::frame::{Frame, Page};
+use crate::page_access::{require_owner, require_owner_form};
+use crate::pages::render;
+use crate::requester;
+use crate::response;
+use crate::verdict::Verdict;
+use request::{ActionRequest, cuts_connections};
+use results::ActionResult;
+use view::{Section, sections};
+
+/// Seconds after which a browser without scripts continues, while the portal or the proxy restarts.
+const RETURN_SECONDS: &str = "4; url=/leonardo/processes";
+
+/// The page.
+#[derive(Template)]
+#[template(path = "processes.html")]
+struct ProcessesPage {
+    frame: Frame,
+    /// Programs of the user, then those of the base image.
+    sections: Vec<Section>,
+    /// Reason why there are none.
+    unavailable: Option<String>,
+    /// Result of the last action.
+    result: Option<ActionResult>,
+    /// Action that the user has to confirm.
+    confirmation: Option<Confirmation>,
+}
+
+/// Question before an action with a consequence.
+struct Confirmation {
+    action: String,
+    name: String,
+    caution: String,
+}
+
+/// Query of the page.
+#[derive(Default, Deserialize)]
+pub struct PageQuery {
+    /// Id of a result that is shown.
+    result: Option<u64>,
+    /// Action to confirm, and its program.
+    confirm: Option<String>,
+    name: Option<String>,
+}
+
+/// Returns all programs.
+pub async fn programs(state: &AppState) -> Result<Vec<Program>, Refusal> {
+    let socket = state.process_control().to_owned();
+    blocking(move || process_control::list(&socket)).await
+}
+
+/// `GET /leonardo/processes`: shows the page.
+pub async fn overview(
+    State(state): State<AppState>,
+    Query(query): Query<PageQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let client = Client(&headers);
+    match require_owner(&state, client) {
+        Ok(verdict) => show(&state, client, verdict, query).await,
+        Err(refusal) => *refusal,
+    }
+}
+
+async fn show(state: &AppState, client: Client<'_>, verdict: Verdict, query: PageQuery) -> Response {
+    let (programs, unavailable) = match programs(state).await {
+        Ok(programs) => (programs, None),
+        Err(refusal) => (Vec::new(), Some(refusal.message)),
+    };
+    let confirmation = query.confirm.zip(query.name).and_then(|(action, name)| {
+        let caution = request::caution(&programs, &name)?;
+        let action = request::parse_action(&action)?.to_string();
+        Some(Confirmation { action, name, caution })
+    });
+    let page = ProcessesPage {
+        frame: Frame::new(state, client, verdict, Page::Processes),
+        sections: sections(&programs, unix_time::now()),
+        unavailable,
+        result: query.result.and_then(results::get),
+        confirmation,
+    };
+    render(StatusCode::OK, &page)
+}
+
+/// `POST /leonardo/processes`: carries out an action of a form, and returns to the page with the result.
+pub async fn act_form(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Response {
+    let client = Client(&headers);
+    let verdict = match require_owner_form(&state, client) {
+        Ok(verdict) => verdict,
+        Err(refusal) => return *refusal,
+    };
+    let Some(request) = ActionRequest::from_form(&body) else {
+        return response::text_error(StatusCode::UNPROCESSABLE_ENTITY, "This action is unknown.");
+    };
+    if !request.confirmed
+        && request.action != process_control::Action::Start
+        && programs(&state).await.is_ok_and(|programs| request::caution(&programs, &request.name).is_some())
+    {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("confirm", &request.action.to_string())
+            .append_pair("name", &request.name)
+            .finish();
+        return response::redirect(&format!("/leonardo/processes?{query}"), StatusCode::SEE_OTHER);
+    }
+    let detached = cuts_connections(&request.name);
+    let result = perform(&state, client, request).await;
+    if detached {
+        // The redirect could not be followed while the proxy or the portal restarts.
+        let id = results::keep(result);
+        let mut page =
+            show(&state, client, verdict, PageQuery { result: Some(id), ..PageQuery::default() }).await;
+        page.headers_mut().insert("refresh", HeaderValue::from_static(RETURN_SECONDS));
+        return page;
+    }
+    let id = results::keep(result);
+    response::redirect(&format!("/leonardo/processes?result={id}"), StatusCode::SEE_OTHER)
+}
+
+/// `POST /leonardo/processes/act`: carries out an action of the page's script; the body and the response are JSON.
+pub async fn act_json(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Response {
+    let client = Client(&headers);
+    if let Err(refusal) = require_owner_form(&state, client) {
+        return *refusal;
+    }
+    let Some(request) = ActionRequest::from_json(&body) else {
+        return response::json_error(StatusCode::UNPROCESSABLE_ENTITY, "This action is unknown.");
+    };
+    let result = perform(&state, client, request).await;
+    let body = json!({ "ok": result.ok, "finished": result.finished, "message": result.message });
+    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response()
+}
+
+/// Carries out an action. One that cuts this connection is only begun, so that there is a response to it.
+async fn perform(state: &AppState, client: Client<'_>, request: ActionRequest) -> ActionResult {
+    let ActionRequest { action, name, .. } = request;
+    let socket = state.process_control().to_owned();
+    let requester = requester::describe(state, client);
+    let act = {
+        let name = name.clone();
+        move || process_control::act(&socket, action, &name, &requester)
+    };
+    if cuts_connections(&name) {
+        tokio::spawn(async move {
+            // Until the response is on its way: nothing reports that.
+            tokio::time::sleep(request::RESPONSE_TIME).await;
+            blocking(act).await
+        });
+        return ActionResult::begun(action, &name);
+    }
+    blocking(act).await.into()
+}
+
+/// Runs a request to `process-control` on another thread.
+async fn blocking<T: Send + 'static>(
+    ask: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let unavailable = |_| Refusal {
+        kind: RefusalKind::Unavailable,
+        message: "the portal cannot ask process-control".to_owned(),
+    };
+    tokio::task::spawn_blocking(ask).await.map_err(unavailable)?
+}
