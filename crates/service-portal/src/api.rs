@@ -8,7 +8,7 @@
 
 mod access;
 mod boot;
-mod processes;
+pub mod processes;
 mod services;
 
 use axum::Router;

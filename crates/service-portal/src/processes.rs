@@ -7,6 +7,8 @@ mod request;
 mod results;
 mod view;
 
+use std::path::PathBuf;
+
 use askama::Template;
 use axum::Json;
 use axum::body::Bytes;
@@ -14,10 +16,11 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kit::unix_time;
-use process_control::{Program, Refusal, RefusalKind};
+use process_control::{Program, Refusal};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::api::processes::ask;
 use crate::app_state::AppState;
 use crate::client::Client;
 use crate::frame::{Frame, Page};
@@ -67,8 +70,7 @@ pub struct PageQuery {
 
 /// Returns all programs.
 pub async fn programs(state: &AppState) -> Result<Vec<Program>, Refusal> {
-    let socket = state.process_control().to_owned();
-    blocking(move || process_control::list(&socket)).await
+    ask(state, |socket| process_control::list(&socket)).await
 }
 
 /// `GET /leonardo/processes`: shows the page.
@@ -125,6 +127,7 @@ pub async fn act_form(State(state): State<AppState>, headers: HeaderMap, body: B
         return response::redirect(&format!("/leonardo/processes?{query}"), StatusCode::SEE_OTHER);
     }
     let detached = cuts_connections(&request.name);
+    let returns = request.returns;
     let result = perform(&state, client, request).await;
     if detached {
         // The redirect could not be followed while the proxy or the portal restarts.
@@ -133,6 +136,9 @@ pub async fn act_form(State(state): State<AppState>, headers: HeaderMap, body: B
             show(&state, client, verdict, PageQuery { result: Some(id), ..PageQuery::default() }).await;
         page.headers_mut().insert("refresh", HeaderValue::from_static(RETURN_SECONDS));
         return page;
+    }
+    if returns && result.ok {
+        return response::redirect("/leonardo/", StatusCode::SEE_OTHER);
     }
     let id = results::keep(result);
     response::redirect(&format!("/leonardo/processes?result={id}"), StatusCode::SEE_OTHER)
@@ -155,30 +161,18 @@ pub async fn act_json(State(state): State<AppState>, headers: HeaderMap, body: B
 /// Carries out an action. One that cuts this connection is only begun, so that there is a response to it.
 async fn perform(state: &AppState, client: Client<'_>, request: ActionRequest) -> ActionResult {
     let ActionRequest { action, name, .. } = request;
-    let socket = state.process_control().to_owned();
     let requester = requester::describe(state, client);
-    let act = {
-        let name = name.clone();
-        move || process_control::act(&socket, action, &name, &requester)
-    };
-    if cuts_connections(&name) {
+    let cuts_connections = cuts_connections(&name);
+    let begun = ActionResult::begun(action, &name);
+    let act = move |socket: PathBuf| process_control::act(&socket, action, &name, &requester);
+    if cuts_connections {
+        let state = state.clone();
         tokio::spawn(async move {
             // Until the response is on its way: nothing reports that.
             tokio::time::sleep(request::RESPONSE_TIME).await;
-            blocking(act).await
+            ask(&state, act).await
         });
-        return ActionResult::begun(action, &name);
+        return begun;
     }
-    blocking(act).await.into()
-}
-
-/// Runs a request to `process-control` on another thread.
-async fn blocking<T: Send + 'static>(
-    ask: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let unavailable = |_| Refusal {
-        kind: RefusalKind::Unavailable,
-        message: "the portal cannot ask process-control".to_owned(),
-    };
-    tokio::task::spawn_blocking(ask).await.map_err(unavailable)?
+    ask(state, act).await.into()
 }

@@ -46,7 +46,7 @@ async fn act(
 }
 
 /// Asks the program that is root, on a thread that may wait.
-async fn ask<T: Send + 'static>(
+pub async fn ask<T: Send + 'static>(
     state: &AppState,
     question: impl FnOnce(PathBuf) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {

@@ -21,6 +21,9 @@ pub struct ActionRequest {
     /// True if the user has confirmed the consequence.
     #[serde(default)]
     pub confirmed: bool,
+    /// True if the page of services asked, which the browser returns to.
+    #[serde(default)]
+    pub returns: bool,
 }
 
 impl ActionRequest {
@@ -34,6 +37,7 @@ impl ActionRequest {
             action: parse_action(&field("action")?)?,
             name: field("name")?,
             confirmed: field("confirmed").is_some(),
+            returns: field("next").as_deref() == Some("/leonardo/"),
         })
     }
 
@@ -68,11 +72,13 @@ mod tests {
 
     #[test]
     fn a_form_names_an_action_and_a_program() {
-        let request =
-            |action, name: &str, confirmed| Some(ActionRequest { action, name: name.to_owned(), confirmed });
+        let request = |action, name: &str, confirmed| {
+            Some(ActionRequest { action, name: name.to_owned(), confirmed, returns: false })
+        };
         for (form, expected) in [
             ("action=stop&name=a%3A*", request(Action::Stop, "a:*", false)),
             ("name=%3Cb%3E&action=restart&confirmed=yes", request(Action::Restart, "<b>", true)),
+            ("name=a&action=stop&next=//evil", request(Action::Stop, "a", false)),
             ("name=a&action=kill", None),
             ("name=a", None),
             ("action=stop", None),

@@ -10,6 +10,7 @@ mod log_page;
 mod log_socket;
 mod logs;
 mod pages;
+mod processes;
 mod response_line;
 mod service_states;
 mod session_states;

@@ -1,0 +1,166 @@
+//! The page of processes, with a stand-in for `process-control`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::sync::mpsc::{Receiver, channel};
+
+use process_control::{Action, Exit, Program};
+use serde_json::{Value, json};
+
+use super::fixture::Portal;
+
+fn program(name: &str, state: &str) -> Program {
+    let (name, state) = (name.to_owned(), state.to_owned());
+    Program { group: name.clone(), name, state, can_stop: true, can_restart: true, ..Program::default() }
+}
+
+/// Programs with states and names of all kinds.
+fn programs(log: &str) -> Vec<Program> {
+    let caddy = Program {
+        pid: Some(7),
+        can_stop: false,
+        protection: Some("it is the door".into()),
+        caution: Some("All pages are away.".into()),
+        description: Some("web".into()),
+        ..program("caddy", "RUNNING")
+    };
+    let exit = Exit {
+        at: 1.0,
+        sentence: "exit status 137 because memory was full".into(),
+        expected: false,
+        log: Some(log.to_owned()),
+        log_size: 31,
+    };
+    let broken = Program { last_exit: Some(exit), restarts: 3, ..program("broken", "FATAL") };
+    let busy = Program { action: Some(Action::Restart), ..program("busy", "STOPPING") };
+    vec![broken, busy, program("<script>&\"'ä:*", "RUNNING"), caddy]
+}
+
+/// Answers as `process-control` does; every action is sent to the test.
+fn serve(portal: &Portal) -> Receiver<String> {
+    let listener = UnixListener::bind(portal.state.process_control()).unwrap();
+    let log = portal.directory.path().join("broken.log");
+    std::fs::write(&log, "<b>Epoch 1\nOut of memory & gone\nof the next start\n").unwrap();
+    let programs = programs(log.to_str().unwrap());
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let asked: Value = serde_json::from_str(&line).unwrap();
+            let text = |name: &str| asked[name].as_str().unwrap_or_default().to_owned();
+            let answer = match (text("request").as_str(), text("name").as_str()) {
+                ("list", _) => json!({ "programs": programs }),
+                (_, "none") => json!({ "refusal": { "kind": "unknown", "message": "no <program> none" } }),
+                (action, name) => {
+                    sender.send(format!("{action} {name} for {}", text("requester"))).unwrap();
+                    let message = format!("{name} is running with pid 8");
+                    json!({ "outcome": { "ok": true, "finished": true, "message": message, "programs": [] } })
+                }
+            };
+            writeln!(stream, "{answer}").unwrap();
+        }
+    });
+    receiver
+}
+
+#[test]
+fn only_the_owner_on_the_portals_port_sees_and_changes_programs() {
+    let portal = Portal::new();
+    let actions = serve(&portal);
+    portal.check_pages(
+        "portal page /leonardo/processes                    => 302 to /leonardo/login
+         portal page session /leonardo/processes            => 200 <Processes> (logout)
+         portal program bearer /leonardo/processes          => 200 <Processes>
+         page session /leonardo/processes                   => 403 Open this page on the portal's own port.
+         portal page guest /leonardo/processes              => 302 to /leonardo/login
+         portal program bearer-read /leonardo/processes     => 403",
+    );
+    for words in [
+        "portal POST /leonardo/processes",
+        "portal fetch-site session POST /leonardo/processes",
+        "portal fetch-port session POST /leonardo/processes",
+        "portal fetch-site session POST content-type=text/plain /leonardo/processes/act",
+        "portal program session POST /leonardo/processes",
+        "portal program bearer-logs POST /leonardo/processes",
+        "own session POST /leonardo/processes",
+    ] {
+        for body in ["name=broken&action=start", "{\"name\":\"broken\",\"action\":\"start\"}"] {
+            let status = portal.send(words, body).status;
+            assert!((400..500).contains(&status), "{words}: {status}");
+        }
+    }
+    let read = portal.send("portal page session /leonardo/processes/act?name=broken&action=start", "").status;
+    assert_eq!((read, actions.try_recv().ok()), (405, None));
+}
+
+#[test]
+fn an_action_of_a_form_returns_to_the_page_with_its_result() {
+    let portal = Portal::new();
+    let actions = serve(&portal);
+    let post = |body: &str| {
+        portal.send(
+            "portal own session POST origin=http://gpu.lan:1111 host=gpu.lan:1111 /leonardo/processes",
+            body,
+        )
+    };
+    let shown = |location: &str| portal.send(&format!("portal page session {location}"), "").body;
+    let done = post("name=broken&action=start");
+    assert_eq!(done.status, 303, "{}", done.body);
+    let asked = actions.recv().unwrap();
+    assert!(asked.starts_with("start broken for session ") && asked.ends_with(" from 192.0.2.1"), "{asked}");
+    assert!(shown(done.header("location").unwrap()).contains("broken is running with pid 8</p>"));
+    let unknown = post("name=none&action=start");
+    assert!(shown(unknown.header("location").unwrap()).contains("no &#60;program&#62; none</p>"));
+    assert_eq!(post("name=broken&action=start&next=/leonardo/").header("location"), Some("/leonardo/"));
+    assert_eq!(post("name=broken&action=kill").status, 422);
+    // What interrupts the user's own connection is confirmed first.
+    let asked = post("name=caddy&action=restart");
+    let location = asked.header("location").unwrap().to_owned();
+    assert_eq!(location, "/leonardo/processes?confirm=restart&name=caddy");
+    assert!(shown(&location).contains("All pages are away."));
+    assert_eq!(actions.try_iter().count(), 1);
+    let begun = post("name=caddy&action=restart&confirmed=yes");
+    assert_eq!(begun.header("refresh"), Some("4; url=/leonardo/processes"), "{}", begun.body);
+    // A link cannot make the page ask for anything else.
+    for query in ["confirm=%3Cb%3E&name=caddy", "confirm=restart&name=%3Cb%3E", "result=99999"] {
+        assert!(!shown(&format!("/leonardo/processes?{query}")).contains("<b>?"), "{query}");
+    }
+}
+
+#[test]
+fn each_program_is_shown_with_its_last_exit_and_its_name_is_text() {
+    let portal = Portal::new();
+    let _actions = serve(&portal);
+    let body = portal.send("portal page session /leonardo/processes", "").body;
+    for part in [
+        "&#60;script&#62;&#38;&#34;&#39;ä:*",
+        "exit status 137 because memory was full",
+        "&#60;b&#62;Epoch 1\nOut of memory &#38; gone\n</pre>",
+        "Cannot be stopped: it is the door",
+        "restarting: stopping",
+        "data-caution=\"All pages are away.\"",
+        "Your programs",
+        "Programs of the base image",
+    ] {
+        assert!(body.contains(part), "{part}: {body}");
+    }
+    assert!(!body.contains("<script>&") && !body.contains("of the next start"), "{body}");
+    assert!(!body.contains("value=\"stop\" data-command=\"Stop caddy\""), "{body}");
+}
+
+#[test]
+fn a_missing_process_control_is_named_and_the_page_stays_up() {
+    let portal = Portal::new();
+    let page = portal.send("portal page session /leonardo/processes", "");
+    assert_eq!(page.status, 200);
+    assert!(
+        page.body
+            .contains("the program processcontrol does not run; run: supervisorctl start processcontrol")
+    );
+    let words = "portal own session POST host=gpu.lan:1111 origin=http://gpu.lan:1111 content-type=application/json /leonardo/processes/act";
+    let answer = portal.send(words, r#"{"name":"a","action":"start"}"#);
+    let answer: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{}", answer.body));
+    assert_eq!((&answer["ok"], &answer["finished"]), (&json!(false), &json!(true)));
+}
