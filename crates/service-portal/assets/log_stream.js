@@ -4,6 +4,7 @@ const SILENCE_MS = 60000;
 const MAX_DELAY_MS = 10000;
 const TRANSPORTS = ["socket", "stream", "poll"];
 const NAMES = { socket: "", stream: "streamed", poll: "polled" };
+const SILENT = "silent";
 const storageKey = "leonardo-log-transport";
 
 class Closed extends Error {}
@@ -34,7 +35,7 @@ export const postJson = (path, body, signal) =>
 export class LogStream {
   // `onMessage` gets rows, skipped, notice, error and end; `onState` gets what the connection does, in words.
   constructor(onMessage, onState) {
-    Object.assign(this, { onMessage, onState, request: null, abort: null, failures: 0 });
+    Object.assign(this, { onMessage, onState, request: null, abort: null, failures: 0, hasSocket: false });
     this.transport = Math.max(0, TRANSPORTS.indexOf(sessionStorage.getItem(storageKey)));
   }
 
@@ -59,15 +60,17 @@ export class LogStream {
     while (!signal.aborted) {
       this.gotMessage = false;
       const name = TRANSPORTS[this.transport];
+      let reason = "";
       try {
         await this[`_${name}`](signal);
         if (name === "poll") continue;
       } catch (error) {
         if (signal.aborted) return;
         if (error.message === "401") return location.reload();
+        reason = error.message;
       }
       if (signal.aborted) return;
-      if (!this.gotMessage && navigator.onLine) this.transport = (this.transport + 1) % TRANSPORTS.length;
+      if (!this.gotMessage) this.transport = this.#next(name, reason);
       this.failures += 1;
       this.onState(this.failures === 1 && !this.gotMessage ? "Connecting…" : "Reconnecting…");
       const delay = this.gotMessage ? 300 : Math.min(MAX_DELAY_MS, 250 * 2 ** this.failures);
@@ -79,12 +82,19 @@ export class LogStream {
     }
   }
 
+  // Returns the transport to try after one that brought no message. A server that is down says nothing about transports.
+  #next(name, reason) {
+    if (name === "socket") return this.hasSocket ? 0 : 1;
+    return name === "stream" && reason === SILENT ? 2 : 0;
+  }
+
   #receive(message, signal) {
     if (signal.aborted) return;
     if (!this.gotMessage) {
       this.gotMessage = true;
       this.failures = 0;
       const name = TRANSPORTS[this.transport];
+      this.hasSocket ||= name === "socket";
       sessionStorage.setItem(storageKey, name);
       this.onState(NAMES[name] ? `Live (${NAMES[name]})` : "Live");
     }
@@ -139,6 +149,8 @@ export class LogStream {
         watch.reset();
         this.#receive(message, signal);
       });
+    } catch (error) {
+      throw silence.signal.aborted ? new Closed(SILENT) : error;
     } finally {
       watch.end();
     }
