@@ -12,11 +12,11 @@ use nix::unistd::{Gid, Uid, chown};
 
 use crate::{accounts, note_failure};
 
-/// Logs that exist from the start, so that readers can follow them before their writer runs.
-const LOGS: [&str; 5] = ["config", "sync", "preflight", "debug", "logtail"];
+/// Logs that exist from the start, so that readers can follow them before their writer runs. The portal shows them.
+const LOGS: [&str; 5] = ["config", "sync", "preflight", "provisioning", "debug"];
 
-/// The log of the user's script: the portal shows its last line after a login.
-const SCRIPTS_LOG: &str = "provisioning";
+/// Log with the lines of all others.
+const MERGED_LOG: &str = "logtail";
 
 /// Markers for extended images: `boot` removes each at the end of its stage.
 const MARKERS: [&str; 2] = ["/run/workspace_sync", "/run/container_config"];
@@ -71,8 +71,8 @@ pub fn prepare(leonardo: u32, problems: &mut Vec<Problem>) -> Result<()> {
     done.extend(ADDRESSES.iter().map(|path| remove(Path::new(path))));
     done.push(forget_services(Path::new(ports::PATH)));
     done.push(hold_back_programs(Path::new(PROGRAMS.0), Path::new(PROGRAMS.1)));
-    done.extend(LOGS.iter().map(|log| touch(&of_log(log), leonardo)));
-    done.push(touch(&of_log(SCRIPTS_LOG), readers));
+    done.extend(LOGS.iter().map(|log| touch(&of_log(log), readers)));
+    done.push(touch(&of_log(MERGED_LOG), leonardo));
     done.extend(MARKERS.iter().map(|marker| touch(Path::new(marker), leonardo)));
     done.into_iter().for_each(|done| note_failure("directories", done, problems));
     Ok(())
