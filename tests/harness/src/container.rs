@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::{HttpClient, Output};
@@ -69,6 +69,13 @@ impl RunOptions {
     pub fn publish_at(mut self, address: &str, port: u16) -> Self {
         self.options.extend(["--publish".into(), format!("{address}:{port}:{port}")]);
         self
+    }
+
+    /// A loopback address that no other test uses, for `publish_at`.
+    pub fn loopback() -> String {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let [high, low] = (std::process::id() as u16).to_be_bytes();
+        format!("127.{high}.{low}.{}", NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Starts the container in the background.

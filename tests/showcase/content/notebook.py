@@ -20,6 +20,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+        print(f"\x1b[32m[I 09:43:00.120 ServerApp]\x1b[m GET {self.path}", flush=True)
 
     def log_message(self, *_):
         pass

@@ -23,6 +23,9 @@ pub const PAGES: &[Page] = &[
     Page { needs_login: false, ..Page::of_portal("login", "/leonardo/login", "form button") },
     Page::of_portal("services", "/leonardo/", "main"),
     Page { port: 6006, ..Page::of_portal("failed-service", "/", "main") },
+    Page::of_portal("logs", "/leonardo/logs", "#rows .line"),
+    Page::of_portal("processes", "/leonardo/processes", "main"),
+    Page::of_portal("boot", "/leonardo/boot", "main"),
     Page::of_portal("access", "/leonardo/access", "main"),
 ];
 

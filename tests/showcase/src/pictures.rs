@@ -32,7 +32,7 @@ pub fn take(showcase: &Showcase, pages: &[&Page], directory: &Path) -> Result<Ve
                 showcase.open(&browser, page);
                 let name = file_name(page, device, scheme);
                 let path = directory.join(&name);
-                let webp = encode(&browser.picture())?;
+                let webp = encode(&browser.picture(device))?;
                 fs::write(&path, &webp).with_context(|| format!("cannot write {}", path.display()))?;
                 taken.push((name, webp.len()));
             }

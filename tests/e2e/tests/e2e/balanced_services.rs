@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use harness::{Container, HttpClient, RunOptions};
 use serde_json::{Value, json};
 
-use crate::portal::register;
+use crate::portal::{problems, register};
 use crate::proxy::{GATE_BREAKS_OFF, authorized, open};
 
 /// Responds with its port to every request; `/hold` responds with an event stream that ends after `/tmp/go` exists.
@@ -338,7 +338,7 @@ fn a_hostile_state_is_refused_by_name_and_affects_no_other_service() {
             "instances": instances});
         container.write(&format!("/run/http_ports/{port}"), &service.to_string());
     }
-    let problems = || state(&container)["problems"].to_string();
+    let problems = || problems(&authorized(&container, 1111)).join("\n");
     for (port, (_, _, reason)) in (8201..).zip(&cases) {
         let line = format!("service file {port}: {reason}");
         container.wait_until(&line, || problems().contains(&line));

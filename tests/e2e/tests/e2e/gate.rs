@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use harness::{Container, HttpClient, Response, RunOptions};
 
-use crate::portal::register;
+use crate::portal::{problems, register};
 
 /// Answers every request with the headers that it got, one a line.
 const ECHO: &str = r#"
@@ -278,12 +278,9 @@ fn services_come_and_go_without_a_restart_and_a_bad_file_affects_no_other() {
     let after = container.sh("supervisorctl pid caddy; supervisorctl pid serviceportal; pidof caddy").text();
     assert_eq!(after, running, "nothing was restarted");
     let [_, _, token] = container.login();
-    let state = container
-        .web(1111)
-        .with("authorization", &format!("Bearer {token}"))
-        .get("/leonardo/state.json")
-        .body;
-    assert!(state.contains("service file 9000: not a service description"), "{state}");
+    let shown = problems(&container.web(1111).with("authorization", &format!("Bearer {token}")));
+    let wrong = "service file 9000: not a service description";
+    assert!(shown.iter().any(|problem| problem.starts_with(wrong)), "{shown:#?}");
 }
 
 #[test]

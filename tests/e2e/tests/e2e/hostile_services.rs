@@ -4,8 +4,6 @@
 //! is not behind the gate (9000). The browser finds it as `localhost`, where Chromium applies everything that it keeps for
 //! trustworthy origins, and as `evil.example`.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use harness::{Browser, Container, RunOptions};
 use serde_json::{Value, json};
 
@@ -65,7 +63,7 @@ impl Scene {
     }
 
     pub fn over(scheme: &str, run: RunOptions) -> Self {
-        let address = loopback();
+        let address = RunOptions::loopback();
         let run = [1111, 8080, 8081, 9000].iter().fold(run, |run, &port| run.publish_at(&address, port));
         let container = run.start();
         for (bind, port) in [("127.0.0.1", "18080"), ("127.0.0.1", "18081"), ("0.0.0.0", "9000")] {
@@ -115,13 +113,6 @@ impl Scene {
     pub fn seen(&self, port: u16) -> String {
         self.container.sh(&format!("cat /tmp/seen-{port} 2>/dev/null || true")).text()
     }
-}
-
-/// A loopback address that no other test uses.
-fn loopback() -> String {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
-    let [high, low] = (std::process::id() as u16).to_be_bytes();
-    format!("127.{high}.{low}.{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Opens a window by script, and goes there; the opener keeps it as `opened`.

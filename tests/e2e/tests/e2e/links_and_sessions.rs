@@ -263,7 +263,7 @@ fn the_access_page_in_a_browser() {
     browser.wait_for_partial_text(".made code", "/leonardo/share?link=");
     browser.wait_for_partial_text("#shares", "port 8080; expires in 1 d; used 0");
     browser.screenshot(&picture("access"));
-    browser.click("header form:nth-of-type(1) button");
+    browser.click("form[action$=phone] button");
     browser.wait_for_partial_text(".link code", "/leonardo/enter?code=");
     browser.screenshot(&picture("phone"));
     let address = browser.text(".link code");

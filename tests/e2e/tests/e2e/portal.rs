@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use harness::{Browser, RunOptions};
+use harness::{Browser, HttpClient, RunOptions};
+use serde_json::Value;
 
 pub fn picture(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/e2e");
@@ -31,16 +32,16 @@ fn a_browser_logs_in_with_the_right_password_only() {
     browser.click("button");
     browser.wait_for_text("h1", "Services");
     assert_eq!(browser.url(), format!("{origin}/"));
-    browser.wait_for_text("#services a", "Echo <b>");
-    browser.wait_for_text("#services .state", "not responding");
+    browser.wait_for_text(".service a", "Echo <b>");
+    browser.wait_for_text(".service .state", "not responding");
     assert_eq!(browser.cookies_seen_by_scripts(), "", "no script can read the session");
     browser.screenshot(&picture("portal"));
 
     container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
-    container.wait_until("the page to notice the service", || browser.text("#services .state") == "running");
+    container.wait_until("the page to notice the service", || browser.text(".service .state") == "running");
     browser.screenshot(&picture("portal-running"));
 
-    browser.click("header button");
+    browser.click("header form button");
     browser.wait_for_text("h1", "Log in");
     browser.open(&origin);
     browser.wait_for_text("h1", "Log in");
@@ -55,7 +56,7 @@ fn a_tunnel_that_opens_appears_on_the_open_page() {
     browser.type_into("[name=username]", "user");
     browser.type_into("[name=password]", "right");
     browser.click("button");
-    browser.wait_for_text("#services .port", "port 8080");
+    browser.wait_for_text(".service .port", "port 8080");
     // As tunnel-run writes it.
     let write = |state: &str, url: &str| {
         let rest = r#""cause":null,"detail":null,"retry_at":null"#;
@@ -64,16 +65,16 @@ fn a_tunnel_that_opens_appears_on_the_open_page() {
         container.write("/run/leonardo/quicktunnel.json", &status);
     };
     write("opening", "null");
-    browser.wait_for_text("#services .port", "port 8080, tunnel: opening");
+    browser.wait_for_text(".service .port", "port 8080, tunnel: opening");
     write("open", "\"https://a-b.trycloudflare.com\"");
-    browser.wait_for_text("#services .port", "port 8080, tunnel");
+    browser.wait_for_text(".service .port", "port 8080, tunnel");
     browser.screenshot(&picture("portal-tunnel"));
     let link = serde_json::json!("https://a-b.trycloudflare.com/");
     browser.wait_for_value("return document.querySelector('a.tunnel').href", &link);
     // The page does not reload while nothing changes: the state of the service is updated in place.
     browser.run("window.isSamePage = true");
     container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
-    browser.wait_for_text("#services .state", "running");
+    browser.wait_for_text(".service .state", "running");
     browser.wait_for_value("return window.isSamePage", &serde_json::json!(true));
 }
 
@@ -84,6 +85,19 @@ fn a_phone_gets_the_same_page() {
     browser.open(&format!("http://{}/login", container.address(1111)));
     browser.wait_for_text("button", "Log in");
     browser.screenshot(&picture("login-phone"));
+}
+
+/// Problems that the portal reports to a client that may see them, each as `SOURCE: MESSAGE; REMEDY`.
+pub fn problems(web: &HttpClient) -> Vec<String> {
+    let text = web.get("/leonardo/state.json").ok_text().expect("the portal's state");
+    let state: Value = serde_json::from_str(&text).expect("JSON");
+    let line = |problem: &Value| {
+        let part = |name: &str, before: &str| {
+            problem[name].as_str().map(|text| format!("{before}{text}")).unwrap_or_default()
+        };
+        part("source", "") + &part("message", ": ") + &part("remedy", "; ")
+    };
+    state["problems"].as_array().expect("a list").iter().map(line).collect()
 }
 
 /// Registers a service as an extended image would.

@@ -17,7 +17,7 @@ fn every_invalid_value_is_reported_in_the_log_and_in_the_portal() {
     let logs = container.logs();
     for name in variables::ALL.iter().map(|variable| variable.name).chain(["WEB_PASSWROD"]) {
         assert!(logs.contains(&format!("init | warning: {name}: ")), "{name} in {logs}");
-        assert!(page.contains(&format!("<li>{name}: ")), "{name} in {page}");
+        assert!(page.contains(&format!("<b>{name}</b> ")), "{name} in {page}");
     }
     assert_eq!(user, "user");
     assert_eq!(container.exec(&["id", "-un", "1000"]).text(), "user");

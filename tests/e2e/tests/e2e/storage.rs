@@ -37,13 +37,13 @@ fn a_file_copied_in_over_ssh_appears_in_an_application_and_on_the_portal() {
     browser.type_into("[name=username]", "user");
     browser.type_into("[name=password]", "right");
     browser.click("button");
-    browser.wait_for_text("#storage p", "1 file linked into applications");
+    browser.wait_for_partial_text("#live", "1 file linked into applications");
     // A name that is taken, while the page is open: its text is shown as text.
     container
         .sh("echo mine > '/opt/My App/models/<b>three'; echo x > '/workspace/storage/models/<b>three'")
         .text();
-    browser.wait_for_text("#storage p", "1 file linked into applications, 1 conflict");
-    browser.wait_for_partial_text("#storage li", "\"/opt/My App/models/<b>three\" already exists");
+    browser.wait_for_partial_text("#live", "1 file linked into applications, 1 conflict");
+    browser.wait_for_partial_text("#problems", "\"/opt/My App/models/<b>three\" already exists");
     browser.screenshot(&picture("portal-storage"));
 }
 

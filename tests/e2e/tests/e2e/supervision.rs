@@ -3,6 +3,8 @@
 use harness::{Container, RunOptions};
 use serde_json::Value;
 
+use crate::portal::problems;
+
 /// Lines that supervisord's launcher prints about a program.
 fn program(container: &Container, name: &str) -> Value {
     let text = container.exec(&["cat", "/run/leonardo/programs.json"]).text();
@@ -63,11 +65,9 @@ fn another_program_that_is_down_is_named_and_does_not_shut_the_door() {
     assert_eq!(container.health().0, "healthy");
     let [_, _, token] = container.login();
     let web = container.web(1111).with("Authorization", &format!("Bearer {token}"));
-    let state = web.get("/leonardo/state.json").ok_text().expect("the portal's state");
-    assert!(
-        state.contains(named) && state.contains("(can't find command '/opt/leonardo/bin/storage-monitor')"),
-        "{state}"
-    );
+    let shown = problems(&web);
+    let reason = "(can't find command '/opt/leonardo/bin/storage-monitor')";
+    assert!(shown.iter().any(|line| line.starts_with(named) && line.contains(reason)), "{shown:#?}");
     mend_program(&container, "storagemonitor", "/opt/leonardo/bin/storage-monitor");
 }
 

@@ -67,7 +67,7 @@ fn an_added_program_answers_and_everything_is_ready_while_its_tree_is_copied() {
     assert_eq!(container.exec(&["boot", "wait", "sync", "--timeout", "0s"]).code, Some(124));
     container.wait_until("the progress", || report(&container).contains("\n                          app: "));
     assert!(report(&container).contains("Sync is still running."), "{}", report(&container));
-    assert!(page(&container).contains("Ready; sync: app: "), "{}", page(&container));
+    assert!(page(&container).contains("sync: app: "), "{}", page(&container));
     let session = logged_in(&container, &key);
     assert!(session.contains("In the background: sync for "), "{session}");
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use harness::{Container, RunOptions};
 use serde_json::Value;
 
-use crate::portal::register;
+use crate::portal::{problems, register};
 
 /// `{"a":"account","s":"c2VjcmV0","t":"5b1c4b6e-4b0b-4d0e-9c5b-0d6b1c1f0a11"}`
 const TOKEN: &str =
@@ -219,13 +219,12 @@ fn a_refusal_is_explained_everywhere_and_ends_by_itself() {
     });
     let problem = format!("tunnel to port 1111: {message}; {remedy}");
     let report = || container.exec(&["boot", "report"]).text();
-    let state = || {
+    let shown = || {
         let [_, _, token] = container.login();
-        let web = container.web(1111).with("authorization", &format!("Bearer {token}"));
-        web.get("/leonardo/state.json").ok_text().expect("the portal's state")
+        problems(&container.web(1111).with("authorization", &format!("Bearer {token}")))
     };
     assert!(report().contains(&problem), "{}", report());
-    assert!(state().contains(&problem), "{}", state());
+    assert!(shown().contains(&problem), "{:#?}", shown());
     let answer = container.exec(&["cfqt-url"]);
     let refused = answer.failure(1);
     assert!(refused.starts_with(&format!("cfqt-url: no quick tunnel to port 1111: {message}")), "{refused}");
@@ -234,7 +233,7 @@ fn a_refusal_is_explained_everywhere_and_ends_by_itself() {
     stand_in.set_mode("speed=20\n");
     container.wait_until("the tunnel", || states(&container, "quicktunnel") == ["1111 open"]);
     assert_eq!(container.exec(&["cfqt-url"]).text(), url(&container, "quicktunnel", 1111));
-    assert!(!report().contains("Cloudflare") && !state().contains("Cloudflare"));
+    assert!(!report().contains("Cloudflare") && !shown().concat().contains("Cloudflare"));
 }
 
 #[test]

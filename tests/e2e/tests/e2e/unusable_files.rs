@@ -6,6 +6,8 @@ use std::process::Command;
 
 use harness::{Container, KeyPair, RunOptions};
 
+use crate::portal::problems;
+
 /// A FIFO on the host.
 fn fifo(directory: &Path, name: &str) -> std::path::PathBuf {
     let path = directory.join(name);
@@ -13,18 +15,18 @@ fn fifo(directory: &Path, name: &str) -> std::path::PathBuf {
     path
 }
 
-/// The portal's page, which has every problem.
-fn page(container: &Container, password: &str) -> String {
-    container.web(1111).basic("user", password).get("/").ok_text().unwrap_or_default()
+/// Problems that the portal shows, one a line.
+fn shown(container: &Container, password: &str) -> String {
+    problems(&container.web(1111).basic("user", password)).join("\n")
 }
 
 /// Each problem is in the container's log and on the page.
 #[track_caller]
-fn reports(container: &Container, page: &str, problems: &[&str]) {
+fn reports(container: &Container, shown: &str, problems: &[&str]) {
     let logs = container.logs();
     for problem in problems {
         assert!(logs.contains(problem), "{problem}\n{logs}");
-        assert!(page.contains(problem), "{problem}\n{page}");
+        assert!(shown.contains(problem), "{problem}\n{shown}");
     }
 }
 
@@ -47,10 +49,10 @@ fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_reports_i
         .start_and_wait();
     container
         .wait_until("the end of late boot", || container.sh("test -e /run/container_config").code == Some(1));
-    container.wait_until("the storage monitor", || page(&container, "sesame").contains("mappings.sh"));
+    container.wait_until("the storage monitor", || shown(&container, "sesame").contains("mappings.sh"));
     reports(
         &container,
-        &page(&container, "sesame"),
+        &shown(&container, "sesame"),
         &[
             "/root/.ssh/authorized_keys: it is a FIFO, not a regular file; ignored",
             "/root/.ssh/authorized_keys_mount: it is larger than 1.0 MB; ignored",
@@ -69,7 +71,8 @@ fn whatever_is_mounted_in_the_place_of_a_file_the_container_starts_and_reports_i
     let set = container.exec(&["set-web-credentials", "user", "other"]);
     let said = set.failure(1);
     assert!(said.contains("the login was changed, but the environment store was not: "), "{said}");
-    assert!(page(&container, "other").contains("Services"));
+    let page = container.web(1111).basic("user", "other").get("/").ok_text();
+    assert!(page.is_some_and(|page| page.contains("Services")));
 }
 
 #[test]
@@ -106,7 +109,7 @@ fn what_the_portals_account_does_to_its_file_costs_no_later_start() {
         container.exec(&portal).text();
         container.restart();
         container.wait_for_portal();
-        reports(&container, &page(&container, "sesame"), &[refusal]);
+        reports(&container, &shown(&container, "sesame"), &[refusal]);
     }
 }
 
@@ -135,7 +138,7 @@ fn a_password_that_no_variable_could_carry_is_reported_and_another_is_made() {
     let [_, password, _] = container.login();
     assert!(password.len() < 100, "{}", password.len());
     let problem = "WEB_PASSWORD: the value is longer than 4,096 bytes; ignored";
-    reports(&container, &page(&container, &password), &[problem]);
+    reports(&container, &shown(&container, &password), &[problem]);
 }
 
 #[test]
@@ -155,7 +158,7 @@ fn a_read_only_file_at_a_place_that_init_writes_to_is_reported() {
     container.wait_until("sshd", || key.ssh(&container, "root", &[], &["true"], "").code == Some(0));
     reports(
         &container,
-        &page(&container, "sesame"),
+        &shown(&container, "sesame"),
         &["cannot write /opt/leonardo/etc/environment.sh", "cannot write /etc/sudoers.d/leonardo-user"],
     );
 }

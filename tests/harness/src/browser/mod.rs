@@ -45,7 +45,7 @@ impl Browser {
 
     /// A browser that finds no host but loopback addresses, and records requests and complaints.
     pub fn observed() -> Self {
-        let rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost";
+        let rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.*, EXCLUDE localhost";
         let logs = json!({"browser": "ALL", "performance": "ALL"});
         Self::with(1280, 800, &[rules.to_owned()], json!({}), logs)
     }

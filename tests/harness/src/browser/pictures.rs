@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::Browser;
+use super::{Browser, Device};
 
 impl Browser {
     /// Saves what the window shows as PNG, for a person who looks into a failed test.
@@ -17,11 +17,16 @@ impl Browser {
         std::fs::write(path, bytes).expect("a file");
     }
 
-    /// The whole page as PNG, also what is outside the window.
+    /// The whole page as PNG, as on a screen of this width that is high enough for it.
     #[track_caller]
-    pub fn picture(&self) -> Vec<u8> {
-        let format = json!({"format": "png", "captureBeyondViewport": true});
+    pub fn picture(&self, device: Device) -> Vec<u8> {
+        let metrics = self.devtools("Page.getLayoutMetrics", &json!({}));
+        let height = metrics["cssContentSize"]["height"].as_f64().expect("a number") as u32;
+        // Not `captureBeyondViewport`: what is fixed at the bottom would be in the middle.
+        self.emulate(Device { height: height.max(device.height), ..device });
+        let format = json!({"format": "png"});
         let answer = self.devtools("Page.captureScreenshot", &format);
+        self.emulate(device);
         STANDARD.decode(answer["data"].as_str().expect("a picture")).expect("base64")
     }
 }
