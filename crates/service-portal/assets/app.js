@@ -86,6 +86,7 @@ export async function post(url, body = {}) {
 // --- Live parts ---
 
 // Changes `old` into `next` and keeps elements that are in both: the focus, open details and selections stay.
+// The content of an element with `data-keep` belongs to a script.
 export function morph(old, next) {
   if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName || old.id !== next.id) {
     old.replaceWith(next.cloneNode(true));
@@ -102,6 +103,7 @@ export function morph(old, next) {
   for (const { name, value } of next.attributes) {
     if (old.getAttribute(name) !== value && !(isDetails && name === "open")) old.setAttribute(name, value);
   }
+  if (old.hasAttribute("data-keep")) return;
   const wanted = [...next.childNodes];
   const present = [...old.childNodes];
   wanted.forEach((child, index) => {

@@ -11,6 +11,7 @@ use kit::unix_time;
 use kit::{Env, Secret, SettingsReader, variables};
 use ports::Registry;
 use sha2::{Digest, Sha256};
+use system_metrics::Monitor;
 use tunnels::Tunnels;
 
 use crate::api_tokens::{ApiTokens, TokenScope};
@@ -65,6 +66,7 @@ struct Shared {
     service_tokens: Mutex<HashSet<Vec<u8>>>,
     throttle: Mutex<Throttle>,
     log_pages: LogPages,
+    system: Monitor,
 }
 
 impl AppState {
@@ -107,6 +109,7 @@ impl AppState {
             ),
             throttle: Mutex::default(),
             log_pages: LogPages::new(&cli.logs),
+            system: Monitor::default(),
             known: Mutex::new(Some(Arc::new(credentials))),
             former: Mutex::default(),
             env,
@@ -298,6 +301,11 @@ impl AppState {
     /// Reads the tunnels.
     pub fn tunnels(&self) -> Tunnels {
         Tunnels::read(&self.0.tunnels)
+    }
+
+    /// Returns the container's figures.
+    pub fn system(&self) -> &Monitor {
+        &self.0.system
     }
 
     /// Returns the environment, from which published ports are read.

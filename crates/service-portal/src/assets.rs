@@ -43,6 +43,10 @@ assets! {
     "processes.css": CSS;
     "processes.js": SCRIPT;
     "mark.svg": SVG;
+    "system.css": CSS;
+    "system.js": SCRIPT;
+    "vendor/uPlot.iife.min.js": SCRIPT;
+    "vendor/uPlot.min.css": CSS;
 }
 
 /// First digits of the SHA-256 of each file.

@@ -20,13 +20,16 @@ pub enum Page {
     Processes,
     /// Stages of the boot.
     Boot,
+    /// CPU, memory, disks, network and GPUs.
+    System,
     /// Sessions, share links and credentials.
     Access,
 }
 
 impl Page {
     /// All pages, in the order of the navigation.
-    const ALL: &[Self] = &[Self::Services, Self::Logs, Self::Processes, Self::Boot, Self::Access];
+    const ALL: &[Self] =
+        &[Self::Services, Self::Logs, Self::Processes, Self::Boot, Self::System, Self::Access];
 
     /// Returns the page's name.
     pub fn label(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Page {
             Self::Logs => "Logs",
             Self::Processes => "Processes",
             Self::Boot => "Boot",
+            Self::System => "System",
             Self::Access => "Access",
         }
     }
@@ -46,6 +50,7 @@ impl Page {
             Self::Logs => "/leonardo/logs",
             Self::Processes => "/leonardo/processes",
             Self::Boot => "/leonardo/boot",
+            Self::System => "/leonardo/system",
             Self::Access => "/leonardo/access",
         }
     }
@@ -57,6 +62,7 @@ impl Page {
             Self::Logs => 'l',
             Self::Processes => 'p',
             Self::Boot => 'b',
+            Self::System => 'y',
             Self::Access => 'a',
         }
     }
@@ -66,8 +72,11 @@ impl Page {
         match self {
             Self::Services => "M2.5 2.5h4v4h-4zM9.5 2.5h4v4h-4zM2.5 9.5h4v4h-4zM9.5 9.5h4v4h-4z",
             Self::Logs => "M2.5 3.5h11M2.5 6.5h7M2.5 9.5h9M2.5 12.5h5",
-            Self::Processes => "M1.5 8.5h3l2-5 3 9 2-4h3",
+            Self::Processes => {
+                "M4.5 4.5h7v7h-7zM6.5 2v2.5M9.5 2v2.5M6.5 11.5V14M9.5 11.5V14M2 6.5h2.5M2 9.5h2.5M11.5 6.5H14M11.5 9.5H14"
+            }
             Self::Boot => "M2.5 3.5h6M5.5 8h5M8.5 12.5h5",
+            Self::System => "M2 9h2.5l2-5.5 3 9 2-6 .8 2.5H14",
             Self::Access => "M5.5 7.5a3 3 0 1 1 0 1zM8.5 8h6v2.5M12 8v2",
         }
     }
@@ -122,7 +131,7 @@ impl Frame {
     /// Returns the path from which an open page gets its changes.
     pub fn live_path(&self) -> &'static str {
         match self.page {
-            Page::Services | Page::Processes | Page::Boot => self.page.path(),
+            Page::Services | Page::Processes | Page::Boot | Page::System => self.page.path(),
             _ => "/leonardo/frame",
         }
     }

@@ -53,6 +53,7 @@ mod signing;
 mod state_file;
 mod status;
 mod storage_status;
+mod system;
 mod throttle;
 mod unavailable;
 mod url_token;
@@ -82,6 +83,10 @@ pub fn run() -> Outcome {
         .context("cannot start the portal")
         .hint(|| "run: supervisorctl status serviceportal".to_owned())?;
     let state = app_state::AppState::new(&cli, Env::from_process())?;
+    // The pages work without figures.
+    if let Err(error) = state.system().start(&system::paths(state.env())) {
+        log::error!("{error:#}");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -98,6 +103,7 @@ fn is_relevant_variable(name: &str) -> bool {
             | "LANG"
             | "SSH_PORT"
             | "WEB_ENABLE_AUTH"
+            | "WORKSPACE"
             | cloud::ALLOWED_HOSTS
             | cloud::HTTPS
             | cloud::ONE_CLICK_VARIABLE

@@ -98,6 +98,7 @@ pub fn problems(state: &AppState, entries: &[Entry]) -> Vec<Problem> {
     all.extend(
         state.unsaved_warning().map(|message| Problem::warning("portal", message).log("serviceportal")),
     );
+    all.extend(state.system().warnings().into_iter().map(of_system));
     all.extend(tunnels(state));
     if let Some(storage) = storage_status(state.storage()) {
         let complaints = storage.problems.into_iter();
@@ -123,6 +124,11 @@ fn down_program(down: DownProgram) -> Problem {
         log,
         ..Problem::new(severity, down.name, down.message)
     }
+}
+
+fn of_system(warning: system_metrics::Warning) -> Problem {
+    let problem = Problem::warning(warning.source, warning.message);
+    Problem { remedy: warning.remedy, ..problem }
 }
 
 fn rejected_services(state: &AppState) -> Vec<Problem> {

@@ -17,7 +17,7 @@ use crate::gate;
 use crate::request_guard::guard;
 use crate::{
     access_page, assets, boot_page, frame_page, link_redemption, login, login_handover, logs, processes,
-    response, services_page, unavailable,
+    response, services_page, system, unavailable,
 };
 
 /// Maximum size of a form, in bytes.
@@ -56,12 +56,15 @@ pub fn router(state: AppState) -> Router {
         .route("/leonardo/access/revoke-token", post(access_page::revoke_token))
         .route("/leonardo/access/phone", post(access_page::create_phone_link))
         .merge(api::router(&state))
+        .route("/leonardo/system", get(system::page))
+        .route("/leonardo/system/history", get(system::history))
+        .route("/leonardo/metrics", get(system::metrics))
         .route("/leonardo/state.json", get(services_page::state_json))
         .route("/leonardo/health-check", get(async || response::text_error(StatusCode::OK, "ok")))
         .route("/leonardo/ready", get(ready))
         .route("/leonardo/frame", get(frame_page::frame))
-        .route("/leonardo/assets/{name}", get(assets::asset))
         .merge(logs::routes())
+        .route("/leonardo/assets/{*name}", get(assets::asset))
         .fallback(async || response::text_error(StatusCode::NOT_FOUND, "Page not found."))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(map_response(response::add_security_headers));

@@ -27,7 +27,7 @@ pub fn read(files: &KernelFiles, cgroup: &Cgroup) -> BlockIo {
         Some(Directory::V1(path)) => files
             .text(path.join("blkio.throttle.io_service_bytes_recursive"))
             .or_else(|| files.text(path.join("blkio.throttle.io_service_bytes")))
-            .map(|text| parse_v1(&text, is_stacked)),
+            .and_then(|text| parse_v1(&text, is_stacked)),
         None => None,
     };
     BlockIo {
@@ -57,22 +57,23 @@ fn parse_v2(text: &str, is_stacked: impl Fn(&str) -> bool) -> (u64, u64) {
     (read, written)
 }
 
-/// Parses `8:0 Read 1`, one line for each device and operation.
-fn parse_v1(text: &str, is_stacked: impl Fn(&str) -> bool) -> (u64, u64) {
-    let (mut read, mut written) = (0_u64, 0_u64);
+/// Parses `8:0 Read 1`, one line for each device and operation. Newer kernels count only with a limit: then there is none.
+fn parse_v1(text: &str, is_stacked: impl Fn(&str) -> bool) -> Option<(u64, u64)> {
+    let mut counted: Option<(u64, u64)> = None;
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
         let (Some(device), Some(operation), Some(number)) = (words.next(), words.next(), words.next()) else {
             continue;
         };
         let number: u64 = number.parse().unwrap_or(0);
+        let (read, written) = counted.unwrap_or_default();
         match operation {
-            "Read" if !is_stacked(device) => read = read.saturating_add(number),
-            "Write" if !is_stacked(device) => written = written.saturating_add(number),
+            "Read" if !is_stacked(device) => counted = Some((read.saturating_add(number), written)),
+            "Write" if !is_stacked(device) => counted = Some((read, written.saturating_add(number))),
             _ => {}
         }
     }
-    (read, written)
+    counted
 }
 
 #[cfg(test)]
@@ -87,8 +88,8 @@ mod tests {
             Total 1052702\n";
         let is_mapped = |device: &str| device == "253:0";
         assert_eq!(parse_v2(v2, is_mapped), (1_048_586, 4116));
-        assert_eq!(parse_v1(v1, is_mapped), (1_048_586, 4116));
-        assert_eq!(parse_v1("Total 0\n", is_mapped), (0, 0));
+        assert_eq!(parse_v1(v1, is_mapped), Some((1_048_586, 4116)));
+        assert_eq!(parse_v1("Total 0\n", is_mapped), None, "a kernel that counts nothing");
         let huge =
             "8:0 rbytes=18446744073709551615 wbytes=x\n8:1 rbytes=7 wbytes=99999999999999999999\n\n=\n";
         assert_eq!(parse_v2(huge, is_mapped), (u64::MAX, 0));

@@ -34,7 +34,7 @@ pub struct Usage {
     pub read_only: bool,
     /// Number of the device, to recognise paths on the same file system.
     #[serde(skip)]
-    pub(crate) device: u64,
+    pub device: u64,
 }
 
 /// Whether a file system answered.

@@ -3,6 +3,7 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
+use crate::gpu::Gpu;
 use crate::sample::Sample;
 
 /// Number of points: one hour at one sample in 5 seconds.
@@ -77,8 +78,8 @@ impl History {
         }
         for (number, gpu) in self.gpus.iter_mut().enumerate() {
             let measured = sample.gpus.get(number);
-            let values = measured
-                .map_or([None; 3], |measured| [measured.load, memory(measured.memory_used), measured.power]);
+            let values =
+                measured.map_or([None; 3], |measured| [measured.load, share(measured), measured.power]);
             for (series, value) in gpu.iter_mut().zip(values) {
                 series[index] = narrow(value);
             }
@@ -86,14 +87,57 @@ impl History {
         self.count += 1;
     }
 
+    /// Sums up a series of the container, such as `cpu`; `None` if it has no value.
+    #[must_use]
+    pub fn summary(&self, name: &str) -> Option<Summary> {
+        let index = NAMES.iter().position(|known| *known == name)?;
+        self.summarize(&self.series[index])
+    }
+
+    /// Sums up a series of a GPU: `load`, `memory` (in percent) or `power`.
+    #[must_use]
+    pub fn gpu_summary(&self, gpu: usize, name: &str) -> Option<Summary> {
+        let index = GPU_NAMES.iter().position(|known| *known == name)?;
+        self.summarize(self.gpus.get(gpu)?.get(index)?)
+    }
+
+    fn summarize(&self, series: &Series) -> Option<Summary> {
+        let kept = (self.first()..self.count).map(|number| series[slot(number)]);
+        let (mut count, mut sum, mut maximum) = (0.0, 0.0, f64::NEG_INFINITY);
+        for value in kept.map(f64::from).filter(|value| !value.is_nan()) {
+            (count, sum, maximum) = (count + 1.0, sum + value, maximum.max(value));
+        }
+        (count > 0.0).then(|| Summary { average: sum / count, maximum })
+    }
+
+    /// Returns the seconds between the oldest and the latest point.
+    #[must_use]
+    pub fn seconds(&self) -> u32 {
+        let at = |number: u64| self.times[slot(number)];
+        if self.count == 0 { 0 } else { at(self.count - 1).saturating_sub(at(self.first())) }
+    }
+
+    /// Returns the number of the oldest point that is kept.
+    fn first(&self) -> u64 {
+        self.count.saturating_sub(u64::try_from(CAPACITY).unwrap_or(0))
+    }
+
     /// Returns the points after the first `count` ones, as far as they are kept, for serialization.
     #[must_use]
     pub fn since(&self, count: u64) -> HistorySince<'_> {
-        let kept = u64::try_from(CAPACITY).unwrap_or(0).min(self.count);
         // A number from another start of the portal may be larger.
-        let first = if count > self.count { 0 } else { count }.max(self.count - kept);
+        let first = if count > self.count { 0 } else { count }.max(self.first());
         HistorySince { history: self, first }
     }
+}
+
+/// A series in two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Summary {
+    /// Average of its values.
+    pub average: f64,
+    /// Largest value.
+    pub maximum: f64,
 }
 
 /// Points since one, as an object: `first`, `next` (the argument for the next call), `seconds`, `series`, `gpus`.
@@ -170,6 +214,13 @@ impl Serialize for Values<'_> {
     }
 }
 
+/// Returns the part of a GPU's memory that is used, in percent.
+fn share(gpu: &Gpu) -> Option<f64> {
+    use crate::kernel_files::scale;
+    let whole = gpu.memory.filter(|bytes| *bytes > 0)?;
+    Some(100.0 * scale(gpu.memory_used?, scale(whole, 1.0)))
+}
+
 /// Returns the place of the point with this number.
 fn slot(number: u64) -> usize {
     usize::try_from(number % u64::try_from(CAPACITY).unwrap_or(1)).unwrap_or(0)
@@ -183,7 +234,7 @@ fn narrow(value: Option<f64>) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{Gpu, Vendor};
+    use crate::gpu::Vendor;
     use crate::sample::tests::sample;
 
     fn gpu(load: f64) -> Gpu {
@@ -236,6 +287,22 @@ mod tests {
         assert_eq!((&all["first"], &all["next"]), (&280.into(), &1000.into()));
         assert_eq!(all["seconds"].as_array().unwrap().len(), CAPACITY);
         assert_eq!((&all["seconds"][0], &all["seconds"][719]), (&1400.into(), &4995.into()));
+    }
+
+    #[test]
+    fn a_series_is_summed_up_without_its_gaps() {
+        let mut history = History::default();
+        assert_eq!((history.summary("cpu"), history.seconds()), (None, 0));
+        for (second, used) in [(5, Some(0.5)), (10, None), (15, Some(1.5))] {
+            let mut taken = sample();
+            taken.cpu.used_cores = used;
+            history.push(second, &taken);
+        }
+        assert_eq!(history.summary("cpu"), Some(Summary { average: 1.0, maximum: 1.5 }));
+        assert_eq!(
+            (history.summary("swap"), history.gpu_summary(0, "load"), history.seconds()),
+            (None, None, 10)
+        );
     }
 
     #[test]

@@ -39,9 +39,9 @@ mod warnings;
 
 pub use block_io::BlockIo;
 pub use cpu::{Cpu, CpuLimit};
-pub use file_system::{FileSystem, FileSystemState};
+pub use file_system::{FileSystem, FileSystemState, Usage};
 pub use gpu::{Gpu, GpuProcess, Vendor};
-pub use history::{CAPACITY, History, HistorySince};
+pub use history::{CAPACITY, History, HistorySince, Summary};
 pub use memory::Memory;
 pub use monitor::{Monitor, Paths};
 pub use network::Network;

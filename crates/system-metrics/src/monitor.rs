@@ -1,6 +1,6 @@
 //! Samples in the background, and keeps the last hour.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -30,7 +30,9 @@ pub struct Paths {
 impl Paths {
     /// Returns the paths of this container.
     #[must_use]
-    pub fn new(workspace: PathBuf) -> Self {
+    pub fn new(workspace: &Path) -> Self {
+        // Without a slash at the end.
+        let workspace = workspace.components().collect();
         Self { root: "/".into(), file_systems: vec![workspace, "/".into(), "/dev/shm".into()] }
     }
 }

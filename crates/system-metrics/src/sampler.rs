@@ -105,9 +105,6 @@ fn notes(sample: &Sample) -> Vec<String> {
     if sample.cpu.seconds.is_none() {
         notes.push("The kernel does not report CPU time.".to_owned());
     }
-    if sample.pressure.of_machine && sample.pressure.iter().next().is_some() {
-        notes.push("Pressure is that of the whole machine.".to_owned());
-    }
     notes
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kit::units::{format_bytes, format_count};
+use kit::units::{format_bytes, format_count, format_memory};
 use serde::Serialize;
 
 use crate::file_system::{FileSystem, FileSystemState, Usage};
@@ -45,8 +45,8 @@ pub fn warnings(sample: &Sample) -> Vec<Warning> {
     {
         let text = format!(
             "{} of {} are in use; the kernel kills a process when it runs out",
-            format_bytes(used),
-            format_bytes(limit)
+            format_memory(used),
+            format_memory(limit)
         );
         found.push(warning("memory", text, Some("end a program, or start the container with more memory")));
     }
@@ -137,7 +137,7 @@ mod tests {
         let full = Usage { size: 100 * gb, used: 97 * gb, available: 3 * gb, ..Usage::default() };
         let inodes = Usage { inodes: Some(1000), inodes_used: Some(999), ..Usage::default() };
         let taken = Sample {
-            memory: Memory { pinned: Some(96 * gb), limit: Some(100 * gb), ..Memory::default() },
+            memory: Memory { pinned: Some(96 << 30), limit: Some(100 << 30), ..Memory::default() },
             pids: Pids { current: Some(499), limit: Some(500) },
             oom_kill_age: Some(90),
             file_systems: vec![
@@ -159,7 +159,7 @@ mod tests {
             .collect();
         let expected = [
             "memory: the kernel killed a process 1 min ago because memory ran out | use less memory (smaller batches, fewer workers), or start the container with more",
-            "memory: 96.0 GB of 100.0 GB are in use; the kernel kills a process when it runs out | end a program, or start the container with more memory",
+            "memory: 96.0 GiB of 100.0 GiB are in use; the kernel kills a process when it runs out | end a program, or start the container with more memory",
             "processes: 499 of 500 processes and threads are in use; no more can be started at the limit | end programs, or raise --pids-limit",
             "/workspace: nearly full: 3.0 GB of 100.0 GB are free | delete files; to find large directories, run: du -xhd2 /workspace | sort -h | tail",
             "/: nearly out of inodes: 1 more files can be created | delete small files; to count them, run: du --inodes -xd2 /",

@@ -194,12 +194,13 @@ fn a_token_opens_the_reading_endpoints_and_no_other_route() {
             );
         }
     }
-    let mut expected: Vec<String> = endpoints()
-        .iter()
-        .filter(|endpoint| endpoint.needs == Needs::State)
-        .flat_map(|endpoint| {
-            ["GET", "HEAD", "GET page", "GET upgrade=websocket"]
-                .map(|request| format!("{request} {PREFIX}{}", endpoint.path))
+    let endpoints = endpoints();
+    let reading = endpoints.iter().filter(|endpoint| endpoint.needs == Needs::State);
+    let mut expected: Vec<String> = reading
+        .map(|endpoint| format!("{PREFIX}{}", endpoint.path))
+        .chain(["/leonardo/metrics".to_owned()])
+        .flat_map(|path| {
+            ["GET", "HEAD", "GET page", "GET upgrade=websocket"].map(|request| format!("{request} {path}"))
         })
         .collect();
     expected.sort();

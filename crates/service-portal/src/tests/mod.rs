@@ -14,5 +14,6 @@ mod processes;
 mod response_line;
 mod service_states;
 mod session_states;
+mod system;
 mod tunnels;
 mod url_token;
