@@ -97,6 +97,7 @@ impl LogReader {
             reader.known =
                 files.files().skip_while(|file| file.id != id).skip(1).map(|file| file.id).collect();
             reader.queue.push_back(FileReader::at(file, id, offset)?);
+            reader.touched = Some(Instant::now());
         }
         Ok(reader)
     }

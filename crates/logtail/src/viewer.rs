@@ -3,6 +3,7 @@
 mod own_logs;
 mod start;
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -12,7 +13,7 @@ use anyhow::{Context, Result};
 use kit::{Exit, HintExt, Outcome, rfc3339};
 use log_history::log_directory::LogDirectory;
 use log_history::log_files::LogFiles;
-use log_history::{Logs, Pattern, line_time};
+use log_history::{Log, Logs, Pattern, Position, line_time};
 
 use crate::cli::Cli;
 use crate::entry::{self, Entry};
@@ -79,29 +80,25 @@ impl Viewer {
 
     /// Prints the lines until now; returns true if there were any.
     fn begin(&mut self, logs: &Logs, limit: Option<usize>, since: Option<f64>) -> Result<bool> {
-        let (mut any, mut found) = (false, 0);
+        let mut any = false;
         // Without a merged log, it is waited for.
         let mut merged = logs.open("logtail").ok();
+        let mut last = VecDeque::new();
         if let Some(merged) = &mut merged {
             let is_older = !self.filter.services.is_empty() && limit.is_none() && {
                 let first = start::first_time(merged)?;
                 since.is_some_and(|since| first.is_none_or(|first| since < first))
             };
-            let begin = if is_older {
-                merged.end()
-            } else {
-                let (begin, count) = start::first_line(merged, &self.filter, since, limit)?;
-                found = count;
-                begin
+            let begin = match limit {
+                Some(limit) => {
+                    let end = merged.end();
+                    last = start::last_lines(merged, &self.filter, since, limit)?;
+                    end
+                }
+                None if is_older => merged.end(),
+                None => start::first_line(merged, &self.filter, since)?,
             };
-            if let Some(file) = merged.file_of(begin) {
-                let directory = &self.record;
-                let files = directory.files_of(MERGED_LOG);
-                let from = |files: LogFiles| {
-                    LogReader::merged_log_from(MERGED_LOG, file, begin.offset, directory, &files)
-                };
-                self.stream = self.readable(files.and_then(from))?;
-            }
+            self.start_at(merged, begin)?;
             if is_older {
                 let own = own_logs::open(logs, &self.filter.services);
                 any |= self
@@ -114,9 +111,13 @@ impl Viewer {
                 None => self.filter.services.clone(),
             };
             let own = if missing.is_empty() { Vec::new() } else { own_logs::open(logs, &missing) };
-            any |= self
-                .print_own(|filter, print| own_logs::last(own, filter, limit.saturating_sub(found), print))?;
+            let limit = limit.saturating_sub(last.len());
+            any |= self.print_own(|filter, print| own_logs::last(own, filter, limit, print))?;
         }
+        any |= self.print_own(|_, print| {
+            let lines = last.iter().map(|line| String::from_utf8_lossy(&line.bytes));
+            lines.into_iter().try_for_each(|line| Entry::parse(&line).map_or(Ok(()), |entry| print(&entry)))
+        })?;
         let format = self.format;
         self.print_new(|filter, entry, text| {
             if !filter.matches(entry) {
@@ -128,7 +129,18 @@ impl Viewer {
         Ok(any)
     }
 
-    /// Prints lines of services' own logs in blocks; returns true if there were any.
+    /// Makes the merged log be read from a position on, and opens what is rotated from now on.
+    fn start_at(&mut self, merged: &Log, begin: Position) -> Result<()> {
+        let Some(file) = merged.file_of(begin) else { return Ok(()) };
+        let directory = &self.record;
+        let from =
+            |files: LogFiles| LogReader::merged_log_from(MERGED_LOG, file, begin.offset, directory, &files);
+        let files = directory.files_of(MERGED_LOG);
+        self.stream = self.readable(files.and_then(from))?;
+        self.rescan()
+    }
+
+    /// Prints lines that were found in blocks; returns true if there were any.
     fn print_own(
         &mut self,
         read: impl FnOnce(&Filter, &mut dyn FnMut(&Entry<'_>) -> Result<()>) -> Result<()>,

@@ -3,7 +3,7 @@ use clap::{Parser, Subcommand};
 use kit::logging::Verbosity;
 use xtask::engine::Choice;
 
-use crate::{boot, gate, logtail, provision, storage, workspace};
+use crate::{boot, gate, log_history, logtail, provision, storage, workspace};
 
 /// Run benchmarks on this machine and compare with public tools
 #[derive(Debug, Parser)]
@@ -25,6 +25,7 @@ pub enum Measurement {
     Gate(gate::Args),
     Storage(storage::Args),
     Workspace(workspace::Args),
+    LogHistory(log_history::Args),
     Logtail(logtail::Args),
     Provision(provision::Args),
 }

@@ -3,6 +3,7 @@
 mod boot;
 mod cli;
 mod gate;
+mod log_history;
 mod logtail;
 mod process_usage;
 mod provision;
@@ -28,6 +29,7 @@ pub fn run() -> Outcome {
         Measurement::Gate(gate) => engine::with(choice, |_, engine| gate::run(gate, engine))?,
         Measurement::Storage(storage) => storage::run(storage)?,
         Measurement::Workspace(workspace) => workspace::run(workspace, choice)?,
+        Measurement::LogHistory(history) => log_history::run(history)?,
         Measurement::Logtail(logtail) => logtail::run(logtail)?,
         Measurement::Provision(provision) => provision::run(provision)?,
     }

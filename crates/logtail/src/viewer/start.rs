@@ -1,5 +1,6 @@
-//! First line of the merged log that is shown, found without reading the whole log.
+//! Lines of the merged log that are shown first, found without reading the whole log.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use anyhow::Result;
@@ -8,51 +9,48 @@ use log_history::{Budget, Event, Line, Log, Order, Position, Query, search};
 use crate::entry::Entry;
 use crate::filter::Filter;
 
-/// Returns the first of the last `limit` lines that a filter selects, or of all; the end if there are none. With a limit, it
-/// also returns their number.
-pub fn first_line(
-    log: &mut Log,
-    filter: &Filter,
-    since: Option<f64>,
-    limit: Option<usize>,
-) -> Result<(Position, usize)> {
-    let end = log.end();
+/// Returns the first line since a time that a filter selects; the end if there is none.
+pub fn first_line(log: &mut Log, filter: &Filter, since: Option<f64>) -> Result<Position> {
     let begin = match since {
         Some(since) => log.position_at(since)?,
         None => log.start(),
     };
-    match limit {
-        Some(0) => Ok((end, 0)),
-        Some(limit) => {
-            let query = Query { pattern: filter.in_merged_log(), since, ..Query::default() };
-            find(log, filter, &query, limit).map(|(found, count)| (found.unwrap_or(end), count))
-        }
-        None if filter.selects() => {
-            let from = Some(vec![begin]);
-            let query = Query {
-                pattern: filter.in_merged_log(),
-                order: Order::OldestFirst,
-                from,
-                ..Query::default()
-            };
-            find(log, filter, &query, 1).map(|(found, count)| (found.unwrap_or(end), count))
-        }
-        None => Ok((begin, 0)),
+    if !filter.selects() {
+        return Ok(begin);
     }
+    let from = Some(vec![begin]);
+    let order = Order::OldestFirst;
+    let query = Query { pattern: filter.in_merged_log(), order, from, ..Query::default() };
+    let first = find(log, filter, &query, 1)?.pop_front();
+    Ok(first.map_or(log.end(), |line| line.position))
 }
 
-/// Returns the line with this number among those that are selected, or the last one that was found, and its number.
-fn find(log: &mut Log, filter: &Filter, query: &Query, number: usize) -> Result<(Option<Position>, usize)> {
-    let (mut count, mut last) = (0, None);
+/// Returns the last lines that a filter selects, at most `limit`, the oldest first.
+pub fn last_lines(
+    log: &mut Log,
+    filter: &Filter,
+    since: Option<f64>,
+    limit: usize,
+) -> Result<VecDeque<Line>> {
+    let query = Query { pattern: filter.in_merged_log(), since, ..Query::default() };
+    find(log, filter, &query, limit)
+}
+
+/// Returns the selected lines that a search finds first, at most `limit`, in the opposite order.
+fn find(log: &mut Log, filter: &Filter, query: &Query, limit: usize) -> Result<VecDeque<Line>> {
+    let mut found = VecDeque::new();
+    if limit == 0 {
+        return Ok(found);
+    }
     search(std::slice::from_mut(log), query, &Budget::default(), |event| {
         if let Event::Hit { line, .. } = event
             && is_selected(filter, &line)
         {
-            (count, last) = (count + 1, Some(line.position));
+            found.push_front(line);
         }
-        if count >= number { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    Ok((last, count))
+    Ok(found)
 }
 
 fn is_selected(filter: &Filter, line: &Line) -> bool {
@@ -65,7 +63,7 @@ pub fn missing_services(log: &mut Log, filter: &Filter) -> Result<Vec<String>> {
     for service in &filter.services {
         let one = Filter { services: vec![service.clone()], ..Filter::default() };
         let query = Query { pattern: one.of_services(), ..Query::default() };
-        if find(log, &one, &query, 1)?.1 == 0 {
+        if find(log, &one, &query, 1)?.is_empty() {
             missing.push(service.clone());
         }
     }
