@@ -35,13 +35,13 @@ impl Job<'_> {
         if self.action != Action::Start {
             let running = self.processes.iter().filter(|process| process.is_running());
             Self::call_each(running, &mut failures, |process| self.supervisord.stop(process))?;
-            self.wait(ProcessInfo::is_stopped)?;
+            self.wait(&failures, ProcessInfo::is_stopped)?;
         }
         if self.action != Action::Stop {
             let current = persist(|| self.current())?;
             let stopped = current.iter().filter(|process| process.is_stopped());
             Self::call_each(stopped, &mut failures, |process| self.supervisord.start(process))?;
-            self.wait(|process| process.state != "STARTING")?;
+            self.wait(&failures, |process| process.state != "STARTING")?;
         }
         let programs = persist(|| self.programs())?;
         Ok(outcome(self.action, &programs, &failures))
@@ -81,12 +81,17 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Waits until every process has reached a state or was removed from the configuration, at most for
+    /// Waits until every process without a failure has reached a state or was removed from the configuration, at most for
     /// [`limits::ACTION_END`].
-    fn wait(&self, reached: impl Fn(&ProcessInfo) -> bool) -> Result<(), CallError> {
+    fn wait(
+        &self,
+        failures: &BTreeMap<String, String>,
+        reached: impl Fn(&ProcessInfo) -> bool,
+    ) -> Result<(), CallError> {
         let start = Instant::now();
         let mut pause = Duration::from_millis(20);
-        while !persist(|| self.current())?.iter().all(&reached) && start.elapsed() < limits::ACTION_END {
+        let ended = |process: &ProcessInfo| reached(process) || failures.contains_key(&process.full_name());
+        while !persist(|| self.current())?.iter().all(ended) && start.elapsed() < limits::ACTION_END {
             // supervisord offers no notification to its clients.
             thread::sleep(pause);
             pause = (pause * 3 / 2).min(Duration::from_millis(500));

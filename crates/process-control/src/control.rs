@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kit::quote::escape_control_line;
 
@@ -19,6 +19,9 @@ use crate::rate_limit::RateLimit;
 use crate::selection::{check, select};
 use crate::supervisord::{CallError, Supervisord};
 use crate::unfinished_restarts::UnfinishedRestarts;
+
+/// Pause before a supervisord that did not respond is asked again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// State that all connections share.
 #[derive(Debug)]
@@ -63,8 +66,11 @@ impl Control {
     pub fn complete_restarts(self: &Arc<Self>) {
         for name in self.unfinished.names() {
             let requester = "process-control, which was killed during the restart".to_owned();
-            // A refusal is in the log; a program that runs needs nothing.
-            let _ = self.act(Action::Start, &Target { name: name.clone(), requester });
+            let target = Target { name: name.clone(), requester };
+            // A program that runs already needs nothing, and a refusal is in the log.
+            while let Err(Refusal { kind: RefusalKind::Unavailable, .. }) = self.act(Action::Start, &target) {
+                thread::sleep(RETRY_INTERVAL);
+            }
             self.unfinished.remove(&[name]);
         }
     }

@@ -51,6 +51,9 @@ fn judge(action: Action, program: &Program, failure: Option<&String>) -> Verdict
             Some(failure) => Verdict::Failed(format!("was not stopped: {failure}")),
             None => Verdict::Pending("is still stopping"),
         },
+        (_, "RUNNING") if failure.is_some() => {
+            Verdict::Failed(format!("was not restarted: {}", failure.map_or("", String::as_str)))
+        }
         (_, "RUNNING") => Verdict::Done(
             program.pid.map_or_else(|| "is running".to_owned(), |pid| format!("is running with pid {pid}")),
         ),
@@ -99,6 +102,13 @@ mod tests {
         for (action, programs, failures, (ok, finished), message) in [
             (Start, one("RUNNING", bad), &none, (true, true), "a is running with pid 7"),
             (Restart, one("RUNNING", bad), &none, (true, true), "a is running with pid 7"),
+            (
+                Restart,
+                one("RUNNING", bad),
+                &missing,
+                (false, true),
+                "a was not restarted: can't find command '/x'",
+            ),
             (Start, one("STARTING", bad), &none, (false, false), "a is still starting"),
             (Restart, one("STOPPING", bad), &none, (false, false), "a is still stopping"),
             (

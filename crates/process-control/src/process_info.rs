@@ -29,6 +29,11 @@ impl ProcessInfo {
         if self.group == self.name { self.name.clone() } else { format!("{}:{}", self.group, self.name) }
     }
 
+    /// True if supervisord expands its name to the whole group.
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self.name.as_str(), "" | "*")
+    }
+
     /// True if supervisord would refuse to start it, because it runs or will run.
     pub fn is_running(&self) -> bool {
         matches!(self.state.as_str(), "RUNNING" | "STARTING" | "BACKOFF")

@@ -20,6 +20,10 @@ pub fn check(action: Action, name: &str, processes: &[ProcessInfo]) -> Result<()
         return Err(Refusal::new(RefusalKind::Unknown, format!("supervisord has no program {name:?}")));
     }
     for process in processes {
+        if process.is_ambiguous() {
+            let message = format!("supervisord would take {name:?} for a whole group; use supervisorctl");
+            return Err(Refusal::new(RefusalKind::Protected, message));
+        }
         let Some(base) = base_programs::find(&process.name) else { continue };
         let is_possible = match action {
             Action::Start => true,
@@ -121,6 +125,7 @@ mod tests {
             (Stop, &[running("processcontrol")], Some(Protected)),
             (Restart, &[running("caddy")], None),
             (Restart, &[running("processcontrol")], Some(Protected)),
+            (Restart, &[process("*", "*", "RUNNING")], Some(Protected)),
             (Stop, &with_caddy, Some(Protected)),
             (Restart, &with_caddy, None),
         ] {

@@ -72,11 +72,7 @@ impl Supervisord {
     }
 
     fn call_for(&self, method: &str, process: &ProcessInfo) -> Result<(), CallError> {
-        // With the group: a bare name is taken for a group of that name. A name that supervisord would expand to the whole
-        // group is none of a single process.
-        if matches!(process.name.as_str(), "" | "*") {
-            return Err(CallError::Fault(fault::BAD_NAME, "its name means the whole group".to_owned()));
-        }
+        // With the group: a bare name is taken for a group of that name.
         let name = format!("{}:{}", process.group, process.name);
         self.call(method, vec![Value::String(name), Value::Boolean(false)]).map(drop)
     }

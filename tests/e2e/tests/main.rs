@@ -44,6 +44,8 @@ mod logs;
 mod missing_capabilities;
 #[path = "e2e/portal.rs"]
 mod portal;
+#[path = "e2e/processes.rs"]
+mod processes;
 #[path = "e2e/provisioning.rs"]
 mod provisioning;
 #[path = "e2e/proxy.rs"]
