@@ -8,6 +8,7 @@
 
 mod access;
 mod boot;
+mod logs;
 pub mod processes;
 mod services;
 
@@ -36,6 +37,8 @@ pub enum Needs {
     Nothing,
     /// A token that reads the state.
     State,
+    /// A token that reads the text of logs, which may contain secrets.
+    LogText,
     /// The owner: it changes something, or shows who has access.
     Owner,
     /// The owner, and logins that can be managed.
@@ -76,6 +79,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         act("/processes/{name}/start", processes::start),
         act("/processes/{name}/stop", processes::stop),
         act("/processes/{name}/restart", processes::restart),
+        read("/logs", Needs::State, logs::list),
+        read("/logs/{name}", Needs::LogText, logs::lines),
         read("/boot", Needs::State, boot::boot),
         read("/access", Needs::Login, access::access),
     ]
@@ -157,8 +162,15 @@ pub fn authorize(
     }
     let reads = [Method::GET, Method::HEAD].contains(method);
     match gate::verdict_for(state, client) {
-        Verdict::ApiToken(scope) if needs == Needs::State && reads => Ok(Requester::Token(scope)),
-        Verdict::ApiToken(_) => refuse(StatusCode::FORBIDDEN, "this token only reads; use $WEB_TOKEN"),
+        Verdict::ApiToken(scope) => match (needs, scope) {
+            (Needs::State, _) | (Needs::LogText, TokenScope::ReadLogs) if reads => {
+                Ok(Requester::Token(scope))
+            }
+            (Needs::LogText, TokenScope::Read) if reads => {
+                refuse(StatusCode::FORBIDDEN, "this token does not have the scope read+logs")
+            }
+            _ => refuse(StatusCode::FORBIDDEN, "this token only reads; use $WEB_TOKEN"),
+        },
         Verdict::Open if needs == Needs::Login => {
             refuse(StatusCode::FORBIDDEN, "WEB_ENABLE_AUTH=false: there are no sessions or tokens to manage")
         }
