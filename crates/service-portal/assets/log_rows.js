@@ -1,7 +1,10 @@
 // The list of log lines: a window of at most MAX_ROWS rows, everything in text nodes.
 const MAX_ROWS = 1500;
 const FOLLOWED_ROWS = 1000;
-const MIN_CONTRAST = 4.5;
+const MIN_CONTRAST = 4.6;
+// Grounds of lines with an error or a selection, which have less contrast than the paper.
+const LIGHT_WASH = [253, 238, 236];
+const DARK_WASH = [54, 29, 29];
 const URL_PATTERN = /https?:\/\/[^\s<>"'`\\^{|}]+/g;
 
 const channel = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
@@ -27,8 +30,8 @@ function paint(element, fg, bg) {
     element.style.backgroundColor = bg;
     element.style.color = readable(fg ?? (luminance(parse(bg)) > 0.18 ? "#000000" : "#ffffff"), parse(bg));
   } else if (fg) {
-    element.style.color = readable(fg, [255, 255, 255]);
-    element.style.color = `light-dark(${readable(fg, [255, 255, 255])}, ${readable(fg, [24, 30, 38])})`;
+    element.style.color = readable(fg, LIGHT_WASH);
+    element.style.color = `light-dark(${readable(fg, LIGHT_WASH)}, ${readable(fg, DARK_WASH)})`;
   }
 }
 
