@@ -70,13 +70,27 @@ struct Program {
     log: String,
 }
 
+/// Returns the program of each log that belongs to one program alone, by the name that [`log_name`] returns.
+pub fn programs_by_log(journal: &Path) -> BTreeMap<String, String> {
+    let mut owners: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for (name, program) in read_programs(journal) {
+        if let Some(log) = log_name(&program.log) {
+            owners.entry(log.to_owned()).and_modify(|owner| *owner = None).or_insert(Some(name));
+        }
+    }
+    owners.into_iter().filter_map(|(log, name)| Some((log, name?))).collect()
+}
+
+/// Returns the states of programs; none before supervisord has started.
+fn read_programs(journal: &Path) -> BTreeMap<String, Program> {
+    let text = INPUT.read(&journal.with_file_name("programs.json")).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
 /// Returns the programs that are down or restart repeatedly; `now` is in seconds since the Unix epoch.
 pub fn down_programs(journal: &Path, now: f64) -> Vec<DownProgram> {
-    // The file is missing before supervisord has started.
-    let text = INPUT.read(&journal.with_file_name("programs.json")).unwrap_or_default();
-    let programs: BTreeMap<String, Program> = serde_json::from_slice(&text).unwrap_or_default();
     let exits = program_exits(journal);
-    let down = programs.into_iter().filter_map(|(name, program)| {
+    let down = read_programs(journal).into_iter().filter_map(|(name, program)| {
         let exit = exits.get(&name);
         down(name, &program, exit, now)
     });
@@ -279,6 +293,16 @@ mod tests {
         let names =
             |programs: Vec<DownProgram>| programs.into_iter().map(|program| program.name).collect::<Vec<_>>();
         assert_eq!(names(down_programs(&journal, 2.0)), ["caddy"]);
+        let shared = written.replace("\"log\":\"\"", "\"log\":\"/var/log/supervisor/a.log\"");
+        let owned = shared.replacen("a.log", "b.log", 1);
+        let owners = |text: &str| {
+            fs::write(dir.path().join("programs.json"), text).unwrap();
+            programs_by_log(&journal)
+                .into_iter()
+                .map(|(log, name)| format!("{log}: {name}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!((owners(&shared), owners(&owned)), (vec![], vec!["a: sshd".into(), "b: caddy".into()]));
         fs::write(dir.path().join("programs.json"), &written[..40]).unwrap();
         assert_eq!(down_programs(&journal, 2.0), []);
     }

@@ -86,6 +86,12 @@ impl Journal {
         restricted_entry::write(&self.path, &Entry { at: unix_time(), event })
     }
 
+    /// Returns the program of each log that belongs to one program alone, by the log's name.
+    #[must_use]
+    pub fn programs_by_log(&self) -> BTreeMap<String, String> {
+        down_programs::programs_by_log(&self.path)
+    }
+
     /// Returns the programs that are down or restart repeatedly.
     #[must_use]
     pub fn down_programs(&self) -> Vec<DownProgram> {

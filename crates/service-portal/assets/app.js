@@ -113,11 +113,13 @@ export function morph(old, next) {
   present.slice(wanted.length).forEach((child) => child.remove());
 }
 
+const parse = (text) => new DOMParser().parseFromString(text, "text/html");
+
 // Updates status, problems and the live part of the page now.
 export async function refreshFrame() {
   const response = await request(document.body.dataset.live);
   if (!response.ok) return;
-  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  const fresh = parse(await response.text());
   const before = statusLine()?.textContent;
   for (const id of ["status", "problems", "live"]) {
     const [old, next] = [document.getElementById(id), fresh.getElementById(id)];
@@ -155,18 +157,49 @@ export async function copy(text) {
   announce("Copied");
 }
 
-document.addEventListener("click", async (event) => {
-  const button = event.target.closest?.("[data-copy]");
+document.addEventListener("click", async ({ target }) => {
+  const button = target.closest?.("[data-copy]");
   if (!button) return;
-  const label = button.querySelector("span") ?? button;
-  const before = label.textContent;
   try {
     await copy(button.dataset.copy);
-    label.textContent = "Copied";
+    button.dataset.tip = "Copied";
   } catch (error) {
-    label.textContent = error.message;
+    button.dataset.tip = error.message;
   }
-  setTimeout(() => (label.textContent = before), 1500);
+  setTimeout(() => delete button.dataset.tip, 1500);
+});
+
+// --- Dialogs ---
+
+// Shows a dialog; the browser returns the focus when it closes.
+function showDialog(dialog) {
+  document.querySelector("dialog[open]")?.close();
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => {
+    const close = event.target === dialog || event.target.closest("[data-close]");
+    if (!close) return;
+    event.preventDefault();
+    dialog.close();
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+// Links to pages of one sheet open as a dialog.
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest?.("a[data-dialog]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  try {
+    const page = parse(await (await request(link.href)).text());
+    const heading = page.querySelector(".sheet h1");
+    heading.id = "dialog-heading";
+    const dialog = element("dialog", {}, page.querySelector(".sheet"));
+    dialog.setAttribute("aria-labelledby", heading.id);
+    showDialog(dialog);
+  } catch {
+    location.href = link.href;
+  }
 });
 
 // --- Keys ---
@@ -217,15 +250,6 @@ function element(name, properties = {}, ...children) {
   return made;
 }
 
-// Shows a dialog; the browser returns the focus when it closes.
-function showDialog(dialog) {
-  document.querySelector("dialog[open]")?.close();
-  dialog.addEventListener("close", () => dialog.remove());
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  document.body.append(dialog);
-  dialog.showModal();
-}
-
 function showKeys() {
   const rows = [["Ctrl K", "Find a page or an action"], ...[...keys].map(([key, [text]]) => [key, text])];
   const list = element("dl", { className: "keys" });
@@ -234,9 +258,10 @@ function showKeys() {
     list.append(element("dt", {}, ...caps), element("dd", { textContent: text }));
   }
   const close = element("button", { className: "button quiet", textContent: "Close" });
-  const dialog = element("dialog", { className: "sheet" }, element("h2", { textContent: "Keys" }), list, close);
+  close.dataset.close = "";
+  const sheet = element("div", { className: "sheet" }, element("h2", { textContent: "Keys" }), list, close);
+  const dialog = element("dialog", {}, sheet);
   dialog.setAttribute("aria-label", "Keys");
-  close.addEventListener("click", () => dialog.close());
   showDialog(dialog);
 }
 
@@ -318,7 +343,16 @@ function openPalette() {
   input.focus();
 }
 
-for (const button of document.querySelectorAll("[data-opens=palette]")) {
-  button.hidden = false;
-  button.addEventListener("click", openPalette);
-}
+document.addEventListener("click", ({ target }) => {
+  const opens = target.closest?.("[data-opens]")?.dataset.opens;
+  const menu = document.querySelector(".menu[open]");
+  if (menu && (opens || !menu.contains(target))) menu.open = false;
+  if (opens === "palette") openPalette();
+  if (opens === "keys") showKeys();
+});
+document.addEventListener("keydown", ({ key }) => {
+  const menu = document.querySelector(".menu[open]");
+  if (key !== "Escape" || !menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});

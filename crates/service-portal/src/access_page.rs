@@ -7,16 +7,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use kit::unix_time;
-use qrcode::QrCode;
-use qrcode::render::svg;
 use serde::Deserialize;
 
 use crate::api_tokens::TokenScope;
 use crate::app_state::AppState;
 use crate::client::Client;
+use crate::frame::{Frame, Page};
 use crate::origins::Origins;
 use crate::page_access::{require_owner, require_owner_form};
 use crate::pages::{PhonePage, render};
+use crate::qr_code;
 use crate::response;
 use crate::verdict::Verdict;
 
@@ -199,17 +199,23 @@ fn phone_origin(state: &AppState, client: Client<'_>) -> String {
 /// `POST /leonardo/access/phone`: shows a one-time login link as a QR code.
 pub async fn create_phone_link(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
-    if let Err(refusal) = require_manager_form(&state, client) {
-        return *refusal;
-    }
+    let verdict = match require_manager_form(&state, client) {
+        Ok(verdict) => verdict,
+        Err(refusal) => return *refusal,
+    };
     let issued = state.login_codes().issue(PHONE_LINK_LIFETIME, unix_time::now());
     let origin = phone_origin(&state, client);
     let code = issued.map(|code| format!("{origin}{}", login_link_path(&code)));
-    match code.and_then(|url| Ok((QrCode::new(&url)?, url))) {
-        Ok((code, url)) => {
-            let svg = code.render::<svg::Color<'_>>().min_dimensions(240, 240).build();
-            render(StatusCode::OK, &PhonePage { url, svg, minutes: PHONE_LINK_LIFETIME / 60 })
-        }
+    match code.and_then(|url| Ok((qr_code::svg(&url)?, url))) {
+        Ok((svg, url)) => render(
+            StatusCode::OK,
+            &PhonePage {
+                frame: Frame::new(&state, client, verdict, Page::Access),
+                url,
+                svg,
+                minutes: PHONE_LINK_LIFETIME / 60,
+            },
+        ),
         Err(error) => {
             log::error!("cannot create a login link for a phone: {error:#}");
             response::text_error(

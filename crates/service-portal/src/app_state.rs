@@ -9,7 +9,7 @@ use anyhow::Result;
 use journal::Journal;
 use kit::unix_time;
 use kit::{Env, Secret, SettingsReader, variables};
-use ports::Registry;
+use ports::{Registry, Service};
 use sha2::{Digest, Sha256};
 use system_metrics::Monitor;
 use tunnels::Tunnels;
@@ -67,6 +67,8 @@ struct Shared {
     throttle: Mutex<Throttle>,
     log_pages: LogPages,
     system: Monitor,
+    /// Directory of the programs' logs, which the portal's account can read as a member of `adm`.
+    log_directory: PathBuf,
 }
 
 impl AppState {
@@ -110,6 +112,7 @@ impl AppState {
             throttle: Mutex::default(),
             log_pages: LogPages::new(&cli.logs),
             system: Monitor::default(),
+            log_directory: cli.logs.join("var/log/supervisor"),
             known: Mutex::new(Some(Arc::new(credentials))),
             former: Mutex::default(),
             env,
@@ -261,16 +264,20 @@ impl AppState {
         &self.0.registry
     }
 
+    /// Returns the service at a public port.
+    pub fn service(&self, port: u16) -> Option<Service> {
+        let (services, _) = self.0.registry.load().ok()?;
+        services.into_iter().find(|service| service.proxy_port == port)
+    }
+
     /// True if the service at a public port has this name.
     pub fn has_service(&self, port: u16, name: &str) -> bool {
-        let services = self.0.registry.load().map(|(services, _)| services).unwrap_or_default();
-        services.iter().any(|service| service.proxy_port == port && service.service_name == name)
+        self.service(port).is_some_and(|service| service.service_name == name)
     }
 
     /// True if a service is registered at this public port.
     pub fn is_registered(&self, port: u16) -> bool {
-        let services = self.0.registry.load().map(|(services, _)| services).unwrap_or_default();
-        services.iter().any(|service| service.proxy_port == port)
+        self.service(port).is_some()
     }
 
     /// Returns the journal of the boot.
@@ -281,6 +288,11 @@ impl AppState {
     /// Returns the log page's logs and limits.
     pub fn log_pages(&self) -> &LogPages {
         &self.0.log_pages
+    }
+
+    /// Returns the directory of the programs' logs.
+    pub fn log_directory(&self) -> &Path {
+        &self.0.log_directory
     }
 
     /// Returns the path of the proxy's problem file.

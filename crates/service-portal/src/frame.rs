@@ -9,6 +9,9 @@ use crate::problems::{self, Problem, Severity};
 use crate::status::{Status, counted};
 use crate::verdict::Verdict;
 
+/// Maximum number of errors that the page of services lists at once: more would hide the services on a phone.
+const MAX_SHOWN_ERRORS: usize = 3;
+
 /// A page of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
@@ -77,7 +80,7 @@ impl Page {
             }
             Self::Boot => "M2.5 3.5h6M5.5 8h5M8.5 12.5h5",
             Self::System => "M2 9h2.5l2-5.5 3 9 2-6 .8 2.5H14",
-            Self::Access => "M5.5 7.5a3 3 0 1 1 0 1zM8.5 8h6v2.5M12 8v2",
+            Self::Access => "M2.5 8a3 3 0 1 0 6 0a3 3 0 1 0-6 0M8.5 8h5.5v2.5M11.5 8v2",
         }
     }
 }
@@ -94,12 +97,12 @@ pub struct Frame {
     pub status: Status,
     /// Problems, errors first.
     pub problems: Vec<Problem>,
+    /// True if the page lists the errors at once; otherwise the first is shown, and the list is opened on request.
+    pub shows_problems: bool,
     /// True on the portal's own port. Pages of a service's port can be read by the service, so they have no navigation.
     pub is_portal: bool,
-    /// True if the gate requires a login.
-    pub has_login: bool,
-    /// True if the visitor has a session that can be ended here.
-    pub can_log_out: bool,
+    /// The gate's verdict about the visitor.
+    verdict: Verdict,
 }
 
 impl Frame {
@@ -110,22 +113,28 @@ impl Frame {
         let problems = if is_portal { problems::problems(state, &entries) } else { Vec::new() };
         let status =
             if is_portal { Status::new(&entries, &problems) } else { Status::without_details(&entries) };
+        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
         Self {
             page,
+            shows_problems: page == Page::Services && errors <= MAX_SHOWN_ERRORS,
             title: state.title().to_owned(),
             container: state.container_name().to_owned(),
             status,
             problems,
             is_portal,
-            has_login: verdict != Verdict::Open,
-            can_log_out: verdict == Verdict::Session && is_portal,
+            verdict,
         }
     }
 
     /// Returns the pages that the visitor can open. Without a login, there is no access to manage.
     pub fn navigation(&self) -> impl Iterator<Item = Page> {
-        let shown = |page: &Page| self.has_login || *page != Page::Access;
+        let shown = |page: &Page| self.has_login() || *page != Page::Access;
         Page::ALL.iter().copied().filter(|_| self.is_portal).filter(shown)
+    }
+
+    /// Returns the frame for a page of one sheet, on which the list of problems stays closed.
+    pub fn with_closed_problems(self) -> Self {
+        Self { shows_problems: false, ..self }
     }
 
     /// Returns the path from which an open page gets its changes.
@@ -134,6 +143,16 @@ impl Frame {
             Page::Services | Page::Processes | Page::Boot | Page::System => self.page.path(),
             _ => "/leonardo/frame",
         }
+    }
+
+    /// True if the gate requires a login.
+    pub fn has_login(&self) -> bool {
+        self.verdict != Verdict::Open
+    }
+
+    /// True if the visitor has a session that can be ended here.
+    pub fn can_log_out(&self) -> bool {
+        self.verdict == Verdict::Session && self.is_portal
     }
 
     /// Returns the errors.

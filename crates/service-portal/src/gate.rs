@@ -17,6 +17,7 @@ use crate::audit::{self, Outcome};
 use crate::client::Client;
 use crate::cookies;
 use crate::credentials::{AuthScheme, COOKIE_PREFIX, Credentials};
+use crate::error_page;
 use crate::known_device;
 use crate::login_handover;
 use crate::response;
@@ -53,7 +54,10 @@ pub async fn open(State(state): State<AppState>, headers: HeaderMap) -> Response
 }
 
 async fn respond(state: &AppState, client: Client<'_>, verdict: Verdict, is_owner: bool) -> Response {
-    let response = build_response(state, client, verdict, is_owner);
+    let mut response = build_response(state, client, verdict, is_owner);
+    if client.is_browser_page() {
+        response = error_page::as_page(state, response);
+    }
     // A forwarded request gets only the headers that Caddy copies, which are all in the response.
     if response.status() == StatusCode::OK {
         response

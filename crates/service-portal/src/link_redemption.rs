@@ -44,9 +44,12 @@ pub async fn login_link_page(
     state.credentials();
     if state.login_codes().is_valid(&code, unix_time::now()) {
         let question = "Log in to all services of this container with this browser?";
-        render(StatusCode::OK, &LinkPage::confirmation("/leonardo/enter", "code", &code, question, "Log in"))
+        render(
+            StatusCode::OK,
+            &LinkPage::confirmation(state.title(), "/leonardo/enter", "code", &code, question, "Log in"),
+        )
     } else {
-        render(StatusCode::GONE, &LinkPage::error(USED_MESSAGE))
+        render(StatusCode::GONE, &LinkPage::error(state.title(), USED_MESSAGE))
     }
 }
 
@@ -70,7 +73,7 @@ pub async fn redeem_login_link(
         if is_valid { Outcome::Accepted } else { Outcome::Refused },
     );
     if !is_valid {
-        return render(StatusCode::GONE, &LinkPage::error(USED_MESSAGE));
+        return render(StatusCode::GONE, &LinkPage::error(state.title(), USED_MESSAGE));
     }
     session_start::start_owner_session(&state, client, response::redirect("/", StatusCode::SEE_OTHER))
         .unwrap_or_else(session_start::session_error)
@@ -89,10 +92,10 @@ pub async fn share_link_page(
             let question = format!("{} was shared with you.", share.service);
             render(
                 StatusCode::OK,
-                &LinkPage::confirmation("/leonardo/share", "link", &link, &question, "Open"),
+                &LinkPage::confirmation(state.title(), "/leonardo/share", "link", &link, &question, "Open"),
             )
         }
-        Err(error) => render(status_code(error), &LinkPage::error(error.message())),
+        Err(error) => render(status_code(error), &LinkPage::error(state.title(), error.message())),
     }
 }
 
@@ -124,7 +127,7 @@ pub async fn redeem_share_link(
         }
         Err(error) => {
             audit::log_attempt(client, "share-link", "unknown", Outcome::Refused);
-            render(status_code(error), &LinkPage::error(error.message()))
+            render(status_code(error), &LinkPage::error(state.title(), error.message()))
         }
     }
 }

@@ -91,7 +91,7 @@ pub async fn login_form(
     }
     match Origins::new(&state, client).portal().filter(|_| query.here.is_none()) {
         Some(portal) => portal_link_page(&state, client, &portal, destination.next),
-        None => destination.render_form(&state, client, StatusCode::OK, ""),
+        None => destination.render_form(&state, client, StatusCode::OK, "", ""),
     }
 }
 
@@ -112,7 +112,7 @@ pub async fn submit(
     let guesser = known_device::guesser(&state, client, AttemptKind::Form);
     if let Some(wait) = known_device::wait_seconds(&state, &guesser) {
         audit::log_attempt(client, "form", "unknown", Outcome::Slowed);
-        return too_many(&state, client, &destination, wait);
+        return too_many(&state, client, &destination, &attempt.username, wait);
     }
     let (user, password) = (attempt.username.as_bytes(), attempt.password.as_bytes());
     if !state.credentials().is_some_and(|known| known.accepts(user, password)) {
@@ -122,6 +122,7 @@ pub async fn submit(
             &state,
             client,
             StatusCode::UNAUTHORIZED,
+            &attempt.username,
             "Wrong user name or password.",
         );
     }
@@ -199,11 +200,13 @@ impl<'a> Destination<'a> {
         state: &AppState,
         client: Client<'_>,
         status: StatusCode,
+        username: &str,
         message: &str,
     ) -> Response {
         let is_portal = client.port() == Some(ports::PORTAL);
         let proof = if is_portal { String::new() } else { sign_proof(state, client) };
-        let shown = LoginPage { next: self.next, port: self.port, message, proof: &proof };
+        let title = state.title();
+        let shown = LoginPage { title, next: self.next, port: self.port, username, message, proof: &proof };
         let mut response = render(status, &shown);
         if !is_portal {
             response::sandbox(&mut response);
@@ -221,6 +224,7 @@ fn portal_link_page(state: &AppState, client: Client<'_>, portal: &str, next: &s
     let port = client.port().unwrap_or_default();
     let nonce = web_login::instance().unwrap_or_default();
     let shown = PortalLinkPage {
+        title: state.title(),
         host: portal.split_once("://").map_or(portal, |(_, host)| host),
         href: &format!("{portal}/leonardo/login?port={port}&next={next}"),
         here: &format!("/leonardo/login?here=1&next={next}"),
@@ -276,9 +280,15 @@ fn purpose(client: Client<'_>) -> String {
 }
 
 /// Renders the form with the message that there were too many failed attempts.
-fn too_many(state: &AppState, client: Client<'_>, destination: &Destination<'_>, seconds: u64) -> Response {
+fn too_many(
+    state: &AppState,
+    client: Client<'_>,
+    destination: &Destination<'_>,
+    username: &str,
+    seconds: u64,
+) -> Response {
     let mut response =
-        destination.render_form(state, client, StatusCode::TOO_MANY_REQUESTS, TOO_MANY_MESSAGE);
+        destination.render_form(state, client, StatusCode::TOO_MANY_REQUESTS, username, TOO_MANY_MESSAGE);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

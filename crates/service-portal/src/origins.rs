@@ -44,6 +44,14 @@ impl<'a> Origins<'a> {
         cloud::address_for_visitor(self.env, port, visited.safe_name(), keeps_numbers)
     }
 
+    /// Returns the origin of a public port without a tunnel, as far as it is known to a visitor in one.
+    pub fn direct(&self, port: u16) -> Option<String> {
+        if self.is_in_tunnel() {
+            return cloud::address_for_visitor(self.env, port, None, false);
+        }
+        self.of(port)
+    }
+
     /// Returns the origin of the portal for a visitor of another port. `None` on the portal's own port, and where the origin
     /// is unknown: through a tunnel or a proxy that is not ours, or if ports are published under other numbers.
     pub fn portal(&self) -> Option<String> {

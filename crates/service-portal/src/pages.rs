@@ -4,16 +4,21 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
+use crate::frame::Frame;
 use crate::response;
 
 /// The login form.
 #[derive(Template)]
 #[template(path = "login.html")]
 pub struct LoginPage<'a> {
+    /// Name of the image.
+    pub title: &'a str,
     /// Path to return to after the login.
     pub next: &'a str,
     /// Port of the service that has this path; empty for the port of the form.
     pub port: &'a str,
+    /// User name of a failed attempt.
+    pub username: &'a str,
     /// Error message; empty if there is none.
     pub message: &'a str,
     /// Signed proof that the form is ours; empty on the portal's port, where `Origin` is checked.
@@ -24,6 +29,8 @@ pub struct LoginPage<'a> {
 #[derive(Template)]
 #[template(path = "portal_link.html")]
 pub struct PortalLinkPage<'a> {
+    /// Name of the image.
+    pub title: &'a str,
     /// Host and port of the portal, as text of the link.
     pub host: &'a str,
     /// URL of the form on the portal's port.
@@ -40,6 +47,8 @@ pub struct PortalLinkPage<'a> {
 #[derive(Template)]
 #[template(path = "cookies.html")]
 pub struct CookiesPage<'a> {
+    /// Name of the image.
+    pub title: &'a str,
     /// Size of all cookies in the request, in kB.
     pub kilobytes: usize,
     /// Number of cookies that the response deletes.
@@ -52,6 +61,7 @@ pub struct CookiesPage<'a> {
 #[derive(Template)]
 #[template(path = "link.html")]
 pub struct LinkPage<'a> {
+    title: &'a str,
     action: &'a str,
     field: &'a str,
     word: &'a str,
@@ -62,18 +72,19 @@ pub struct LinkPage<'a> {
 impl<'a> LinkPage<'a> {
     /// Creates a page with a question and a button, which sends the link's secret `word` as `field`.
     pub fn confirmation(
+        title: &'a str,
         action: &'a str,
         field: &'a str,
         word: &'a str,
         text: &'a str,
         button: &'a str,
     ) -> Self {
-        Self { action, field, word, text, button }
+        Self { title, action, field, word, text, button }
     }
 
     /// Creates a page with the reason why the link is not valid.
-    pub fn error(text: &'a str) -> Self {
-        Self { action: "", field: "", word: "", text, button: "" }
+    pub fn error(title: &'a str, text: &'a str) -> Self {
+        Self { title, action: "", field: "", word: "", text, button: "" }
     }
 }
 
@@ -81,6 +92,8 @@ impl<'a> LinkPage<'a> {
 #[derive(Template)]
 #[template(path = "phone.html")]
 pub struct PhonePage {
+    /// The frame of the page.
+    pub frame: Frame,
     /// URL of the link.
     pub url: String,
     /// QR code of the URL.

@@ -2,11 +2,13 @@
 
 use journal::{DownProgram, Entry};
 use kit::settings;
+use ports::{Phase, RejectedFile};
 use serde::Serialize;
 
 use crate::app_state::AppState;
 use crate::boot_problems;
 use crate::log_limit;
+use crate::service_state::without_stale_states;
 use crate::storage_status::storage_status;
 
 /// Maximum number of invalid registry files that are listed; the log has all of them.
@@ -94,7 +96,7 @@ pub fn problems(state: &AppState, entries: &[Entry]) -> Vec<Problem> {
             .map(|problem| Problem::warning(problem.setting, problem.message).log("caddy")),
     );
     all.extend(boot_problems::list(entries));
-    all.extend(rejected_services(state));
+    all.extend(services(state, &all));
     all.extend(
         state.unsaved_warning().map(|message| Problem::warning("portal", message).log("serviceportal")),
     );
@@ -131,18 +133,33 @@ fn of_system(warning: system_metrics::Warning) -> Problem {
     Problem { remedy: warning.remedy, ..problem }
 }
 
-fn rejected_services(state: &AppState) -> Vec<Problem> {
-    let (_, rejected) = state.registry().load().unwrap_or_else(|error| {
+/// Returns rejected registry files, and services that have failed unless their program is among the `known` problems.
+fn services(state: &AppState, known: &[Problem]) -> Vec<Problem> {
+    let (services, rejected) = state.registry().load().unwrap_or_else(|error| {
         log_limit::error(&error);
         Default::default()
     });
-    let shown = rejected.iter().take(MAX_FILES);
-    let remedy = |file: &str| format!("correct or remove /run/http_ports/{file}");
-    shown
-        .map(|file| {
-            Problem::error(format!("service file {}", file.file), &file.reason).remedy(remedy(&file.file))
-        })
-        .collect()
+    let mut found: Vec<Problem> = rejected.iter().take(MAX_FILES).map(rejected_file).collect();
+    for service in services.into_iter().map(without_stale_states) {
+        let log = service.log_file().and_then(|file| Some(file.strip_suffix(".log")?.to_owned()));
+        if log.is_some() && known.iter().any(|problem| problem.log == log) {
+            continue;
+        }
+        let whole = service.status.iter().map(|status| (String::new(), status));
+        let instances =
+            service.instances.iter().map(|instance| (format!("{}: ", instance.label), &instance.status));
+        found.extend(whole.chain(instances).filter_map(|(label, status)| {
+            let cause = status.cause.as_ref().map_or_else(String::new, |cause| format!(": {cause}"));
+            let problem = Problem::error(&service.service_name, format!("{label}failed{cause}"));
+            (status.phase == Phase::Failed).then(|| Problem { log: log.clone(), ..problem })
+        }));
+    }
+    found
+}
+
+fn rejected_file(rejected: &RejectedFile) -> Problem {
+    Problem::error(format!("service file {}", rejected.file), &rejected.reason)
+        .remedy(format!("correct or remove /run/http_ports/{}", rejected.file))
 }
 
 fn tunnels(state: &AppState) -> Vec<Problem> {

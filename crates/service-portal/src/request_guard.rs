@@ -37,7 +37,7 @@ pub async fn guard(State(state): State<AppState>, request: Request, next: Next) 
     let uri = if is_subrequest { client.uri() } else { &own };
     if client.cookie_bytes() > MAX_COOKIE_BYTES {
         let session = state.cookie_name().unwrap_or_default();
-        return delete_cookies(client, uri, &[known_device::cookie_name(&session), session]);
+        return delete_cookies(state.title(), client, uri, &[known_device::cookie_name(&session), session]);
     }
     if is_subrequest && !covers_origin(uri) {
         return next.run(request).await;
@@ -60,7 +60,7 @@ fn covers_origin(uri: &str) -> bool {
 ///
 /// A request does not have the paths and domains of its cookies, so each is deleted for every path and domain above this
 /// one. Cookies named `own` are kept at the path and domain that the portal uses.
-fn delete_cookies(client: Client<'_>, uri: &str, own: &[String]) -> Response {
+fn delete_cookies(title: &str, client: Client<'_>, uri: &str, own: &[String]) -> Response {
     let found = cookies::sorted_by_size(&client.cookies());
     let mut left: usize = found.iter().map(|(_, length)| length).sum();
     let (mut lines, mut bytes, mut deleted) = (Vec::new(), 0, 0);
@@ -80,7 +80,7 @@ fn delete_cookies(client: Client<'_>, uri: &str, own: &[String]) -> Response {
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     let kilobytes = client.cookie_bytes() / 1_000;
     let mut response = if client.is_browser_page() {
-        render(status, &CookiesPage { kilobytes, deleted, next: safe_path(uri) })
+        render(status, &CookiesPage { title, kilobytes, deleted, next: safe_path(uri) })
     } else {
         let message =
             format!("{kilobytes} kB of cookies exceed the limit; the largest were deleted, try again");
@@ -163,7 +163,7 @@ mod tests {
 
     fn deleted(cookie: &str, host: &str, uri: &str) -> Vec<String> {
         let headers = headers(&[("cookie", cookie), ("accept", "text/html"), ("host", host)]);
-        let response = delete_cookies(Client(&headers), uri, &own());
+        let response = delete_cookies("", Client(&headers), uri, &own());
         assert_eq!(response.status(), 431);
         let lines = response.headers().get_all("set-cookie").iter();
         lines.map(|line| line.to_str().unwrap().to_owned()).collect()
@@ -237,7 +237,7 @@ mod tests {
             let pairs =
                 [("cookie", &*cookie(MAX_COOKIE_BYTES)), ("host", host), ("x-forwarded-proto", proto)];
             let headers = headers(&pairs);
-            let answer = delete_cookies(Client(&headers), uri, &own());
+            let answer = delete_cookies("", Client(&headers), uri, &own());
             answer
                 .headers()
                 .get_all("set-cookie")

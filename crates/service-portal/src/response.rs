@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::client::Client;
+use crate::error_page::ErrorMessage;
 use crate::return_path;
 use crate::verdict::Verdict;
 
@@ -117,10 +118,12 @@ fn preflight(client: Client<'_>) -> Response {
     response
 }
 
-/// Returns an error for programs as JSON.
+/// Returns an error for programs as JSON; browsers display it as a page.
 pub fn json_error(status: StatusCode, message: &str) -> Response {
     let error = status.canonical_reason().unwrap_or("refused").to_ascii_lowercase();
-    (status, Json(json!({ "error": error, "message": message }))).into_response()
+    let mut response = (status, Json(json!({ "error": error, "message": message }))).into_response();
+    response.extensions_mut().insert(ErrorMessage(message.to_owned()));
+    response
 }
 
 const CHALLENGES: &str = "Bearer realm=\"leonardo\", Basic realm=\"leonardo\", charset=\"UTF-8\"";
@@ -131,9 +134,14 @@ pub fn redirect(path: &str, status: StatusCode) -> Response {
     (status, [(header::LOCATION, location)]).into_response()
 }
 
-/// Returns a message as plain text.
+/// Returns a message as plain text; browsers display an error as a page.
 pub fn text_error(status: StatusCode, message: &'static str) -> Response {
-    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{message}\n")).into_response()
+    let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    let mut response = (status, content_type, format!("{message}\n")).into_response();
+    if !status.is_success() {
+        response.extensions_mut().insert(ErrorMessage(message.to_owned()));
+    }
+    response
 }
 
 #[cfg(test)]

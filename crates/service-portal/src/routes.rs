@@ -12,12 +12,13 @@ use axum::routing::{get, post};
 
 use crate::api;
 use crate::app_state::AppState;
+use crate::error_page::error_pages;
 use crate::frame;
 use crate::gate;
 use crate::request_guard::guard;
 use crate::{
     access_page, assets, boot_page, frame_page, link_redemption, login, login_handover, logs, processes,
-    response, services_page, system, unavailable,
+    qr_page, response, services_page, system, unavailable,
 };
 
 /// Maximum size of a form, in bytes.
@@ -63,10 +64,12 @@ pub fn router(state: AppState) -> Router {
         .route("/leonardo/health-check", get(async || response::text_error(StatusCode::OK, "ok")))
         .route("/leonardo/ready", get(ready))
         .route("/leonardo/frame", get(frame_page::frame))
+        .route("/leonardo/qr", get(qr_page::qr))
         .merge(logs::routes())
         .route("/leonardo/assets/{*name}", get(assets::asset))
         .fallback(async || response::text_error(StatusCode::NOT_FOUND, "Page not found."))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(state.clone(), error_pages))
         .layer(map_response(response::add_security_headers));
     subrequests.merge(pages).layer(from_fn_with_state(state.clone(), guard)).with_state(state)
 }

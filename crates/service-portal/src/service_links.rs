@@ -1,17 +1,19 @@
 //! Links to the services, with the URL for this visitor and the current state.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use kit::unix_time;
-use ports::{Instance, Service, Status};
+use ports::{Instance, Phase, Service, Status};
 use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::origins::{Origins, TunnelLink};
-use crate::service_state::{State, may_be_running, without_stale_states};
+use crate::service_address::{ServiceAddress, addresses};
+use crate::service_state::{State, without_stale_states};
 
 /// Timeout for a connection to a service; on loopback, it is accepted at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -35,6 +37,15 @@ pub struct Link {
     pub state: State,
     /// Programs that are balanced behind the port; empty for a service of one program.
     pub instances: Vec<InstanceLink>,
+    /// Its addresses for people.
+    #[serde(skip)]
+    pub addresses: Vec<ServiceAddress>,
+    /// Name of its log.
+    #[serde(skip)]
+    pub log: Option<String>,
+    /// Program of supervisord that writes the log, and nothing else does.
+    #[serde(skip)]
+    pub program: Option<String>,
 }
 
 /// One instance of a service on the page.
@@ -50,7 +61,13 @@ pub struct InstanceLink {
 }
 
 /// Returns links to all services; their states are checked in parallel.
-pub async fn service_links(services: Vec<Service>, origins: &Origins<'_>) -> Vec<Link> {
+///
+/// `programs` has the program of each log.
+pub async fn service_links(
+    services: Vec<Service>,
+    origins: &Origins<'_>,
+    programs: &BTreeMap<String, String>,
+) -> Vec<Link> {
     let services: Vec<_> = services.into_iter().map(without_stale_states).collect();
     let checks: Vec<_> = services.iter().map(start_checks).collect();
     let mut links = Vec::with_capacity(services.len());
@@ -59,7 +76,7 @@ pub async fn service_links(services: Vec<Service>, origins: &Origins<'_>) -> Vec
         for check in checks {
             accepts.push(check.await.unwrap_or(false));
         }
-        links.push(link(service, origins, &accepts, unix_time::now()));
+        links.push(link(service, origins, programs, &accepts, unix_time::now()));
     }
     links
 }
@@ -67,8 +84,8 @@ pub async fn service_links(services: Vec<Service>, origins: &Origins<'_>) -> Vec
 /// Starts to check which instances accept connections, or the service without instances.
 fn start_checks(service: &Service) -> Vec<JoinHandle<bool>> {
     let check = |port: u16, status: Option<&Status>| {
-        let may_be_running = may_be_running(status);
-        tokio::spawn(async move { may_be_running && accepts_connections(port).await })
+        let may_listen = status.is_none_or(|status| matches!(status.phase, Phase::Starting | Phase::Running));
+        tokio::spawn(async move { may_listen && accepts_connections(port).await })
     };
     if service.instances.is_empty() {
         return vec![check(service.listen_port, service.status.as_ref())];
@@ -76,18 +93,38 @@ fn start_checks(service: &Service) -> Vec<JoinHandle<bool>> {
     service.instances.iter().map(|instance| check(instance.listen_port, Some(&instance.status))).collect()
 }
 
-fn link(service: Service, origins: &Origins<'_>, accepts: &[bool], now: u64) -> Link {
+fn link(
+    service: Service,
+    origins: &Origins<'_>,
+    programs: &BTreeMap<String, String>,
+    accepts: &[bool],
+    now: u64,
+) -> Link {
     let state = State::new(service.status.as_ref(), accepts.contains(&true), now);
     let of_instance = |(Instance { listen_port: port, label, status }, accepts): (_, &bool)| InstanceLink {
         label,
         port,
         state: State::new(Some(&status), *accepts, now),
     };
+    let log = service.log_file().and_then(|file| Some(file.strip_suffix(".log")?.to_owned()));
+    let program = log.as_ref().and_then(|log| programs.get(log).cloned());
     let instances = service.instances.into_iter().zip(accepts).map(of_instance).collect();
     let Service { service_name: name, proxy_port: port, proxy_secure: protected, service_url: path, .. } =
         service;
     let url = origins.of(port).map(|origin| origin + &path);
-    Link { name, port, url, tunnel: origins.tunnel(port, &path), protected, state, instances }
+    let addresses = addresses(origins, port, &path);
+    Link {
+        name,
+        port,
+        url,
+        tunnel: origins.tunnel(port, &path),
+        protected,
+        state,
+        instances,
+        addresses,
+        log,
+        program,
+    }
 }
 
 async fn accepts_connections(port: u16) -> bool {

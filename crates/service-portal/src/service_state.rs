@@ -14,6 +14,12 @@ pub struct State {
     /// Words for it, such as `starting for 3 min`.
     #[serde(rename = "state")]
     pub text: String,
+    /// A word or two for it.
+    #[serde(skip)]
+    pub label: &'static str,
+    /// What else is known about it, as a clause.
+    #[serde(skip)]
+    pub details: Option<String>,
 }
 
 impl State {
@@ -21,16 +27,44 @@ impl State {
     pub fn new(status: Option<&Status>, accepts: bool, now: u64) -> Self {
         let alive = accepts && may_be_running(status);
         let is_pending = |status: &Status| matches!(status.phase, Phase::Waiting | Phase::Starting);
-        Self { alive, pending: status.is_some_and(is_pending), text: text(status, alive, now) }
+        let (label, details) = label_and_details(status, accepts, now);
+        let pending = status.is_some_and(is_pending);
+        Self { alive, pending, text: text(status, alive, now), label, details }
     }
 
-    /// Returns the class of its element in the page.
+    /// Returns the class of its elements. Only a failure is bad: a service that does not respond may have just been started.
     pub fn class(&self) -> &'static str {
         match self {
-            Self { alive: true, .. } => "up",
-            Self { pending: true, .. } => "pending",
-            Self { .. } => "down",
+            Self { alive: true, .. } => "good",
+            Self { pending: true, .. } => "busy",
+            Self { label: FAILED, .. } => "bad",
+            Self { .. } => "warn",
         }
+    }
+}
+
+const FAILED: &str = "failed";
+
+/// Returns a word or two for a state, and what else is known about it.
+fn label_and_details(status: Option<&Status>, accepts: bool, now: u64) -> (&'static str, Option<String>) {
+    let Some(Status { phase, since, cause }) = status else {
+        return if accepts { ("up", None) } else { ("not responding", None) };
+    };
+    let age = age(*since, now);
+    match phase {
+        Phase::Waiting => {
+            ("not started", Some(format!("waits for {}", cause.as_deref().unwrap_or(ITS_TURN))))
+        }
+        Phase::Starting if accepts => {
+            ("starting", Some(format!("for {age}; it listens and is not ready yet")))
+        }
+        Phase::Starting => ("starting", Some(format!("for {age}; it does not listen yet"))),
+        Phase::Failed => {
+            let cause = cause.as_ref().map_or_else(String::new, |cause| format!("; {cause}"));
+            (FAILED, Some(format!("{age} ago{cause}")))
+        }
+        Phase::Running if accepts => ("up", Some(format!("for {age}"))),
+        Phase::Running => ("not responding", Some(format!("started {age} ago; nothing listens on its port"))),
     }
 }
 
@@ -45,7 +79,7 @@ pub fn without_stale_states(mut service: Service) -> Service {
 }
 
 /// True if only a connection shows whether it is running.
-pub fn may_be_running(status: Option<&Status>) -> bool {
+fn may_be_running(status: Option<&Status>) -> bool {
     status.is_none_or(|status| status.phase == Phase::Running)
 }
 
@@ -103,19 +137,45 @@ mod tests {
     fn a_state_is_registered_or_seen_by_a_connection() {
         let (provisioning, code) = (Some("provisioning"), Some("exit code 1"));
         for (status, accepts, expected) in [
-            (None, true, ("up", "running")),
-            (None, false, ("down", "not responding")),
-            (Some(status(Phase::Running, None)), true, ("up", "running")),
-            (Some(status(Phase::Running, None)), false, ("down", "not responding")),
-            (Some(status(Phase::Waiting, provisioning)), false, ("pending", "waiting for provisioning")),
-            (Some(status(Phase::Waiting, None)), false, ("pending", "waiting for its start")),
+            (None, true, ("good", "running", "up")),
+            (None, false, ("warn", "not responding", "not responding")),
+            (Some(status(Phase::Running, None)), true, ("good", "running", "up for 3 min")),
+            (
+                Some(status(Phase::Running, None)),
+                false,
+                ("warn", "not responding", "not responding started 3 min ago; nothing listens on its port"),
+            ),
+            (
+                Some(status(Phase::Waiting, provisioning)),
+                false,
+                ("busy", "waiting for provisioning", "not started waits for provisioning"),
+            ),
+            (
+                Some(status(Phase::Waiting, None)),
+                false,
+                ("busy", "waiting for its start", "not started waits for its start"),
+            ),
             // A server may accept connections long before it can be used.
-            (Some(status(Phase::Starting, None)), true, ("pending", "starting for 3 min")),
-            (Some(status(Phase::Failed, code)), true, ("down", "failed: exit code 1")),
-            (Some(status(Phase::Failed, None)), false, ("down", "failed")),
+            (
+                Some(status(Phase::Starting, None)),
+                true,
+                ("busy", "starting for 3 min", "starting for 3 min; it listens and is not ready yet"),
+            ),
+            (
+                Some(status(Phase::Starting, None)),
+                false,
+                ("busy", "starting for 3 min", "starting for 3 min; it does not listen yet"),
+            ),
+            (
+                Some(status(Phase::Failed, code)),
+                true,
+                ("bad", "failed: exit code 1", "failed 3 min ago; exit code 1"),
+            ),
+            (Some(status(Phase::Failed, None)), false, ("bad", "failed", "failed 3 min ago")),
         ] {
             let state = State::new(status.as_ref(), accepts, 1_180);
-            assert_eq!((state.class(), state.text.as_str()), expected, "{status:?} {accepts}");
+            let shown = [state.label, state.details.as_deref().unwrap_or_default()].join(" ");
+            assert_eq!((state.class(), state.text.as_str(), shown.trim()), expected, "{status:?} {accepts}");
         }
         let future = State::new(Some(&status(Phase::Starting, None)), false, 0);
         assert_eq!(future.text, "starting for 0 s", "the clock was set back");

@@ -18,6 +18,7 @@ use crate::origins::Origins;
 use crate::page_access::not_the_owner;
 use crate::pages::render;
 use crate::problems;
+use crate::service_address::ServiceAddress;
 use crate::service_links::{self, Link};
 use crate::status::{self, Status};
 use crate::storage_status::storage_status;
@@ -62,6 +63,9 @@ pub async fn services(State(state): State<AppState>, uri: Uri, headers: HeaderMa
         shown.activity = status::activity(&frame::entries(&state));
         shown.storage = storage_status(state.storage()).map(|storage| storage.summary);
         shown.tunnel_note = origins.tunnels().note();
+    } else {
+        let addresses = shown.links.iter_mut().flat_map(|link| &mut link.addresses);
+        addresses.for_each(ServiceAddress::hide_reason);
     }
     render(StatusCode::OK, &shown)
 }
@@ -94,5 +98,8 @@ async fn links(state: &AppState, origins: &Origins<'_>) -> Vec<Link> {
         log_limit::error(&error);
         Default::default()
     });
-    service_links::service_links(services, origins).await
+    let mut links = service_links::service_links(services, origins, &state.journal().programs_by_log()).await;
+    let exists = |log: &String| state.log_directory().join(format!("{log}.log")).is_file();
+    links.iter_mut().for_each(|link| link.log = link.log.take().filter(exists));
+    links
 }

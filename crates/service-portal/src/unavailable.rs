@@ -21,11 +21,10 @@ use terminal::ESCAPE;
 use crate::app_state::AppState;
 use crate::client::Client;
 use crate::log_limit;
+use crate::origins::Origins;
 use crate::pages::render;
-use crate::service_state::{explanation, without_stale_states};
+use crate::service_state::{State as ServiceState, explanation, without_stale_states};
 
-/// Directory of the logs, which the portal's account can read as a member of `adm`.
-const LOG_DIRECTORY: &str = "/var/log/supervisor";
 /// Header with Caddy's error message.
 const CAUSE_HEADER: &str = "x-leonardo-cause";
 /// Interval at which the page reloads, in seconds.
@@ -43,15 +42,25 @@ pub struct UnavailableQuery {
     port: u16,
 }
 
-/// Page for browsers.
+/// Page for browsers. It has the origin of the service, so it shows nothing of other services; its links lead to the portal's
+/// port, where the visitor has to be the owner.
 #[derive(Template)]
 #[template(path = "unavailable.html")]
 struct UnavailablePage<'a> {
     name: &'a str,
+    port: u16,
+    /// Origin of the portal; empty if it is unknown.
+    portal: &'a str,
+    /// Its program; empty if that is unknown.
+    program: &'a str,
+    /// Class and words of its state in the header.
+    class: &'static str,
+    label: &'static str,
     /// Its state, as the end of a sentence that begins with the name.
     state: &'a str,
     /// Sentences about the state.
     details: &'a str,
+    /// Name of its log; empty if a visitor without a login may read the page.
     log: &'a str,
     lines: &'a [String],
     retry_seconds: u64,
@@ -73,15 +82,23 @@ pub async fn unavailable(
     let client = Client(&headers);
     let mut response = if client.is_browser_page() {
         let name = service.as_ref().map_or("The service", |service| &service.service_name);
+        let registered = service.as_ref().and_then(|service| service.status.as_ref());
         let log = service.as_ref().filter(|service| service.proxy_secure).and_then(Service::log_file);
-        let lines =
-            log.as_deref().map_or_else(Vec::new, |log| last_lines(&Path::new(LOG_DIRECTORY).join(log)));
-        let log = log.unwrap_or_default();
+        let lines = log.as_deref().map_or_else(Vec::new, |log| last_lines(&state.log_directory().join(log)));
+        let log_name = log.as_deref().and_then(|log| log.strip_suffix(".log")).unwrap_or_default();
+        let program = state.journal().programs_by_log().remove(log_name);
+        let state_now = ServiceState::new(registered, false, unix_time::now());
+        let portal = Origins::new(&state, client).portal();
         let shown = UnavailablePage {
             name,
+            port,
+            portal: portal.as_deref().unwrap_or_default(),
+            program: program.as_deref().unwrap_or_default(),
+            class: state_now.class(),
+            label: state_now.label,
             state: &words,
             details: &details,
-            log: &log,
+            log: log_name,
             lines: &lines,
             retry_seconds: RETRY_SECONDS,
         };
@@ -99,8 +116,7 @@ pub async fn unavailable(
 }
 
 fn registered(state: &AppState, port: u16) -> Option<Service> {
-    let (services, _) = state.registry().load().inspect_err(log_limit::error).ok()?;
-    services.into_iter().find(|service| service.proxy_port == port).map(without_stale_states)
+    state.service(port).map(without_stale_states)
 }
 
 /// Returns the words for a service that has not registered why it does not respond.
@@ -246,14 +262,19 @@ mod tests {
         let lines = ["<script>alert(1)</script>".to_owned()];
         let shown = UnavailablePage {
             name: "<b>",
+            port: 8188,
+            portal: "http://gpu.lan:1111",
+            program: "forge",
+            class: "bad",
+            label: "failed",
             state: "failed: <i>",
             details: "It failed 5 s ago.",
-            log: "a.log",
+            log: "a",
             lines: &lines,
             retry_seconds: RETRY_SECONDS,
         };
         let html = shown.render().unwrap();
-        assert!(!html.contains("<script>") && !html.contains("<b>") && !html.contains("<i>"), "{html}");
+        assert!(!html.contains("<script>") && !html.contains("<b><b>") && !html.contains("<i>"), "{html}");
         assert!(html.contains("&#60;script&#62;alert(1)"), "{html}");
     }
 }

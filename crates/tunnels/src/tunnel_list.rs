@@ -55,6 +55,14 @@ impl Tunnels {
         url(self.named.as_ref(), Kind::Named, port)
     }
 
+    /// Returns the tunnel of a kind to a public port: an open one, otherwise the first.
+    #[must_use]
+    pub fn tunnel(&self, kind: Kind, port: u16) -> Option<&Tunnel> {
+        let all = || self.all().filter(|(of, tunnel)| *of == kind && tunnel.port == port);
+        let open = all().find(|(_, tunnel)| tunnel.state == State::Open);
+        open.or_else(|| all().next()).map(|(_, tunnel)| tunnel)
+    }
+
     /// Returns the public port to which a tunnel with this hostname leads.
     #[must_use]
     pub fn port_of(&self, host: &str) -> Option<u16> {
@@ -231,6 +239,9 @@ mod tests {
         });
 
         assert_eq!(states, ["open", "lost", "opening", "off", "none", "off"]);
+        let state = |kind, port| tunnels.tunnel(kind, port).map(|tunnel| tunnel.state);
+        assert_eq!(state(Kind::Quick, 1111), Some(State::Open));
+        assert_eq!((state(Kind::Named, 8188), state(Kind::Quick, 8188)), (Some(State::Off), None));
         let ports = ["PORTAL.example.com", "b.trycloudflare.com", "trycloudflare.com", ""]
             .map(|host| tunnels.port_of(host));
         assert_eq!(ports, [Some(1111), Some(3000), None, None]);

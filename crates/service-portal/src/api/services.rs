@@ -21,6 +21,11 @@ pub async fn services(State(state): State<AppState>, headers: HeaderMap) -> Resp
     let invalid: Vec<_> =
         rejected.iter().map(|file| json!({ "file": file.file, "reason": file.reason })).collect();
     let client = Client(&headers);
-    let links = service_links::service_links(services, &Origins::new(&state, client)).await;
+    let links = service_links::service_links(
+        services,
+        &Origins::new(&state, client),
+        &state.journal().programs_by_log(),
+    )
+    .await;
     Json(json!({ "services": links, "invalid": invalid })).into_response()
 }

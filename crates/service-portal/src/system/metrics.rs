@@ -28,7 +28,12 @@ pub async fn metrics(State(state): State<AppState>, method: Method, headers: Hea
         log_limit::error(&error);
         Default::default()
     });
-    let links = service_links::service_links(services, &Origins::new(&state, client)).await;
+    let links = service_links::service_links(
+        services,
+        &Origins::new(&state, client),
+        &state.journal().programs_by_log(),
+    )
+    .await;
     let socket = state.process_control().to_owned();
     let programs = tokio::task::spawn_blocking(move || process_control::list(&socket));
     let programs = programs.await.ok().and_then(Result::ok).unwrap_or_default();

@@ -225,11 +225,11 @@ fn a_token_opens_the_reading_endpoints_and_no_other_route() {
 
 const GATE: &str = "
     program bearer-read /                => 403
-    page bearer-read /                   => 403
+    page bearer-read /                   => 403 This token can only read /leonardo/api/v1 and /leonardo/metrics.
     program-post bearer-read /           => 403
     program-socket bearer-read /         => 403
     program bearer-logs /                => 403
-    page bearer-read /?token=$TOKEN      => 403
+    page bearer-read /?token=$TOKEN      => 403 This token can only read /leonardo/api/v1 and /leonardo/metrics.
     program bearer-read port=3000 /      => 403
     program session bearer-read /        => 200 cookie: theme=dark
     program device bearer-read /         => 403

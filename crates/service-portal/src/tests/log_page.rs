@@ -16,8 +16,8 @@ const ACCESS: &str = "
     portal fetch-site session /leonardo/logs            => 403
     portal page /leonardo/logs/download?s=a             => 302 to /leonardo/login?next=/leonardo/logs/download%3Fs%3Da
     page session /leonardo/logs/download?s=a            => 403 Open this page on the portal's own port.
-    portal page session /leonardo/logs/download?s=none  => 404
-    portal page session /leonardo/logs/download?s=../../etc/passwd => 404
+    portal page session /leonardo/logs/download?s=none  => 404 There is no log &#34;none&#34;.
+    portal page session /leonardo/logs/download?s=../../etc/passwd => 404 &#34;../../etc/passwd&#34; is not the name of a log.
 ";
 
 #[test]

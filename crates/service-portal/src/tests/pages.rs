@@ -15,7 +15,7 @@ const START: &str = "
     page /leonardo/                             => 302 to /leonardo/login
     page guest /leonardo/                       => 403 This link gives access to one service only.
     portal page guest /                         => 302 to /leonardo/login
-    portal frame-port session /                 => 403
+    portal frame-port session /                 => 403 The request was made by a page of another origin.
     portal fetch-site session /                 => 403
     portal page /?token=$TOKEN&x=1              => 303 to /?x=1 sets leonardo_0badcafe sets leonardo_0badcafe_device
     portal page /?token=one-click-token         => 303 to / sets leonardo_0badcafe sets leonardo_0badcafe_device
@@ -23,7 +23,7 @@ const START: &str = "
     portal page /?token=$WRONG                  => 302 to /leonardo/login
     portal program /?token=$TOKEN               => 401 Bearer+Basic
     portal program session /?token=$TOKEN       => 200 <Services> (logout)
-    portal frame-port session /?token=$TOKEN    => 403
+    portal frame-port session /?token=$TOKEN    => 403 The request was made by a page of another origin.
     program session /leonardo/state.json        => 200
     portal program session /leonardo/state.json => 200
     program bearer /leonardo/state.json         => 200
@@ -44,7 +44,7 @@ fn the_portals_pages_are_for_its_owner() {
     let portal = Portal::with(&[("WEB_ENABLE_AUTH", "false")]);
     portal.check_pages(
         "portal page /                        => 200 <Services>
-         portal page host=evil.example:1111 / => 421
+         portal page host=evil.example:1111 / => 421 This host name is not allowed for services without a login; add it to WEB_ALLOWED_HOSTS.
          portal fetch-site /                  => 403
          portal page /?token=$TOKEN           => 303 to /
          portal page /leonardo/access         => 403 WEB_ENABLE_AUTH=false: there are no sessions, links or tokens to manage.
@@ -129,7 +129,7 @@ const FORM_PAGE: &str = "
     portal page session /leonardo/login?port=x&next=/lab    => 303 to /lab
     page session /leonardo/login?port=3000&next=/lab        => 303 to /lab
     page guest /leonardo/login?next=/lab                    => 303 to /lab
-    portal frame-port session /leonardo/login               => 403
+    portal frame-port session /leonardo/login               => 403 The request was made by a page of another origin.
     portal page device /leonardo/login                      => 200 <Log in> (password)
     page /leonardo/login?token=$TOKEN                       => 303 to / sets leonardo_0badcafe sets leonardo_0badcafe_device
     page session /leonardo/login?token=$TOKEN               => 303 to /
@@ -165,6 +165,11 @@ fn the_login_redirects_to_the_requested_page() {
     assert!(
         form.header("content-security-policy").unwrap().contains("form-action 'self' http://gpu.lan:8188")
     );
+    let wrong = "username=%22%3E%3Cb%3Eada&password=x";
+    let form = portal.send("portal own POST /leonardo/login", wrong).body;
+    let kept = "required value=\"&#34;&#62;&#60;b&#62;ada\" aria-describedby=\"error\"";
+    let password = "autocomplete=\"current-password\" required autofocus";
+    assert!(form.contains(kept) && form.contains(password), "{form}");
     let link = portal.send("page /leonardo/login?next=/lab?x", "");
     for text in [
         "href=\"http://gpu.lan:1111/leonardo/login?port=8188&#38;next=/lab%3Fx\"",

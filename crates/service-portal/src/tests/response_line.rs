@@ -33,8 +33,11 @@ impl PortalResponse {
         lines.map(|line| line.to_str().unwrap().split(';').next().unwrap().to_owned()).collect()
     }
 
-    /// Returns the heading of a page with its main controls, or the text of any other response.
+    /// Returns the heading of a page with its main controls, the message of an error, or the text of any other response.
     fn text(&self) -> String {
+        if let Some((_, message)) = self.body.split_once("<p id=\"message\" role=\"alert\">") {
+            return message.split("</p>").next().unwrap().replace("&#39;", "'");
+        }
         let Some((_, heading)) = self.body.split_once("<h1>") else { return self.body.trim().to_owned() };
         let heading = heading.split("</h1>").next().unwrap();
         let marks =

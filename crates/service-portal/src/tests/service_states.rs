@@ -41,39 +41,54 @@ fn portal_with_all_states(listener: &TcpListener) -> (Portal, u16) {
     (portal, open)
 }
 
+/// Returns the class of the first badge and the text of each service on a page.
+fn cards(page: &str) -> Vec<String> {
+    let card = |html: &str| {
+        let class = html.split_once("<span class=\"badge ").unwrap().1.split('"').next().unwrap();
+        let text: String =
+            html.split('<').map(|part| part.split_once('>').map_or("", |(_, text)| text)).collect();
+        format!("{class}: {}", text.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    page.split("<li id=\"service-").skip(1).map(card).collect()
+}
+
 #[test]
 fn the_page_shows_each_state_and_each_instance() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (portal, _) = portal_with_all_states(&listener);
     let page = portal.send("portal page session host=gpu.lan:1111 /", "").body;
-    let services = page.split_once("class=\"services\">\n").unwrap().1.split_once("</div>").unwrap().0;
-    let item = |port: u16, class: &str, name: &str, state: &str| {
-        format!(
-            "<li id=\"service-{port}\" class=\"card service {class}\">\n<a href=\"http://gpu.lan:{port}/\">{name}</a>\n\
-             <span class=\"port\">port {port}</span>\n<span class=\"state\">{state}</span>\n"
-        )
-    };
     let expected = [
-        &item(3000, "down", "Demo", "not responding").replace("3000</span>", "3000, no login</span>"),
-        "</li>\n",
-        &item(8001, "pending", "Waits", "waiting for provisioning"),
-        "</li>\n",
-        &item(8002, "pending", "Starts", "starting for 3 min"),
-        "</li>\n",
-        &item(8003, "down", "Fails", "failed: &#60;i&#62;exit code 1&#60;/i&#62;"),
-        "</li>\n",
-        &item(8004, "up", "vLLM", "running"),
-        "<ul>\n\
-         <li class=\"down\">GPU-0e1f <span class=\"state\">failed: exit code 1</span></li>\n\
-         <li class=\"up\">&#60;b&#62;GPU-9c4d&#60;/b&#62; <span class=\"state\">running</span></li>\n\
-         <li class=\"down\">GPU-5b2a <span class=\"state\">not responding</span></li>\n\
-         </ul>\n</li>\n",
-        &item(8005, "down", "Killed", "not responding"),
-        "</li>\n",
-        &item(8188, "down", "Echo", "not responding"),
-        "</li>\n</ul>\n",
+        "warn: Demo not responding port 3000 no login Direct gpu.lan:3000",
+        "busy: Waits not started waits for provisioning port 8001 Direct gpu.lan:8001",
+        "busy: Starts starting for 3 min; it listens and is not ready yet port 8002 Direct gpu.lan:8002",
+        "bad: Fails failed 3 min ago; &#60;i&#62;exit code 1&#60;/i&#62; port 8003 Direct gpu.lan:8003",
+        "good: vLLM up for 3 min port 8004 GPU-0e1f failed: exit code 1 &#60;b&#62;GPU-9c4d&#60;/b&#62; running \
+         GPU-5b2a not responding Direct gpu.lan:8004",
+        "warn: Killed not responding started 3 min ago; nothing listens on its port port 8005 Direct gpu.lan:8005",
+        "warn: Echo not responding port 8188 Direct gpu.lan:8188",
     ];
-    assert_eq!(services, expected.concat());
+    assert_eq!(cards(&page), expected);
+    assert!(page.contains("data-copy=\"http://gpu.lan:8004/\"") && !page.contains("No services yet"));
+    let empty = Portal::new();
+    for file in ["3000", "8188"] {
+        std::fs::remove_file(empty.directory.path().join("registry").join(file)).unwrap();
+    }
+    assert!(empty.send("portal page session /", "").body.contains("No services yet"));
+}
+
+#[test]
+fn a_qr_code_leads_to_an_address_of_the_service_and_to_nothing_else() {
+    let portal = Portal::new();
+    portal.check_pages(
+        "portal page session host=gpu.lan:1111 /leonardo/qr?port=8188&route=direct => 200 <Echo> (logout)
+         portal page session /leonardo/qr?port=8188&route=quick    => 404 This service has no such address any more.
+         portal page session /leonardo/qr?port=22&route=direct     => 404 This service has no such address any more.
+         page session /leonardo/qr?port=8188&route=direct          => 403 Open this page on the portal's own port.
+         portal page /leonardo/qr?port=8188&route=direct           => 302 to /leonardo/login",
+    );
+    let page =
+        portal.send("portal page session host=gpu.lan:1111 /leonardo/qr?port=8188&route=direct", "").body;
+    assert!(page.contains("<svg role=\"img\"") && page.contains("href=\"http://gpu.lan:8188/\""), "{page}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ const WHILE_THE_ADDRESS_WAITS: &str = "
     program bearer-wrong              => 429 retry-after: 61
     program basic-wrong               => 429 retry-after: 61
     program bearer-former             => 429 retry-after: 61
-    page basic-wrong                  => 429 retry-after: 61
+    page basic-wrong                  => 429 retry-after: 61 Too many failed attempts; try again later, or run portal-link in the container for a one-time login link.
     program digest                    => 401 Bearer+Basic
     program device bearer             => 200 cookie: theme=dark
     program device basic              => 200 cookie: theme=dark
@@ -149,11 +149,11 @@ fn without_a_readable_login_nothing_is_allowed() {
 
 /// Requests without a login, with host names that another site may or may not own.
 const HOSTS: &str = "
-    page host=evil.example:8188        => 421
+    page host=evil.example:8188        => 421 This host name is not allowed for services without a login; add it to WEB_ALLOWED_HOSTS.
     program host=evil.example:8188     => 421
     program bearer host=evil.example:1 => 421
     preflight host=evil.example:8188   => 421
-    page host=xlab.example:8188        => 421
+    page host=xlab.example:8188        => 421 This host name is not allowed for services without a login; add it to WEB_ALLOWED_HOSTS.
     page host=lab.example:8188         => 200 cookie: theme=dark
     page host=gpu.lan:8188             => 200 cookie: theme=dark
     page host=127.0.0.1:8188           => 200 cookie: theme=dark
@@ -175,7 +175,7 @@ fn hosts_that_another_site_could_own_are_refused_without_a_login() {
 const NOT_FORWARDED: &str = "
     program session uri=*                   => 400
     program session uri=gpu.lan:22          => 400
-    page session uri=http://a/?token=$TOKEN => 400
+    page session uri=http://a/?token=$TOKEN => 400 The request target is not a path.
     worker session /sw.js                   => 403
     worker session /sw.js?a=/b/             => 403
     worker session /leonardo/assets/app.js  => 403

@@ -16,7 +16,7 @@ const ACCESS: &str = "
     program session /leonardo/system/history           => 403 Open this page on the portal's own port.
     portal program /leonardo/system/history            => 401 Bearer+Basic
     portal program /leonardo/metrics                   => 401 Bearer+Basic
-    page session /leonardo/metrics                     => 403
+    page session /leonardo/metrics                     => 403 The API is available on the portal's own port only.
 ";
 
 #[test]

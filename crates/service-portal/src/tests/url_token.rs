@@ -30,13 +30,13 @@ const BEHIND_THE_LOGIN: &str = "
     socket-own session /lab?token=$TOKEN   => 400
     socket-own session /lab?token=mine     => 200 cookie: theme=dark
     socket-own /lab?token=$TOKEN           => 401 Bearer
-    page session //evil?token=$TOKEN       => 400
-    page //evil?token=$TOKEN               => 400
+    page session //evil?token=$TOKEN       => 400 Remove $WEB_TOKEN from the URL, or send Authorization: Bearer $WEB_TOKEN.
+    page //evil?token=$TOKEN               => 400 Remove $WEB_TOKEN from the URL, or send Authorization: Bearer $WEB_TOKEN.
     program session //evil?token=$TOKEN    => 400
     program session /lab?ä&token=$TOKEN    => 400
-    page session /lab?ä&token=$TOKEN       => 400
+    page session /lab?ä&token=$TOKEN       => 400 Remove $WEB_TOKEN from the URL, or send Authorization: Bearer $WEB_TOKEN.
     program session /lab?ä                 => 200 cookie: theme=dark
-    frame-site session /lab?token=$TOKEN   => 403
+    frame-site session /lab?token=$TOKEN   => 403 The request was made by a page of another origin.
     form-site session /lab?token=$TOKEN    => 403
     preflight /lab?token=$TOKEN            => 418 access-control-allow-origin: * access-control-allow-methods: PUT
     page /lab?token=$WRONG                 => 302 to /leonardo/login?next=/lab%3Ftoken%3D$WRONG
@@ -54,7 +54,7 @@ const WITHOUT_A_LOGIN: &str = "
     fetch-own /lab?token=$TOKEN            => 307 to /lab
     socket-own /lab?token=$TOKEN           => 400
     program /lab?ä&token=$TOKEN            => 400
-    page //evil?token=$TOKEN               => 400
+    page //evil?token=$TOKEN               => 400 Remove $WEB_TOKEN from the URL, or send Authorization: Bearer $WEB_TOKEN.
 ";
 
 #[test]
@@ -73,7 +73,7 @@ const WHILE_THE_ADDRESS_WAITS: &str = "
     page session /lab?token=$TOKEN         => 303 to /lab
     page session referer=/?token=$TOKEN    => 200 cookie: theme=dark referer: /
     program bearer /lab?token=$TOKEN       => 307 to /lab
-    page guest /lab?token=$TOKEN           => 429 retry-after: 61
+    page guest /lab?token=$TOKEN           => 429 retry-after: 61 Too many failed attempts; try again later, or run portal-link in the container for a one-time login link.
     page guest /lab?token=mine             => 200 cookie: theme=dark
     page guest /lab                        => 200 cookie: theme=dark
     page guest referer=/?token=$TOKEN      => 200 cookie: theme=dark
@@ -88,7 +88,7 @@ fn guesses_in_urls_are_slowed_down() {
     let portal = Portal::new();
     portal.slow_down(AttemptKind::Link, "192.0.2.1");
     portal.check_gate("/gate/verify", WHILE_THE_ADDRESS_WAITS);
-    portal.check_gate("/gate/open", "page session /lab?token=$TOKEN => 429 retry-after: 61");
+    portal.check_gate("/gate/open", "page session /lab?token=$TOKEN => 429 retry-after: 61 Too many failed attempts; try again later, or run portal-link in the container for a one-time login link.");
 }
 
 #[test]
