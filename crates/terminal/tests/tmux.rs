@@ -1,5 +1,8 @@
 //! The screen shows what tmux shows: output of progress bars, made from a seed or recorded, is fed to both.
 
+// Helpers of tests fail by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod output;
 mod tmux_pane;
 

@@ -1,5 +1,7 @@
 //! Output as programs with progress bars write it, made from a seed.
 
+use std::fmt::Write;
+
 use proptest::prelude::*;
 
 /// Output of several programs, one after another.
@@ -83,7 +85,8 @@ fn live_display() -> impl Strategy<Value = String> {
         let mut before = 0;
         for frame in frames {
             if before > 0 {
-                output += &format!("\r\x1b[2K{}", "\x1b[1A\x1b[2K".repeat(before - 1));
+                output += "\r\x1b[2K";
+                output += &"\x1b[1A\x1b[2K".repeat(before - 1);
             }
             output += &frame.join("\n");
             before = frame.len();
@@ -95,11 +98,14 @@ fn live_display() -> impl Strategy<Value = String> {
 /// As `docker pull` does it: one row for each layer, updated in any order.
 fn layers() -> impl Strategy<Value = String> {
     (1..8usize, prop::collection::vec((0..8usize, 0..100u8, word()), 1..40)).prop_map(|(count, updates)| {
-        let mut output: String =
-            (0..count).map(|layer| format!("{layer:04x}: Pulling fs layer \r\n")).collect();
+        let mut output = String::new();
+        for layer in 0..count {
+            let _ = write!(output, "{layer:04x}: Pulling fs layer \r\n");
+        }
         for (layer, percent, word) in updates {
             let up = count - layer % count;
-            output += &format!("\x1b[{up}A\x1b[2K\r{layer:04x}: Downloading {percent} % {word}\r\x1b[{up}B");
+            let text = format!("{layer:04x}: Downloading {percent} % {word}");
+            let _ = write!(output, "\x1b[{up}A\x1b[2K\r{text}\r\x1b[{up}B");
         }
         output
     })
