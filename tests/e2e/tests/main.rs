@@ -38,6 +38,8 @@ mod late_start;
 mod lifecycle;
 #[path = "e2e/links_and_sessions.rs"]
 mod links_and_sessions;
+#[path = "e2e/log_page.rs"]
+mod log_page;
 #[path = "e2e/logs.rs"]
 mod logs;
 #[path = "e2e/missing_capabilities.rs"]

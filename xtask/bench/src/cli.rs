@@ -3,7 +3,7 @@ use clap::{Parser, Subcommand};
 use kit::logging::Verbosity;
 use xtask::engine::Choice;
 
-use crate::{boot, gate, log_history, logtail, provision, storage, workspace};
+use crate::{boot, gate, log_history, log_page, logtail, provision, storage, workspace};
 
 /// Run benchmarks on this machine and compare with public tools
 #[derive(Debug, Parser)]
@@ -26,6 +26,7 @@ pub enum Measurement {
     Storage(storage::Args),
     Workspace(workspace::Args),
     LogHistory(log_history::Args),
+    LogPage(log_page::Args),
     Logtail(logtail::Args),
     Provision(provision::Args),
 }

@@ -4,6 +4,7 @@ mod boot;
 mod cli;
 mod gate;
 mod log_history;
+mod log_page;
 mod logtail;
 mod process_usage;
 mod provision;
@@ -30,6 +31,7 @@ pub fn run() -> Outcome {
         Measurement::Storage(storage) => storage::run(storage)?,
         Measurement::Workspace(workspace) => workspace::run(workspace, choice)?,
         Measurement::LogHistory(history) => log_history::run(history)?,
+        Measurement::LogPage(page) => engine::with(choice, |_, engine| log_page::run(page, engine))?,
         Measurement::Logtail(logtail) => logtail::run(logtail)?,
         Measurement::Provision(provision) => provision::run(provision)?,
     }
