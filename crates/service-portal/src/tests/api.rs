@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use journal::{Event, Stage};
 use process_control::{Action, Exit, Program};
 use serde_json::{Value, json};
 
@@ -290,6 +291,22 @@ fn a_valid_token_is_no_failed_attempt_and_helps_nobody_to_guess() {
     let refused = portal.send(&format!("portal program bearer-wrong {PREFIX}/services"), "");
     assert_eq!(refused.status, 429, "a wrong token waits as any attempt");
     assert_eq!(portal.send(&services, "").status, 200, "a valid one does not");
+}
+
+#[test]
+fn what_a_script_printed_is_for_tokens_that_read_logs() {
+    let portal = Portal::new();
+    let journal = portal.state.journal();
+    let (stage, message) = (Stage::Provisioning, "the script printed a secret".to_owned());
+    journal.append(Event::BootStarted { pid: 1 }).unwrap();
+    journal.append(Event::StageStarted { stage }).unwrap();
+    journal.append_restricted(Event::StageNote { stage, message }).unwrap();
+    let sees = |token: &str| {
+        let answer = portal.send(&format!("portal program {token} {PREFIX}/boot"), "");
+        assert_eq!(answer.status, 200);
+        answer.body.contains("printed a secret")
+    };
+    assert_eq!(["bearer-read", "bearer-logs", "bearer"].map(sees), [false, true, true]);
 }
 
 #[test]
