@@ -119,7 +119,10 @@ fn describe(code: i32, text: &str) -> Option<String> {
         fault::SPAWN_ERROR => None,
         fault::SHUTDOWN_STATE => Some("supervisord is stopping or restarting".to_owned()),
         fault::BAD_NAME => Some("supervisord no longer has it".to_owned()),
-        fault::NO_FILE | fault::NOT_EXECUTABLE => Some(text.to_owned()),
+        // supervisord puts the fault's name before the reason.
+        fault::NO_FILE | fault::NOT_EXECUTABLE => {
+            Some(text.split_once(": ").map_or(text, |(_, reason)| reason).to_owned())
+        }
         _ => Some(format!("supervisord refused ({code}: {text})")),
     }
 }

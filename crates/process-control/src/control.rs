@@ -67,12 +67,22 @@ impl Control {
         for name in self.unfinished.names() {
             let requester = "process-control, which was killed during the restart".to_owned();
             let target = Target { name: name.clone(), requester };
+            while self.is_stopping(&name) {
+                thread::sleep(RETRY_INTERVAL);
+            }
             // A program that runs already needs nothing, and a refusal is in the log.
             while let Err(Refusal { kind: RefusalKind::Unavailable, .. }) = self.act(Action::Start, &target) {
                 thread::sleep(RETRY_INTERVAL);
             }
             self.unfinished.remove(&[name]);
         }
+    }
+
+    /// True while a program is stopping, or supervisord does not respond.
+    fn is_stopping(&self, name: &str) -> bool {
+        self.list.processes(recently()).map_or(true, |processes| {
+            select(&processes, name).iter().any(|process| process.state == "STOPPING")
+        })
     }
 
     /// Logs a refusal, unless there were many.

@@ -226,11 +226,15 @@ fn one_action_at_a_time_changes_a_program_and_a_killed_restart_is_completed() {
     fixture.program.kill().unwrap();
     fixture.program.wait().unwrap();
     assert!(!restarting.join().unwrap());
+    fixture.program = Fixture::spawn(&fixture.directory);
+    // The next one waits for the stop, too.
+    let lists = || fixture.shared.lock().unwrap().lists;
+    let before = lists();
+    kit::wait::until(Duration::from_mins(1), "a look", || (lists() > before).then_some(())).unwrap();
     {
         let mut shared = fixture.shared.lock().unwrap();
         (shared.mode, shared.state) = (Mode::Answers, "STOPPED");
     }
-    fixture.program = Fixture::spawn(&fixture.directory);
     kit::wait::until(Duration::from_mins(1), "the start", || {
         (fixture.shared.lock().unwrap().state == "RUNNING").then_some(())
     })

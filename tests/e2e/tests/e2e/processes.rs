@@ -173,7 +173,7 @@ fn an_exit_for_lack_of_memory_is_named_wherever_problems_are() {
     let hog = "/usr/bin/python3 -c 'x = bytearray(900 * 1000 * 1000)'";
     let programs = format!(
         "[program:hog]\ncommand={hog}\nstartsecs=0\nautorestart=false\nautostart=false\n\
-         [program:tree]\ncommand=/bin/sh -c \"{hog}; exit $?\"\nstartretries=1\nautostart=false\n\
+         [program:tree]\ncommand=/bin/sh -c \"{hog}; exit $?\"\nstartsecs=60\nstartretries=1\nautostart=false\n\
          [program:killed]\ncommand=/bin/sh -c 'sleep 2; kill -9 $$'\nautorestart=false\nautostart=false\n\
          [program:full]\ncommand=/bin/sh -c 'dd if=/dev/zero of=/dev/full count=1; exit 1'\nstartsecs=0\n\
          autorestart=false\nautostart=false\n"
@@ -183,9 +183,9 @@ fn an_exit_for_lack_of_memory_is_named_wherever_problems_are() {
     let full = "because the container's 440.4 MB of memory were full";
     for (name, sentence) in [
         ("hog", format!("terminated by SIGKILL {full}")),
-        ("tree", format!("exit status 137 {full}")),
         ("killed", "terminated by SIGKILL".to_owned()),
         ("full", "exit status 1 while a disk was full".to_owned()),
+        ("tree", format!("exit status 137 {full}")),
     ] {
         act(&container, "start", name);
         container.wait_until(name, || !exit(name).is_null());
