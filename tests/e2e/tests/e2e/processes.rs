@@ -112,7 +112,7 @@ fn programs_are_started_stopped_and_restarted_by_names_of_supervisords_list_alon
         ("stop", "pair", "unknown"),
         ("stop", "pair:", "unknown"),
         ("stop", "all", "unknown"),
-        ("stop", "*:*", "unknown"),
+        ("stop", "*:*", "protected"),
         ("start", "mine", "conflict"),
         ("stop", "pair:*", "conflict"),
         ("signal", "mine", "invalid"),
