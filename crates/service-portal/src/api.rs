@@ -11,6 +11,7 @@ mod boot;
 mod logs;
 pub mod processes;
 mod services;
+mod system;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -82,6 +83,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         read("/logs", Needs::State, logs::list),
         read("/logs/{name}", Needs::LogText, logs::lines),
         read("/boot", Needs::State, boot::boot),
+        read("/system", Needs::State, system::system),
         read("/access", Needs::Login, access::access),
     ]
 }

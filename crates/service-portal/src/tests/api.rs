@@ -70,6 +70,7 @@ const CALLS: &[(&str, &str, u16, &str)] = &[
     ("GET /logs/{name}", "/logs/none", 404, "no log has this name"),
     ("GET /logs/{name}", "/logs/..%2Fsync", 404, "no log has this name"),
     ("GET /logs/{name}", "/logs/sync?lines=x", 400, "lines must be a number"),
+    ("GET /system", "", 200, "\"cgroup_v2\""),
     ("GET /boot", "", 200, "\"starting\""),
     ("GET /access", "", 200, "\"reader of logs\""),
 ];
@@ -122,6 +123,7 @@ fn every_endpoint_is_described_and_responds_as_described() {
     let (portal, description) = (Portal::new(), description());
     serve_processes(&portal);
     write_log(&portal);
+    super::system::measure(&portal);
     let mut described: Vec<String> = Vec::new();
     for (path, methods) in description["paths"].as_object().unwrap() {
         let methods = methods.as_object().unwrap().keys().filter(|key| *key != "parameters");
@@ -185,6 +187,7 @@ fn a_token_opens_the_reading_endpoints_and_no_other_route() {
     let portal = Portal::new();
     serve_processes(&portal);
     write_log(&portal);
+    super::system::measure(&portal);
     let paths = portal.paths();
     assert!(paths.len() > 25 && paths.iter().any(|path| path == "/leonardo/access/share"), "{paths:?}");
     let requests =

@@ -25,7 +25,7 @@ fn figures_are_for_the_owner() {
 }
 
 /// Starts measuring a container of 512 MB and half a core.
-fn measure(portal: &Portal) {
+pub fn measure(portal: &Portal) {
     let root = portal.directory.path().join("root");
     let cgroup = "sys/fs/cgroup";
     for (path, content) in [
@@ -42,6 +42,7 @@ fn measure(portal: &Portal) {
         (&format!("{cgroup}/memory.max"), "512000000\n"),
         (&format!("{cgroup}/memory.stat"), "file 1000000\ninactive_file 1000000\nactive_file 0\n"),
         (&format!("{cgroup}/memory.events"), "oom_kill 1\n"),
+        (&format!("{cgroup}/cpu.pressure"), "some avg10=0.40 avg60=0.27 avg300=0.06 total=252741\n"),
     ] {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
