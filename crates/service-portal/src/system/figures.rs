@@ -61,7 +61,7 @@ impl Figures {
         let summary = |name: &str| history.summary(name);
         let has_swap = sample.memory.swap_limit.is_some_and(|limit| limit > 0);
         let in_memory: &[_] =
-            if has_swap { &[("memory", "memory"), ("swap", "swap")] } else { &[("memory", "memory")] };
+            if has_swap { &[("memory", "used"), ("swap", "swap")] } else { &[("memory", "used")] };
         let mut charts =
             vec![cpu(&sample.cpu).with(&[("cpu", "CPU")], summary), memory(sample).with(in_memory, summary)];
         charts.extend(sample.gpus.iter().enumerate().map(|(number, sampled)| {
@@ -207,6 +207,7 @@ fn pressure(sample: &Sample) -> Option<Chart> {
         .map(|(resource, pressure)| {
             format!("{} {}", name(resource), Unit::Percent.format(pressure.some.avg10))
         })
+        .map(|part| part.replace(' ', "\u{a0}"))
         .collect();
     let of = if sample.pressure.of_machine { "the machine" } else { "the container" };
     let details =

@@ -69,7 +69,7 @@ fn the_page_has_its_figures_without_a_script() {
         "Killed for lack of memory since the start: 1.",
         "<code>/nonexistent</code>",
         "No such file or directory",
-        "aria-label=\"Memory over the last hour. memory: average 475.9 MiB, maximum 475.9 MiB.\"",
+        "aria-label=\"Memory over the last hour. used: average 475.9 MiB, maximum 475.9 MiB.\"",
     ] {
         assert!(page.contains(text), "{text} in {page}");
     }
