@@ -1,10 +1,13 @@
 //! Parts of log files that are searched independently.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
 use anyhow::Result;
+use memchr::memchr;
+use terminal::ESCAPE;
 
 use super::{Order, Query};
 use crate::content::Content;
@@ -148,7 +151,9 @@ fn search_range(
     let index = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX).min(bytes.len());
     let (begin, end) = (index(range.start), index(range.end));
     let mut at = first_piece(&bytes, offset, begin);
-    let in_blocks = query.pattern.as_ref().filter(|pattern| pattern.in_blocks());
+    // A match may extend over a control sequence, which is not part of the text.
+    let is_plain = memchr(ESCAPE, &bytes).is_none();
+    let in_blocks = query.pattern.as_ref().filter(|pattern| is_plain && pattern.in_blocks());
     while at < end {
         if let Some(pattern) = in_blocks {
             // A line that matches alone also matches here, at its first match or later: each candidate decides about its own line.
@@ -166,7 +171,8 @@ fn search_range(
             End::Cut(end) => (end, end, true),
             End::Open => (bytes.len() - at, bytes.len() - at, false),
         };
-        let line = &bytes[at..at + length];
+        let line = without_sequences(&bytes[at..at + length]);
+        let line = line.as_ref();
         let is_match = query.pattern.as_ref().is_none_or(|pattern| pattern.is_match(line))
             && (query.levels == LevelSet::ALL || query.levels.contains(Level::detect(line)));
         if is_match {
@@ -181,6 +187,22 @@ fn search_range(
         at += next;
     }
     Found { bytes, offset, lines: lines.into(), error }
+}
+
+/// Returns a line without the control sequences of terminals.
+fn without_sequences(line: &[u8]) -> Cow<'_, [u8]> {
+    let Some(mut escape) = memchr(ESCAPE, line) else { return Cow::Borrowed(line) };
+    let (mut text, mut rest) = (Vec::with_capacity(line.len()), line);
+    loop {
+        text.extend_from_slice(&rest[..escape]);
+        rest = terminal::after_sequence(&rest[escape..]);
+        match memchr(ESCAPE, rest) {
+            Some(next) => escape = next,
+            None => break,
+        }
+    }
+    text.extend_from_slice(rest);
+    Cow::Owned(text)
 }
 
 /// Returns the index of the first piece that begins at an index or after it.

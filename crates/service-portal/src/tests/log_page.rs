@@ -133,6 +133,9 @@ fn a_search_streams_the_newest_hits_first_and_names_where_older_ones_are() {
     assert_eq!((hits.len(), hits[0].clone()), (500, "2026-11-24T00:00:54Z line 1099".to_owned()));
     let done = messages.last().unwrap();
     assert_eq!((done["type"].clone(), done["at_start"].clone()), (json!("done"), json!(false)));
+    portal.append("colours.log", "\u{1b}[32m[INFO]\u{1b}[0m loaded \u{1b}[1;36mmodel\u{1b}[0m\n");
+    let coloured = json!({ "services": ["colours"], "filter": "^.info. loaded model$" });
+    assert_eq!(all_texts(&portal.post("search", &coloured)), ["[INFO] loaded model"], "colours are no text");
     let older = portal.page(&json!({ "services": ["app"], "filter": "line", "before": done["from"] }));
     assert_eq!(texts(&older).last().unwrap(), "2026-11-24T00:00:29Z line 599");
     let invalid = portal.0.send(&format!("{SCRIPT} /leonardo/logs/search"), "{\"filter\":\"(\"}");
