@@ -84,26 +84,24 @@ impl Viewer {
         // Without a merged log, it is waited for.
         let mut merged = logs.open("logtail").ok();
         let mut last = VecDeque::new();
+        let first = merged.as_mut().map_or(Ok(None), start::first_time)?;
+        let is_older = since.filter(|since| first.is_none_or(|first| *since < first));
+        let own_since = is_older.filter(|_| limit.is_none() && !self.filter.services.is_empty());
         if let Some(merged) = &mut merged {
-            let is_older = !self.filter.services.is_empty() && limit.is_none() && {
-                let first = start::first_time(merged)?;
-                since.is_some_and(|since| first.is_none_or(|first| since < first))
-            };
             let begin = match limit {
                 Some(limit) => {
                     let end = merged.end();
                     last = start::last_lines(merged, &self.filter, since, limit)?;
                     end
                 }
-                None if is_older => merged.end(),
+                None if own_since.is_some() => merged.end(),
                 None => start::first_line(merged, &self.filter, since)?,
             };
             self.start_at(merged, begin)?;
-            if is_older {
-                let own = own_logs::open(logs, &self.filter.services);
-                any |= self
-                    .print_own(|filter, print| own_logs::since(own, filter, since.unwrap_or(0.0), print))?;
-            }
+        }
+        if let Some(since) = own_since {
+            let own = own_logs::open(logs, &self.filter.services);
+            any |= self.print_own(|filter, print| own_logs::since(own, filter, since, print))?;
         }
         if let Some(limit) = limit.filter(|_| since.is_none()) {
             let missing = match &mut merged {

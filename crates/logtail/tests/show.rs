@@ -148,6 +148,8 @@ fn where_the_record_begins_too_late_own_logs_are_shown_by_time() {
         assert_eq!(shown(args), (Some(i32::from(words.is_empty())), words.to_owned()), "{args:?}");
     }
     assert_eq!(shown(&["--since", "9999d"]).1, "old one two three", "without a service, only the merged log");
+    fs::remove_file(machine.path("var/log/logtail.log")).unwrap();
+    assert_eq!(shown(&["sshd", "--since", "9999d"]).1, "s2 2 s4", "without a merged log");
 }
 
 #[test]

@@ -215,3 +215,72 @@ impl Recorded {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const BEGIN: u64 = 1_795_478_400;
+
+    fn id(directory: &Path) -> FileId {
+        FileId::from_metadata(&fs::metadata(directory).unwrap())
+    }
+
+    fn at(second: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(BEGIN + second)
+    }
+
+    #[test]
+    fn what_is_recorded_is_read_also_after_a_restart() {
+        // (offset, second) of each read, and what is recorded; a restart is before offset 7.
+        for (reads, recorded) in [
+            (&[(0, 0), (10, 5), (20, 9)][..], &[(0, 0), (10, 5), (20, 9)][..]),
+            (&[(0, 0), (10, 0), (20, 1)], &[(0, 0), (20, 1)]),
+            (&[(0, 0), (7, 4), (9, 8)], &[(0, 0), (7, 4), (9, 8)]),
+            (&[(0, 0), (20, 4), (7, 8), (30, 9)], &[(0, 0), (20, 4), (30, 9)]),
+            (&[(0, 0), (20, 4), (0, 8)], &[(0, 8)]),
+            (&[(0, 100), (20, 50), (30, 51)], &[(0, 100), (20, 50), (30, 51)]),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let directory = dir.path().join("times");
+            let mut recorder = Recorder::new(directory.clone());
+            for &(offset, second) in reads {
+                if offset == 7 {
+                    recorder = Recorder::new(directory.clone());
+                }
+                recorder.note(id(dir.path()), offset, at(second));
+                recorder.save();
+            }
+            let expected =
+                recorded.iter().map(|&(offset, second)| Record { time: (BEGIN + second) * 1_000, offset });
+            let found = TimeIndex::read(&directory, id(dir.path())).unwrap();
+            assert_eq!(found.records, expected.collect::<Vec<_>>(), "{reads:?}");
+            recorder.retain(&BTreeSet::new());
+            assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_long_time_makes_the_record_coarser_and_not_larger() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().join("times");
+        let mut recorder = Recorder::new(directory.clone());
+        let seconds = 5 * MAX_RECORDS as u64;
+        for second in 0..seconds {
+            recorder.note(id(dir.path()), second * 100, at(second));
+            if second % 10 == 0 {
+                recorder.save();
+            }
+        }
+        recorder.save();
+        let size = fs::metadata(directory.join(name(id(dir.path())))).unwrap().len();
+        assert!(size <= (RECORD * (MAX_RECORDS + 1)) as u64, "{size}");
+        let found = TimeIndex::read(&directory, id(dir.path())).unwrap();
+        for second in [0, 1_000, seconds / 2, seconds - 20] {
+            let offset = found.offset_at(crate::line_time::seconds(at(second))).unwrap();
+            assert!(offset <= second * 100 && second * 100 <= offset + 100 * 20, "{second}: {offset}");
+        }
+    }
+}
