@@ -136,7 +136,7 @@ impl<'engine> Container<'engine> {
         Ok(pss.trim().trim_end_matches(" kB").parse()?)
     }
 
-    /// Time that the gate takes for a request, asked as Caddy asks.
+    /// Time that the gate takes to answer a request, with or without the session.
     pub fn gate_delays(&self) -> Result<Samples> {
         let cookie = HttpClient::new(self.address.clone()).log_in("user", PASSWORD).cookie();
         let mut curl = self.exec();
