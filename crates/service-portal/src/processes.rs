@@ -92,7 +92,9 @@ async fn show(state: &AppState, client: Client<'_>, verdict: Verdict, query: Pag
         Err(refusal) => (Vec::new(), Some(refusal.message)),
     };
     let confirmation = query.confirm.zip(query.name).and_then(|(action, name)| {
-        let caution = request::caution(&programs, &name)?;
+        let is_known = programs.iter().any(|program| program.name == name);
+        let plain = || is_known.then(|| "Its connections are cut until it runs again.".to_owned());
+        let caution = request::caution(&programs, &name).or_else(plain)?;
         let action = request::parse_action(&action)?.to_string();
         Some(Confirmation { action, name, caution })
     });
