@@ -1,5 +1,7 @@
 //! Tests of a container that was really built and booted. `cargo xtask e2e` runs them.
 
+#[path = "e2e/accessibility.rs"]
+mod accessibility;
 #[path = "e2e/accounts.rs"]
 mod accounts;
 #[path = "e2e/addresses.rs"]
@@ -46,6 +48,8 @@ mod logs;
 mod missing_capabilities;
 #[path = "e2e/portal.rs"]
 mod portal;
+#[path = "e2e/portal_flows.rs"]
+mod portal_flows;
 #[path = "e2e/processes.rs"]
 mod processes;
 #[path = "e2e/provisioning.rs"]

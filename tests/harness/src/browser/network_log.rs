@@ -66,5 +66,9 @@ fn requests(entries: &[Value]) -> Vec<Request> {
             _ => {}
         }
     }
-    order.iter().filter_map(|id| found.remove(id)).collect()
+    // Not those of the browser's own first page.
+    let is_network = |request: &Request| {
+        ["http:", "https:", "ws:", "wss:"].iter().any(|scheme| request.url.starts_with(scheme))
+    };
+    order.iter().filter_map(|id| found.remove(id)).filter(is_network).collect()
 }

@@ -1,0 +1,85 @@
+//! Every page with content: accessible by WCAG 2.2 AA, within the screen's width, without complaints of the browser.
+
+use harness::{Browser, Device, RunOptions, Scheme};
+use showcase::{PAGES, Showcase, pages::DEVICES};
+
+/// What is wrong, with the page and the conditions under which it was seen.
+#[derive(Default)]
+struct Findings {
+    required: String,
+    recommended: String,
+}
+
+impl Findings {
+    /// Checks the page that the browser shows on both devices in both schemes.
+    #[track_caller]
+    fn check(&mut self, browser: &Browser, what: &str) {
+        for device in DEVICES {
+            browser.emulate(device);
+            for scheme in Scheme::ALL {
+                browser.prefer(scheme);
+                for violation in browser.accessibility_violations() {
+                    let list = if violation.is_required { &mut self.required } else { &mut self.recommended };
+                    list.push_str(&format!("{what}, {}, {}: {violation}", device.name, scheme.name()));
+                }
+            }
+            self.check_width(browser, what, device);
+        }
+        for device in [Device::SMALL_PHONE, Device::FOUR_K] {
+            browser.emulate(device);
+            self.check_width(browser, what, device);
+        }
+    }
+
+    /// Checks the browser's console since the last call, but for what is expected.
+    #[track_caller]
+    fn complaints(&mut self, browser: &Browser, expected: &str) {
+        for complaint in browser.complaints().iter().filter(|complaint| !complaint.contains(expected)) {
+            self.required.push_str(&format!("the browser complains: {complaint}\n"));
+        }
+    }
+
+    fn check_width(&mut self, browser: &Browser, what: &str, device: Device) {
+        let overflow = browser.sideways_overflow();
+        if overflow > 0 {
+            let width = device.width;
+            self.required.push_str(&format!("{what} is {overflow} pixels wider than {width} pixels\n"));
+        }
+    }
+}
+
+#[test]
+fn every_page_is_accessible_and_fits_every_screen() {
+    let showcase = Showcase::start(RunOptions::new());
+    let browser = Browser::observed();
+    let mut findings = Findings::default();
+    for page in PAGES.iter().filter(|page| !page.needs_login) {
+        showcase.open(&browser, page);
+        findings.check(&browser, page.name);
+    }
+    browser.type_into("[name=username]", "ada");
+    browser.type_into("[name=password]", "wrong");
+    browser.click("form button");
+    browser.text(".error");
+    findings.check(&browser, "login, wrong password");
+    // The status of the answer to a wrong password.
+    findings.complaints(&browser, "status of 401");
+
+    showcase.log_in(&browser);
+    for page in PAGES.iter().filter(|page| page.needs_login) {
+        showcase.open(&browser, page);
+        findings.check(&browser, page.name);
+    }
+    // The status of the page of a service that failed.
+    findings.complaints(&browser, "status of 503");
+    println!("recommended:\n{}", findings.recommended);
+    assert!(findings.required.is_empty(), "\n{}", findings.required);
+    let ours = PAGES.iter().map(|page| format!("{}/", showcase.origin(page.port)));
+    let ours: Vec<String> = ours.collect();
+    for request in browser.requests() {
+        assert!(
+            ours.iter().any(|origin| request.url.replacen("ws:", "http:", 1).starts_with(origin)),
+            "{request:?}"
+        );
+    }
+}
