@@ -1,7 +1,10 @@
 //! Every page with content: accessible by WCAG 2.2 AA, within the screen's width, without complaints of the browser.
 
+use std::path::Path;
+
 use harness::{Browser, Device, RunOptions, Scheme};
-use showcase::{PAGES, Showcase, pages::DEVICES};
+use showcase::pages::{DEVICES, file_name};
+use showcase::{PAGES, Showcase};
 
 /// What is wrong, with the page and the conditions under which it was seen.
 #[derive(Default)]
@@ -81,5 +84,25 @@ fn every_page_is_accessible_and_fits_every_screen() {
             ours.iter().any(|origin| request.url.replacen("ws:", "http:", 1).starts_with(origin)),
             "{request:?}"
         );
+    }
+}
+
+#[test]
+fn every_page_of_the_navigation_has_its_pictures_in_the_documentation() {
+    let showcase = Showcase::start(RunOptions::new());
+    let browser = Browser::observed();
+    showcase.log_in(&browser);
+    let links = browser
+        .run("return [...document.querySelectorAll('nav.pages a')].map((a) => a.getAttribute('href'))");
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/images");
+    for link in links.as_array().expect("a list") {
+        let page = PAGES.iter().find(|page| *link == page.path);
+        let page = page.unwrap_or_else(|| panic!("{link} is not in tests/showcase/src/pages.rs"));
+        for device in DEVICES {
+            for scheme in Scheme::ALL {
+                let name = file_name(page, device, scheme);
+                assert!(images.join(&name).is_file(), "no {name}: run cargo xtask screenshots");
+            }
+        }
     }
 }

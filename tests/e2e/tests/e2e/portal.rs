@@ -33,12 +33,12 @@ fn a_browser_logs_in_with_the_right_password_only() {
     browser.wait_for_text("h1", "Services");
     assert_eq!(browser.url(), format!("{origin}/"));
     browser.wait_for_text(".service a", "Echo <b>");
-    browser.wait_for_text(".service .state", "not responding");
+    browser.wait_for_text(".service .badge", "not responding");
     assert_eq!(browser.cookies_seen_by_scripts(), "", "no script can read the session");
     browser.screenshot(&picture("portal"));
 
     container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
-    container.wait_until("the page to notice the service", || browser.text(".service .state") == "running");
+    container.wait_until("the page to notice the service", || browser.text(".service .badge") == "up");
     browser.screenshot(&picture("portal-running"));
 
     browser.click(".menu summary");
@@ -57,7 +57,7 @@ fn a_tunnel_that_opens_appears_on_the_open_page() {
     browser.type_into("[name=username]", "user");
     browser.type_into("[name=password]", "right");
     browser.click("button");
-    browser.wait_for_text(".service .port", "port 8080");
+    browser.wait_for_partial_text(".service .hint", "port 8080");
     // As tunnel-run writes it.
     let write = |state: &str, url: &str| {
         let rest = r#""cause":null,"detail":null,"retry_at":null"#;
@@ -66,16 +66,17 @@ fn a_tunnel_that_opens_appears_on_the_open_page() {
         container.write("/run/leonardo/quicktunnel.json", &status);
     };
     write("opening", "null");
-    browser.wait_for_text(".service .port", "port 8080, tunnel: opening");
+    browser.wait_for_partial_text(".service .addresses", "is being opened");
     write("open", "\"https://a-b.trycloudflare.com\"");
-    browser.wait_for_text(".service .port", "port 8080, tunnel");
+    browser.wait_for_partial_text(".service .addresses", "a-b.trycloudflare.com");
     browser.screenshot(&picture("portal-tunnel"));
     let link = serde_json::json!("https://a-b.trycloudflare.com/");
-    browser.wait_for_value("return document.querySelector('a.tunnel').href", &link);
+    browser
+        .wait_for_value("return document.querySelector('.addresses a.url[href*=trycloudflare]').href", &link);
     // The page does not reload while nothing changes: the state of the service is updated in place.
     browser.run("window.isSamePage = true");
     container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
-    browser.wait_for_text(".service .state", "running");
+    browser.wait_for_text(".service .badge", "up");
     browser.wait_for_value("return window.isSamePage", &serde_json::json!(true));
 }
 

@@ -1,6 +1,6 @@
 //! The portal as a user works with it all day, in a real browser.
 
-use harness::{Browser, RunOptions};
+use harness::{Browser, Device, RunOptions};
 use serde_json::json;
 use showcase::{PASSWORD, Showcase, USER};
 
@@ -53,6 +53,35 @@ fn a_user_follows_a_link_watches_a_line_arrive_and_restarts_a_process() {
     });
     let now = showcase.container.exec(&["supervisorctl", "pid", "notebook"]).text();
     assert_eq!(pid_of(&browser, "notebook"), now, "the page shows what supervisord has");
+    assert_quiet(&showcase, &browser);
+}
+
+#[test]
+fn login_links_logs_and_restarts_work_without_javascript() {
+    let showcase = Showcase::start(RunOptions::new());
+    let browser = Browser::observed();
+    browser.allow_scripts(false);
+    showcase.log_in(&browser);
+    browser.click("#service-8888 a[href]");
+    browser.wait_for_text("h1", "Notebook");
+
+    showcase.container.sh(&format!("for number in $(seq 600); do echo line $number; done >> {LOG}")).text();
+    browser.open(&(showcase.origin(1111) + "/leonardo/logs?s=notebook"));
+    let lines = "return document.querySelectorAll('#rows .line').length";
+    assert_eq!(browser.run(lines), json!(500));
+    assert!(browser.text("#rows").contains("line 101\n"), "the last 500 lines");
+    assert!(browser.text("#rows .line:last-of-type").contains("line 600"));
+
+    browser.open(&(showcase.origin(1111) + "/leonardo/processes"));
+    let before = pid_of(&browser, "notebook");
+    browser.click("[data-name='notebook'] [value='restart']");
+    showcase.container.wait_until("another pid", || {
+        browser.open(&(showcase.origin(1111) + "/leonardo/processes"));
+        let now = pid_of(&browser, "notebook");
+        now != before && now.parse::<u32>().is_ok()
+    });
+    browser.emulate(Device::SMALL_PHONE);
+    assert_eq!(browser.sideways_overflow(), 0);
     assert_quiet(&showcase, &browser);
 }
 

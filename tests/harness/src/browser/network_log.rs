@@ -28,7 +28,9 @@ impl Browser {
     pub fn complaints(&self) -> Vec<String> {
         let entries = self.log("browser");
         let severe = entries.iter().filter(|entry| entry["level"] == "SEVERE");
-        severe.map(|entry| entry["message"].as_str().expect("a text").to_owned()).collect()
+        let messages = severe.map(|entry| entry["message"].as_str().expect("a text").to_owned());
+        // Not those of the browser's own first page.
+        messages.filter(|message| !message.starts_with("chrome")).collect()
     }
 
     #[track_caller]
