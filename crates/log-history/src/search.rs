@@ -13,9 +13,13 @@ use anyhow::Result;
 pub use pattern::Pattern;
 
 use crate::level::LevelSet;
+use crate::line_time;
 use crate::log::{Line, Log};
 use crate::position::Position;
 use block::Block;
+
+/// Number of lines before one without a time that are searched for its time.
+const INHERITED: usize = 100;
 
 /// Lines that are searched.
 #[derive(Debug, Clone, Default)]
@@ -178,7 +182,9 @@ impl State {
         for piece in &found.lines {
             let text = &found.bytes[piece.begin..piece.end];
             let offset = found.offset + piece.begin as u64;
-            let line = log.line_at(block.segment, offset, text, piece.next - piece.begin, piece.truncated);
+            let mut line =
+                log.line_at(block.segment, offset, text, piece.next - piece.begin, piece.truncated);
+            line.time = line.time.or_else(|| time_before(&found.bytes[..piece.begin]));
             // A recorded time may be earlier by an interval.
             let late_by = if query.since.is_some() { log.time_tolerance(block.segment) } else { 0.0 };
             let early = query.since.is_some_and(|since| line.time.is_some_and(|time| time + late_by < since));
@@ -195,4 +201,10 @@ impl State {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Returns the time of the last line that has one, among a few lines.
+fn time_before(lines: &[u8]) -> Option<f64> {
+    let lines = lines.strip_suffix(b"\n")?.rsplit(|byte| *byte == b'\n');
+    lines.take(INHERITED).find_map(line_time::of_line)
 }

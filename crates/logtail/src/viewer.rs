@@ -85,8 +85,6 @@ impl Viewer {
         let mut merged = logs.open("logtail").ok();
         let mut last = VecDeque::new();
         let first = merged.as_mut().map_or(Ok(None), start::first_time)?;
-        let is_older = since.filter(|since| first.is_none_or(|first| *since < first));
-        let own_since = is_older.filter(|_| limit.is_none() && !self.filter.services.is_empty());
         if let Some(merged) = &mut merged {
             let begin = match limit {
                 Some(limit) => {
@@ -94,23 +92,21 @@ impl Viewer {
                     last = start::last_lines(merged, &self.filter, since, limit)?;
                     end
                 }
-                None if own_since.is_some() => merged.end(),
                 None => start::first_line(merged, &self.filter, since)?,
             };
             self.start_at(merged, begin)?;
         }
-        if let Some(since) = own_since {
-            let own = own_logs::open(logs, &self.filter.services);
-            any |= self.print_own(|filter, print| own_logs::since(own, filter, since, print))?;
-        }
-        if let Some(limit) = limit.filter(|_| since.is_none()) {
-            let missing = match &mut merged {
-                Some(merged) => start::missing_services(merged, &self.filter)?,
-                None => self.filter.services.clone(),
-            };
-            let own = if missing.is_empty() { Vec::new() } else { own_logs::open(logs, &missing) };
-            let limit = limit.saturating_sub(last.len());
-            any |= self.print_own(|filter, print| own_logs::last(own, filter, limit, print))?;
+        let missing = limit.map(|limit| limit.saturating_sub(last.len()));
+        let is_older = since.is_none_or(|since| first.is_none_or(|first| since < first));
+        if is_older && missing != Some(0) && !self.filter.services.is_empty() {
+            let mut services = start::first_times(merged.as_mut(), &self.filter)?;
+            // Without a time, only those whose lines have all left the merged log.
+            services.retain(|_, first| since.is_some() || first.is_none());
+            let own = own_logs::open(logs, &services)?;
+            any |= self.print_own(|filter, print| match missing {
+                Some(limit) => own_logs::last(own, filter, since, limit, print),
+                None => own_logs::since(own, filter, since.unwrap_or_default(), print),
+            })?;
         }
         any |= self.print_own(|_, print| {
             let lines = last.iter().map(|line| String::from_utf8_lossy(&line.bytes));

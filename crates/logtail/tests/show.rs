@@ -138,16 +138,27 @@ fn where_the_record_begins_too_late_own_logs_are_shown_by_time() {
         let words = text.lines().map(|line| line.rsplit(' ').next().unwrap_or_default().to_owned());
         (code, words.collect::<Vec<_>>().join(" "))
     };
+    // The record has lines of caddy too, and of them only two in its own log; of `gone`, there is no other log.
+    append(&machine.path("var/log/logtail.log"), "2999-01-01T00:00:03.000Z gone | left\n");
+    append(&machine.log("caddy"), "2999-01-01T00:00:00Z ERROR one\n2999-01-01T00:00:02Z three\n");
     for (args, words) in [
-        (&["caddy", "sshd", "--since", "9999d"][..], "c1 s2 2 c3 s4 c5"),
-        (&["sshd", "--since", "9999d"], "s2 2 s4"),
-        (&["caddy", "--since", "9999d", "--grep", "^2019.*c[15]"], "c1 c5"),
-        (&["caddy", "--since", "9999d", "--until", "1d"], "c1 c3 c5"),
+        (&["caddy", "sshd", "--since", "9999d"][..], "c1 s2 2 c3 s4 c5 old one two three"),
+        (&["sshd", "--since", "9999d"], "s2 2 s4 two"),
+        (&["gone", "--since", "9999d"], "left"),
+        (&["caddy", "--since", "9999d", "--grep", "^2019.*c[15]|thr"], "c1 c5 three"),
+        (&["caddy", "--since", "9999d", "--until", "1d"], "c1 c3 c5 old"),
         (&["caddy", "--since", "9999d", "--grep", "none"], ""),
+        (&["caddy", "--since", "9999d", "-n", "5"], "c3 c5 old one three"),
+        (&["sshd", "caddy", "--since", "9999d", "-n", "7"], "c3 s4 c5 old one two three"),
+        (&["caddy", "--since", "1d", "-n", "5"], "one three"),
     ] {
         assert_eq!(shown(args), (Some(i32::from(words.is_empty())), words.to_owned()), "{args:?}");
     }
-    assert_eq!(shown(&["--since", "9999d"]).1, "old one two three", "without a service, only the merged log");
+    assert_eq!(
+        shown(&["--since", "9999d"]).1,
+        "old one two three left",
+        "without a service, only the merged log"
+    );
     fs::remove_file(machine.path("var/log/logtail.log")).unwrap();
     assert_eq!(shown(&["sshd", "--since", "9999d"]).1, "s2 2 s4", "without a merged log");
 }

@@ -1,6 +1,6 @@
 //! Services' own logs, which reach back further than the merged one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -17,8 +17,16 @@ const BATCH: usize = 1_000;
 /// Bytes that are read at once.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// Opens the logs of services; two programs can have the same label.
-pub fn open(logs: &Logs, services: &[String]) -> Vec<(String, Log)> {
+/// A service's own log.
+pub struct OwnLog {
+    service: String,
+    log: Log,
+    /// Where the merged log continues.
+    end: Position,
+}
+
+/// Opens the logs of services, each with the time of its first line in the merged log; two programs can have the same label.
+pub fn open(logs: &Logs, services: &BTreeMap<String, Option<f64>>) -> Result<Vec<OwnLog>> {
     let mut opened = Vec::new();
     let names = logs.names().unwrap_or_else(|error| {
         log::warn!("{error:#}");
@@ -27,27 +35,32 @@ pub fn open(logs: &Logs, services: &[String]) -> Vec<(String, Log)> {
     for info in names {
         let name = info.name.rsplit(':').next().unwrap_or_default();
         let service = entry::sanitize_label(name);
-        if services.contains(&service) {
-            match logs.open(&info.name) {
-                Ok(log) => opened.push((service, log)),
-                Err(error) => log::warn!("{error:#}"),
+        let Some(merged_from) = services.get(&service) else { continue };
+        match logs.open(&info.name) {
+            Ok(mut log) => {
+                let end = match merged_from {
+                    Some(time) => log.position_at(*time)?,
+                    None => log.end(),
+                };
+                opened.push(OwnLog { service, log, end });
             }
+            Err(error) => log::warn!("{error:#}"),
         }
     }
-    opened
+    Ok(opened)
 }
 
 /// Calls `print` with all selected lines since a time, by time.
 pub fn since(
-    logs: Vec<(String, Log)>,
+    logs: Vec<OwnLog>,
     filter: &Filter,
     since: f64,
     print: &mut dyn FnMut(&Entry<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut streams = Vec::new();
-    for (service, mut log) in logs {
-        let at = log.position_at(since)?;
-        streams.push(Stream { service, log, at, lines: VecDeque::new(), time: 0.0 });
+    for mut own in logs {
+        let at = own.log.position_at(since)?;
+        streams.push(Stream { own, at, lines: VecDeque::new(), time: 0.0 });
     }
     loop {
         let mut next: Option<(usize, f64)> = None;
@@ -60,21 +73,18 @@ pub fn since(
         let Some((index, _)) = next else { break };
         let stream = &mut streams[index];
         if let Some(line) = stream.lines.pop_front() {
-            with_entry(
-                &stream.service,
-                &line,
-                |entry| if filter.matches(entry) { print(entry) } else { Ok(()) },
-            )?;
+            with_entry(&stream.own.service, &line, |entry| {
+                if filter.matches(entry) { print(entry) } else { Ok(()) }
+            })?;
         }
     }
-    report(streams.iter().map(|stream| &stream.log));
+    report(streams.iter().map(|stream| &stream.own.log));
     Ok(())
 }
 
 /// Lines of one log.
 struct Stream {
-    service: String,
-    log: Log,
+    own: OwnLog,
     at: Position,
     lines: VecDeque<Line>,
     /// Time of the last line that has one.
@@ -85,8 +95,15 @@ impl Stream {
     /// Returns the time of the next line, or of the last one with a time; nothing at the end.
     fn next_time(&mut self) -> Result<Option<f64>> {
         if self.lines.is_empty() {
-            self.lines = self.log.lines_after(self.at, BATCH, BATCH_BYTES)?.into();
-            self.at = self.lines.back().map_or(self.at, |last| last.end);
+            let OwnLog { log, end, .. } = &mut self.own;
+            let left = usize::try_from(log.bytes_between(self.at, *end)).unwrap_or(BATCH_BYTES);
+            if left == 0 {
+                return Ok(None);
+            }
+            let mut lines = log.lines_after(self.at, BATCH, left.min(BATCH_BYTES))?;
+            self.at = lines.last().map_or(self.at, |last| last.end);
+            lines.retain(|line| log.bytes_between(line.position, *end) > 0);
+            self.lines = lines.into();
         }
         let Some(line) = self.lines.front() else { return Ok(None) };
         self.time = line.time.unwrap_or(self.time);
@@ -96,16 +113,17 @@ impl Stream {
 
 /// Calls `print` with the last selected lines, the oldest first.
 pub fn last(
-    logs: Vec<(String, Log)>,
+    logs: Vec<OwnLog>,
     filter: &Filter,
+    since: Option<f64>,
     limit: usize,
     print: &mut dyn FnMut(&Entry<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut found: VecDeque<(String, Line)> = VecDeque::new();
-    for (service, log) in logs {
+    for OwnLog { service, log, end } in logs {
         let mut logs = [log];
         let mut own: VecDeque<(String, Line)> = VecDeque::new();
-        let query = Query { pattern: filter.in_own_log(), ..Query::default() };
+        let query = Query { pattern: filter.in_own_log(), since, from: Some(vec![end]), ..Query::default() };
         search(&mut logs, &query, &Budget::default(), |event| {
             if own.len() == limit {
                 return ControlFlow::Break(());

@@ -1,6 +1,6 @@
 //! Lines of the merged log that are shown first, found without reading the whole log.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 use anyhow::Result;
@@ -57,17 +57,17 @@ fn is_selected(filter: &Filter, line: &Line) -> bool {
     Entry::parse(&String::from_utf8_lossy(&line.bytes)).is_some_and(|entry| filter.matches(&entry))
 }
 
-/// Returns the services without a line in the merged log.
-pub fn missing_services(log: &mut Log, filter: &Filter) -> Result<Vec<String>> {
-    let mut missing = Vec::new();
-    for service in &filter.services {
+/// Returns the selected services, each with the time of its first line in the merged log.
+pub fn first_times(merged: Option<&mut Log>, filter: &Filter) -> Result<BTreeMap<String, Option<f64>>> {
+    let mut times: BTreeMap<_, _> = filter.services.iter().map(|service| (service.clone(), None)).collect();
+    let Some(merged) = merged else { return Ok(times) };
+    for (service, time) in &mut times {
         let one = Filter { services: vec![service.clone()], ..Filter::default() };
-        let query = Query { pattern: one.of_services(), ..Query::default() };
-        if find(log, &one, &query, 1)?.is_empty() {
-            missing.push(service.clone());
-        }
+        let order = Order::OldestFirst;
+        let query = Query { pattern: one.of_services(), order, ..Query::default() };
+        *time = find(merged, &one, &query, 1)?.pop_front().and_then(|line| line.time);
     }
-    Ok(missing)
+    Ok(times)
 }
 
 /// Returns the time of the first line.
