@@ -13,9 +13,9 @@ Examples:
 Without PASSWORD, the tool prompts for it; if standard input is not a
 terminal, its first line is the password.
 
-The change takes effect with the next request and ends all sessions. It is
-kept when the container restarts, unless WEB_USER, WEB_PASSWORD or WEB_TOKEN
-are changed.";
+The change takes effect with the next request and ends all sessions and API
+tokens; share links stay. It is kept when the container restarts, unless
+WEB_USER, WEB_PASSWORD or WEB_TOKEN are changed.";
 
 /// Change the user, password or token of the web services.
 // Not Debug: it would print the password.

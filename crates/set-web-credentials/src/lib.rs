@@ -107,7 +107,7 @@ fn report(changed: bool, stored: bool) {
     log::info!(
         "{}",
         if changed {
-            "login changed; all sessions were ended"
+            "login changed; all sessions and API tokens were ended"
         } else {
             "nothing to change: this login is already set"
         }

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 use env_store::Store;
 use tempfile::TempDir;
 
-const CHANGED: &str = "set-web-credentials: login changed; all sessions were ended\n\
+const CHANGED: &str = "set-web-credentials: login changed; all sessions and API tokens were ended\n\
                        set-web-credentials: new shells get the new WEB_ variables; running programs keep the old ones\n";
 
 /// Temporary directory with a login and an environment store.

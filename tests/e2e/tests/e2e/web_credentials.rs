@@ -33,7 +33,7 @@ fn a_change_is_in_force_at_once_for_every_way_in_and_ends_the_rest() {
 
     let changed = container.sh("printf 'new p:w\\n' | set-web-credentials ada --rotate-token");
     assert_eq!(changed.text(), "", "nothing is an answer here");
-    let said = "set-web-credentials: login changed; all sessions were ended\n\
+    let said = "set-web-credentials: login changed; all sessions and API tokens were ended\n\
                 set-web-credentials: new shells get the new WEB_ variables; running programs keep the old ones\n";
     assert_eq!(changed.stderr, said);
     let [user, password, token] = container.login();
@@ -114,7 +114,7 @@ fn a_person_is_asked_twice_and_does_not_see_what_they_type() {
     assert_eq!(
         type_in(&["typed it\r", "typed it\r"]),
         "New password of ada: \nRepeat the password: \n\
-         set-web-credentials: login changed; all sessions were ended\n\
+         set-web-credentials: login changed; all sessions and API tokens were ended\n\
          set-web-credentials: new shells get the new WEB_ variables; running programs keep the old ones\n 0 True"
     );
     assert_eq!(
