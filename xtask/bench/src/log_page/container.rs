@@ -139,14 +139,14 @@ impl<'engine> Container<'engine> {
     /// Time that the gate takes to let a request of a session pass.
     pub fn gate_delays(&self) -> Result<Samples> {
         let login = format!("username=user&password={PASSWORD}");
-        let mut log_in = self.as_caddy();
-        log_in.args([
+        let mut first = self.as_caddy();
+        first.args([
             "--cookie-jar",
             "/tmp/gate.cookies",
             "--header",
             &format!("Origin: http://{}", self.address),
         ]);
-        kit::cmd::run(log_in.args(["--data", &login, "http://portal/leonardo/login"]))?;
+        kit::cmd::run(first.args(["--data", &login, "http://portal/leonardo/login"]))?;
         let mut ask = self.as_caddy();
         ask.args(["--cookie", "/tmp/gate.cookies", "--write-out", "%{http_code} %{time_total}\n"]);
         ask.args(["--header", "X-Forwarded-Method: GET", "--header", "X-Forwarded-Uri: /"]);
