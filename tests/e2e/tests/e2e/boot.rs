@@ -19,6 +19,7 @@ fn every_program_is_as_expected() {
         "caddy RUNNING",
         "cloudflared STOPPED",
         "logtail RUNNING",
+        "processcontrol RUNNING",
         "quicktunnel STOPPED",
         "rclone RUNNING",
         "serviceportal RUNNING",

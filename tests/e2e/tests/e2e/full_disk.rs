@@ -47,7 +47,7 @@ fn var() {
     let session = web.with("cookie", &web.log_in("user", "pw").cookie());
     let page = session.get("/").body;
     assert!(
-        page.contains("sessions and share links are lost when the portal or the container restarts: "),
+        page.contains("sessions, links and tokens are lost when the portal or the container restarts: "),
         "{page}"
     );
     assert!(page.contains("No space left on device"), "{page}");
@@ -55,7 +55,7 @@ fn var() {
     assert!(!container.logs().contains("Traceback"), "{}", container.logs());
     disk.grow();
     container.wait_until("the sessions' file", || {
-        !session.get("/").body.contains("sessions and share links are lost")
+        !session.get("/").body.contains("sessions, links and tokens are lost")
     });
     container.restart();
     container.wait_for_portal();

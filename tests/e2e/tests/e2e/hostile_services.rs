@@ -153,7 +153,8 @@ fn a_services_page_cannot_log_the_owner_out() {
     browser.wait_for_text("h1", "hostile");
     browser.open("http://localhost:1111/");
     browser.wait_for_text("h1", "Services");
-    browser.click("header button");
+    browser.click(".menu summary");
+    browser.click("form[action$=logout] button");
     browser.wait_for_text("h1", "Log in");
     browser.open("http://localhost:1111/");
     browser.wait_for_text("h1", "Log in");
@@ -178,7 +179,8 @@ fn a_services_page_cannot_read_what_is_typed_into_the_login_form() {
         // The owner logs out at the portal, while the service's page stays open.
         browser.new_tab();
         browser.open(&format!("http://{host}:1111/"));
-        browser.click("header button");
+        browser.click(".menu summary");
+        browser.click("form[action$=logout] button");
         browser.wait_for_text("h1", "Log in");
         let portal = format!("http://{host}:1111/leonardo/login");
         for (url, shown_at) in [

@@ -259,7 +259,8 @@ fn the_access_page_in_a_browser() {
     browser.click("button");
     browser.wait_for_text("h1", "Services");
     browser.open(&format!("http://{}/leonardo/access", container.address(1111)));
-    browser.click(".row button");
+    browser.click("details:has([action$=share]) summary");
+    browser.click("form[action$=share] button");
     browser.wait_for_partial_text(".made code", "/leonardo/share?link=");
     browser.wait_for_partial_text("#shares", "port 8080; expires in 1 d; used 0");
     browser.screenshot(&picture("access"));

@@ -116,8 +116,10 @@ impl Browser {
         });
     }
 
+    /// Replaces the text of a field.
     pub fn type_into(&self, css: &str, text: &str) {
         let element = self.find(css);
+        self.post(&format!("element/{element}/clear"), &json!({}));
         self.post(&format!("element/{element}/value"), &json!({ "text": text }));
     }
 
