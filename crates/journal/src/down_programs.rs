@@ -267,12 +267,12 @@ mod tests {
     #[test]
     fn a_recorded_cause_replaces_the_guess_unless_it_is_of_another_exit() {
         let json = r#"{"at":1,"end":"terminated by SIGKILL","started":true,"requested":false,"expected":false,
-                       "cause":"memory","limit":1000000,"log":"","log_size":0,"restarts":3}"#;
+                       "cause":"memory","limit":1048576,"log":"","log_size":0,"restarts":3}"#;
         let exit: ProgramExit = serde_json::from_str(json).unwrap();
         for (end, text) in [
             (
                 "terminated by SIGKILL",
-                "terminated by SIGKILL because the container's 1.0 MB of memory were full",
+                "terminated by SIGKILL because the container's 1.0 MiB of memory were full",
             ),
             ("exit status 137", "exit status 137, often because memory was full"),
         ] {

@@ -117,6 +117,20 @@ pub enum Stage {
     Ready,
 }
 
+impl Stage {
+    /// Returns the name of its log.
+    #[must_use]
+    pub fn log(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Permissions => "config",
+            Self::Preflight => "preflight",
+            Self::Provisioning => "provisioning",
+            Self::Programs | Self::Ready => "boot",
+        }
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

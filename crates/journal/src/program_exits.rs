@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kit::units::format_bytes;
+use kit::units::format_memory;
 use serde::Deserialize;
 
 use crate::INPUT;
@@ -80,7 +80,7 @@ pub fn with_cause(end: &str, cause: Cause, limit: u64) -> String {
     let full = if limit == 0 {
         "memory was full".to_owned()
     } else {
-        format!("the container's {} of memory were full", format_bytes(limit))
+        format!("the container's {} of memory were full", format_memory(limit))
     };
     match cause {
         Cause::Memory => format!("{end} because {full}"),
@@ -133,7 +133,7 @@ mod tests {
             (exit(killed, Cause::None), killed),
             (exit(killed, Cause::Unknown), "terminated by SIGKILL, often because memory was full"),
             (exit(killed, Cause::Memory), "terminated by SIGKILL because memory was full"),
-            (of_limit, "exit status 137 because the container's 536.9 MB of memory were full"),
+            (of_limit, "exit status 137 because the container's 512.0 MiB of memory were full"),
             (
                 exit("exit status 1", Cause::AfterMemory),
                 "exit status 1, shortly after the kernel killed a process because memory was full",

@@ -64,18 +64,28 @@ impl Control {
 
     /// Completes the restarts that an earlier process began: starts their programs if they are stopped.
     pub fn complete_restarts(self: &Arc<Self>) {
-        for name in self.unfinished.names() {
-            let requester = "process-control, which was killed during the restart".to_owned();
-            let target = Target { name: name.clone(), requester };
-            while self.is_stopping(&name) {
-                thread::sleep(RETRY_INTERVAL);
+        // In threads: a program that takes long to stop must not delay the start of Caddy.
+        thread::scope(|scope| {
+            for name in self.unfinished.names() {
+                let complete = move || self.complete_restart(name);
+                if let Err(error) = thread::Builder::new().spawn_scoped(scope, complete) {
+                    log::error!("cannot start a thread that completes a restart: {error}");
+                }
             }
-            // A program that runs already needs nothing, and a refusal is in the log.
-            while let Err(Refusal { kind: RefusalKind::Unavailable, .. }) = self.act(Action::Start, &target) {
-                thread::sleep(RETRY_INTERVAL);
-            }
-            self.unfinished.remove(&[name]);
+        });
+    }
+
+    fn complete_restart(self: &Arc<Self>, name: String) {
+        let requester = "process-control, which was killed during the restart".to_owned();
+        let target = Target { name: name.clone(), requester };
+        while self.is_stopping(&name) {
+            thread::sleep(RETRY_INTERVAL);
         }
+        // A program that runs already needs nothing, and a refusal is in the log.
+        while let Err(Refusal { kind: RefusalKind::Unavailable, .. }) = self.act(Action::Start, &target) {
+            thread::sleep(RETRY_INTERVAL);
+        }
+        self.unfinished.remove(&[name]);
     }
 
     /// True while a program is stopping, or supervisord does not respond.

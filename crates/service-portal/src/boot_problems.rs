@@ -1,6 +1,6 @@
 //! Problems of the boot: settings, stages and copied trees.
 
-use journal::{Entry, Event, Stage, StageResult};
+use journal::{Entry, Event, StageResult};
 
 use crate::problems::Problem;
 
@@ -51,7 +51,7 @@ fn problem(event: &Event) -> Option<Problem> {
         Event::Problem { setting, message } => Some(Problem::warning(setting, message).log("config")),
         Event::StageEnded { stage, result: StageResult::Failed, cause, hint } => {
             let cause = cause.as_deref().unwrap_or("no reason given");
-            let problem = Problem::error(stage.to_string(), format!("failed: {cause}")).log(log(*stage));
+            let problem = Problem::error(stage.to_string(), format!("failed: {cause}")).log(stage.log());
             Some(Problem { remedy: hint.clone(), ..problem })
         }
         Event::SyncNote { tree, message, .. } => Some(Problem::warning(tree, message).log("sync")),
@@ -59,18 +59,10 @@ fn problem(event: &Event) -> Option<Problem> {
     }
 }
 
-/// Returns the name of a stage's log.
-fn log(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Sync => "sync",
-        Stage::Preflight => "preflight",
-        Stage::Provisioning => "provisioning",
-        Stage::Permissions | Stage::Programs | Stage::Ready => "boot",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use journal::Stage;
+
     use super::*;
 
     /// Returns the problems as lines, and the remedies behind an arrow.

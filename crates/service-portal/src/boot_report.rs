@@ -152,7 +152,8 @@ impl BootReport {
     fn with(entries: &[Entry], now: f64, is_alive: impl Fn(u32) -> bool) -> Self {
         let timeline = Timeline::from_entries(entries);
         let runs = split_runs(entries);
-        let phase = phase(&timeline, is_alive);
+        let is_running = timeline.pid.is_some_and(is_alive);
+        let phase = phase(&timeline, is_running);
         // A run that was started hours later would not be visible on a scale from the container's start.
         let is_first_attempt = runs.first().is_none_or(|first| timeline.attempt == Some(first[0].at));
         let start_of_container =
@@ -160,8 +161,8 @@ impl BootReport {
         let began = if is_first_attempt { start_of_container } else { timeline.attempt.unwrap_or(now) };
         let (latest, earlier) =
             runs.split_last().map_or((&[][..], &[][..]), |(latest, earlier)| (*latest, earlier));
-        let is_over = matches!(phase, Phase::Interrupted | Phase::Stopped | Phase::Abandoned);
-        let stages = stages(latest, began, now, is_over.then_some(StageState::Interrupted));
+        // After ready, the process waits for sync and permissions.
+        let stages = stages(latest, began, now, (!is_running).then_some(StageState::Interrupted));
         let ready = timeline.stage_run(Stage::Ready).and_then(|ready| ready.ended);
         Self {
             phase,
@@ -193,13 +194,13 @@ impl BootReport {
     }
 }
 
-fn phase(timeline: &Timeline, is_alive: impl Fn(u32) -> bool) -> Phase {
+fn phase(timeline: &Timeline, is_running: bool) -> Phase {
     let ready = timeline.stage_run(Stage::Ready).and_then(|ready| ready.result);
     match (timeline.pid, ready) {
         (None, _) => Phase::Starting,
         (Some(_), Some(StageResult::Failed)) => Phase::Abandoned,
         (Some(_), Some(_)) => Phase::Ready,
-        (Some(pid), None) if is_alive(pid) => Phase::Running,
+        (Some(_), None) if is_running => Phase::Running,
         (Some(_), None) if timeline.stopped => Phase::Stopped,
         (Some(_), None) => Phase::Interrupted,
     }
@@ -251,21 +252,10 @@ fn stage_report(
         seconds: milliseconds(end - start),
         message: cause.or(activity),
         remedy: hint,
-        log: log(stage),
+        log: stage.log(),
         in_background: matches!(stage, Stage::Sync | Stage::Permissions),
         notes: if is_sync { notes(run) } else { Vec::new() },
         copies,
-    }
-}
-
-/// Returns the name of a stage's log.
-fn log(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Sync => "sync",
-        Stage::Permissions => "config",
-        Stage::Preflight => "preflight",
-        Stage::Provisioning => "provisioning",
-        Stage::Programs | Stage::Ready => "boot",
     }
 }
 
@@ -396,6 +386,9 @@ mod tests {
         let sync = &report.stages[0];
         assert_eq!((sync.copies.len(), sync.copies[0].bytes, sync.copies[0].seconds_left), (1, 40, Some(5)));
         assert!(sync.in_background && sync.message.is_none() && sync.log == "sync");
+        let killed = BootReport::with(&entries(ready_with_sync()), 110.0, |_| false);
+        let sync = &killed.stages[0];
+        assert_eq!((killed.phase, sync.state, sync.seconds), (Phase::Ready, StageState::Interrupted, 2.5));
     }
 
     #[test]

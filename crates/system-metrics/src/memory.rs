@@ -88,9 +88,11 @@ fn usage(current: Option<u64>, stat: &str, prefix: &str) -> Memory {
     let part = |name: &str| field(stat, &format!("{prefix}{name}"));
     let inactive = part("inactive_file").unwrap_or(0);
     let files = inactive.saturating_add(part("active_file").unwrap_or(0));
+    // Names and attributes of files, which the kernel drops too; only version 2 has the number.
+    let freed = files.saturating_add(part("slab_reclaimable").unwrap_or(0));
     Memory {
         used: current.map(|bytes| bytes.saturating_sub(inactive)),
-        pinned: current.map(|bytes| bytes.saturating_sub(files)),
+        pinned: current.map(|bytes| bytes.saturating_sub(freed)),
         cache: part(if prefix.is_empty() { "file" } else { "cache" }),
         ..Memory::default()
     }
@@ -173,13 +175,13 @@ mod tests {
             ("sys/fs/cgroup/memory.swap.max", "0\n"),
             (
                 "sys/fs/cgroup/memory.stat",
-                "anon 300000000\nfile 700000000\nkernel 8000000\ninactive_file 600000000\nactive_file 90000000\n",
+                "anon 300000000\nfile 700000000\nkernel 8000000\ninactive_file 600000000\nactive_file 90000000\nslab_reclaimable 7000000\n",
             ),
             ("sys/fs/cgroup/memory.events", "low 0\nhigh 0\nmax 41\noom 1\noom_kill 1\noom_group_kill 0\n"),
         ];
         let expected = Memory {
             used: Some(473_741_824),
-            pinned: Some(383_741_824),
+            pinned: Some(376_741_824),
             cache: Some(700_000_000),
             limit: Some(2_147_483_648),
             is_limited: true,

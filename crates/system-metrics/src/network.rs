@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::kernel_files::KernelFiles;
 
 /// Interfaces whose bytes another interface counts too: bridges, their ports, and tunnels.
-const INNER: [&str; 12] =
-    ["lo", "veth", "docker", "br-", "virbr", "cni", "cali", "flannel", "tun", "tap", "wg", "tailscale"];
+const INNER: [&str; 11] =
+    ["veth", "docker", "br-", "virbr", "cni", "cali", "flannel", "tun", "tap", "wg", "tailscale"];
 
 /// Bytes received and sent; loopback is not counted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -31,19 +31,21 @@ pub fn read(files: &KernelFiles) -> Network {
     }
 }
 
-/// Adds up the interfaces of `/proc/net/dev`; `None` if there is none but loopback.
+/// Adds up the interfaces of `/proc/net/dev`; `None` if there is none but loopback. Inner ones count if there are no others:
+/// rootless engines connect a container by nothing but `tap0`.
 fn parse(text: &str) -> Option<(u64, u64)> {
-    let mut sum: Option<(u64, u64)> = None;
+    let (mut outer, mut inner): (Option<(u64, u64)>, Option<(u64, u64)>) = (None, None);
     for (name, numbers) in text.lines().filter_map(|line| line.split_once(':')) {
         let mut numbers = numbers.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
         let (received, sent) = (numbers.next().flatten(), numbers.nth(7).flatten());
         let is_inner = INNER.iter().any(|inner| name.trim().starts_with(inner));
-        if let (false, Some((received, sent))) = (is_inner, received.zip(sent)) {
+        let sum = if is_inner { &mut inner } else { &mut outer };
+        if let (false, Some((received, sent))) = (name.trim() == "lo", received.zip(sent)) {
             let (before, after) = sum.unwrap_or_default();
-            sum = Some((before.saturating_add(received), after.saturating_add(sent)));
+            *sum = Some((before.saturating_add(received), after.saturating_add(sent)));
         }
     }
-    sum
+    outer.or(inner)
 }
 
 #[cfg(test)]
@@ -59,6 +61,8 @@ mod tests {
         let bridge = eth.replace("eth0", "docker0");
         assert_eq!(parse(&format!("{head}{lo}{eth}{old}{bridge}")), Some((4_294_968_032, 47)));
         assert_eq!(parse(&format!("{head}{lo}")), None, "no network");
+        let tap = eth.replace("eth0", "tap0");
+        assert_eq!(parse(&format!("{head}{lo}{tap}")), Some((736, 42)), "a rootless engine");
         assert_eq!(parse("eth0: 1 2 3\neth0: a b c d e f g h i\n\n:\n"), None);
     }
 }

@@ -23,6 +23,12 @@ const SEARCH_BYTES: u64 = 512 << 20;
 const SEARCH_TIME: Duration = Duration::from_secs(1);
 /// Bytes of a line that are read to see whether it has ended.
 const TAIL_BYTES: usize = 64 << 10;
+/// Maximum length of a pattern in bytes: each character of a class such as `\W` takes 20 kB until it is compiled.
+const MAX_PATTERN: usize = 1_000;
+/// Bytes of text after which a response ends; its cursor continues it.
+const MAX_TEXT: usize = 1 << 20;
+/// Characters of a wrong value that an error repeats.
+const SHOWN: usize = 100;
 
 /// One log of the list.
 #[derive(Serialize)]
@@ -86,23 +92,25 @@ pub async fn lines(
     Path(name): Path<String>,
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Response {
-    let query = match LogQuery::parse(&parameters, journal::unix_time()) {
-        Ok(query) => query,
-        Err(message) => return response::json_error(StatusCode::BAD_REQUEST, &message),
-    };
-    let logs: Logs = state.log_pages().logs().clone();
-    let read = move || -> anyhow::Result<Option<LogLines>> {
-        let Ok(mut log) = logs.open(&name) else { return Ok(None) };
-        Ok(Some(read_lines(&mut log, query)?))
-    };
-    match state.log_pages().read(read).await {
-        Some(Ok(Some(lines))) => Json(lines).into_response(),
-        Some(Ok(None)) => {
-            response::json_error(StatusCode::NOT_FOUND, "no log has this name; see /leonardo/api/v1/logs")
-        }
-        Some(Err(error)) => response::json_error(StatusCode::SERVICE_UNAVAILABLE, &format!("{error:#}")),
+    let logs = state.log_pages().logs().clone();
+    match state.log_pages().read(move || answer(&logs, &name, &parameters)).await {
+        Some(Ok(lines)) => Json(lines).into_response(),
+        Some(Err((status, message))) => response::json_error(status, &message),
         None => unreadable(),
     }
+}
+
+/// Returns what a request asks for, or the status and message of its error. Compiling a pattern takes time too.
+fn answer(
+    logs: &Logs,
+    name: &str,
+    parameters: &[(String, String)],
+) -> Result<LogLines, (StatusCode, String)> {
+    let query = LogQuery::parse(parameters, journal::unix_time())
+        .map_err(|message| (StatusCode::BAD_REQUEST, message))?;
+    let unknown = "no log has this name; see /leonardo/api/v1/logs";
+    let mut log = logs.open(name).map_err(|_| (StatusCode::NOT_FOUND, unknown.to_owned()))?;
+    read_lines(&mut log, query).map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, format!("{error:#}")))
 }
 
 fn unreadable() -> Response {
@@ -114,7 +122,8 @@ impl LogQuery {
     fn parse(parameters: &[(String, String)], now: f64) -> Result<Self, String> {
         let mut query = Self::default();
         for (name, value) in parameters {
-            let wrong = |form: &str| format!("{name} must be {form}, not {value:?}");
+            let shown = |text: &str| text.chars().take(SHOWN).collect::<String>();
+            let wrong = |form: &str| format!("{name} must be {form}, not {:?}", shown(value));
             match name.as_str() {
                 "lines" => {
                     let lines = value.parse().ok().filter(|lines| (1..=MAX_LINES).contains(lines));
@@ -126,6 +135,9 @@ impl LogQuery {
                         time.ok_or_else(|| wrong("seconds since the epoch, or a time ago such as 15m"))?;
                     *(if name == "since" { &mut query.since } else { &mut query.until }) = Some(time);
                 }
+                "pattern" if value.len() > MAX_PATTERN => {
+                    return Err(format!("pattern must have at most {MAX_PATTERN} bytes"));
+                }
                 "pattern" => {
                     let pattern = Pattern::new(value, false);
                     query.pattern = Some(pattern.map_err(|_| wrong("a regular expression"))?);
@@ -134,7 +146,7 @@ impl LogQuery {
                     let cursor = value.parse();
                     query.cursor = Some(cursor.map_err(|_| wrong("the cursor of an earlier response"))?);
                 }
-                _ => return Err(format!("there is no parameter {name:?}")),
+                _ => return Err(format!("there is no parameter {:?}", shown(name))),
             }
         }
         Ok(query)
@@ -167,12 +179,15 @@ fn read_lines(log: &mut Log, query: LogQuery) -> anyhow::Result<LogLines> {
         bytes: SEARCH_BYTES,
         deadline: Some(Instant::now() + SEARCH_TIME),
     };
-    let mut found: Vec<Line> = Vec::new();
+    let mut found: Vec<(Position, LogLine)> = Vec::new();
+    let mut bytes = 0;
     let ended = search(std::slice::from_mut(log), &query, &budget, |event| {
-        if let Event::Hit { line, .. } = event {
-            found.push(line);
+        if let Event::Hit { line: Line { position, time, bytes: text, .. }, .. } = event {
+            let text = safe_text::sanitize(&text);
+            bytes += text.len();
+            found.push((position, LogLine { time, text }));
         }
-        ControlFlow::Continue(())
+        if bytes < MAX_TEXT { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     let mut cursor = ended.from.first().copied().unwrap_or(end);
     if !forwards {
@@ -183,11 +198,10 @@ fn read_lines(log: &mut Log, query: LogQuery) -> anyhow::Result<LogLines> {
     let tail = log.lines_before(log.end(), 1, TAIL_BYTES)?.pop();
     if let Some(tail) = tail.filter(|tail| !tail.ended && !tail.truncated && tail.end == cursor) {
         cursor = tail.position;
-        found.retain(|line| !forwards || line.position != tail.position);
+        found.retain(|(position, _)| !forwards || *position != tail.position);
     }
-    let line = |line: Line| LogLine { time: line.time, text: safe_text::sanitize(&line.bytes) };
     Ok(LogLines {
-        lines: found.into_iter().map(line).collect(),
+        lines: found.into_iter().map(|(_, line)| line).collect(),
         cursor: cursor.to_string(),
         complete: ended.complete,
         missing,
@@ -247,6 +261,21 @@ mod tests {
     }
 
     #[test]
+    fn long_lines_end_a_response_and_its_cursor_continues() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("var/log/supervisor")).unwrap();
+        append(dir.path(), &format!("{}\n", "\u{1}".repeat(10_000)).repeat(100));
+        let (mut cursor, mut total, mut requests, mut is_complete) = (String::new(), 0, 0, false);
+        while !is_complete {
+            let start = if cursor.is_empty() { ("since", "0") } else { ("cursor", cursor.as_str()) };
+            let (lines, next, missing, complete) = read(dir.path(), &[start, ("lines", "1000")]);
+            assert!(!missing && lines.iter().map(String::len).sum::<usize>() < 2 * MAX_TEXT);
+            (cursor, total, requests, is_complete) = (next, total + lines.len(), requests + 1, complete);
+        }
+        assert!(total == 100 && requests > 1, "{total} {requests}");
+    }
+
+    #[test]
     fn a_wrong_parameter_is_named() {
         for (name, value, message) in [
             ("lines", "0", "lines must be a number from 1 to 1000, not \"0\""),
@@ -254,6 +283,7 @@ mod tests {
             ("since", "nan", "since must be seconds since the epoch, or a time ago such as 15m, not \"nan\""),
             ("until", "x", "until must be seconds since the epoch, or a time ago such as 15m, not \"x\""),
             ("pattern", "(", "pattern must be a regular expression, not \"(\""),
+            ("pattern", &r"\W".repeat(16_000), "pattern must have at most 1000 bytes"),
             ("cursor", "../x", "cursor must be the cursor of an earlier response, not \"../x\""),
             ("line", "5", "there is no parameter \"line\""),
         ] {

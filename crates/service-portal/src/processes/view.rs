@@ -1,7 +1,7 @@
 //! Programs as the page shows them.
 
 use kit::duration::words;
-use kit::units::format_bytes;
+use kit::units::format_memory;
 use process_control::{Action, Program};
 
 use super::exit_log;
@@ -129,7 +129,7 @@ fn row(program: &Program, now: u64) -> Row {
         pid: program.pid,
         uptime: program.uptime.map(words),
         cpu: program.cpu_percent.map(|percent| format!("{percent:.1} %")),
-        memory: program.memory_bytes.map(format_bytes),
+        memory: program.memory_bytes.map(format_memory),
         restarts: program.restarts,
         exit,
         actions: actions(program),

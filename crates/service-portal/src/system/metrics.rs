@@ -38,6 +38,7 @@ pub async fn metrics(State(state): State<AppState>, method: Method, headers: Hea
     let programs = tokio::task::spawn_blocking(move || process_control::list(&socket));
     let programs = programs.await.ok().and_then(Result::ok).unwrap_or_default();
     let mut text = Exposition::default();
+    state.system().watch();
     if let Some(sample) = state.system().latest() {
         sample.expose(&mut text);
     }

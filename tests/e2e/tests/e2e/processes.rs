@@ -94,7 +94,7 @@ fn programs_are_started_stopped_and_restarted_by_names_of_supervisords_list_alon
         ("stop", "pair:pair_1", "pair:pair_1 is stopped"),
         ("restart", "pair:*", "all 2 programs are running"),
         ("stop", "pair:*", "all 2 programs are stopped"),
-        ("start", "broken", "broken did not start: exit status 3; supervisord tries again"),
+        ("start", "broken", "broken did not start: exit status 3"),
         ("start", "missing", "missing did not start: can't find command '/opt/none/here'"),
         ("stop", "mine", "mine is stopped"),
         ("start", "mine", "mine is running with pid "),
@@ -180,7 +180,7 @@ fn an_exit_for_lack_of_memory_is_named_wherever_problems_are() {
     );
     let container = with_programs(&["--memory=420m", "--memory-swap=420m"], &programs);
     let exit = |name: &str| program(&container, name)["last_exit"]["sentence"].clone();
-    let full = "because the container's 440.4 MB of memory were full";
+    let full = "because the container's 420.0 MiB of memory were full";
     for (name, sentence) in [
         ("hog", format!("terminated by SIGKILL {full}")),
         ("killed", "terminated by SIGKILL".to_owned()),
