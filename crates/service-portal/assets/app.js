@@ -17,6 +17,13 @@ function hideUnreachable() {
   if (statusLine()?.dataset.unreachable) refreshFrame();
 }
 
+// Leads to the login. To reload a page that answers a form would send the form again.
+function logIn() {
+  const page = document.querySelector("nav.pages [aria-current]");
+  if (page && page.pathname !== location.pathname) location.replace(page.href);
+  else location.reload();
+}
+
 async function request(url, options) {
   let response;
   try {
@@ -26,7 +33,7 @@ async function request(url, options) {
     throw error;
   }
   if (response.status === 401) {
-    location.reload();
+    logIn();
     throw new Error("You are logged out.");
   }
   if (response.status >= 502) showUnreachable();

@@ -58,7 +58,7 @@ function appendText(element, text) {
 }
 
 // Name of a row. The checksum in a position changes once a file has enough bytes, the row does not.
-const nameOf = (service, id) => `${service} ${id.replace(/-[0-9a-f]+\./, ".")}`;
+export const nameOf = (service, id) => `${service} ${id.replace(/-[0-9a-f]+\./, ".")}`;
 
 const pad = (number, digits = 2) => String(number).padStart(digits, "0");
 
@@ -117,13 +117,16 @@ export class Rows {
     Object.assign(this, { from: {}, to: {}, selected: null });
   }
 
-  // Adds rows at the end, and replaces those that are known. While following, old rows leave at the top.
+  // Adds rows at the end, and replaces those that are known. While following, old rows leave at the top. Returns how many
+  // are new.
   append(rows, isFollowing) {
     if (rows.length) this.list.querySelector(".empty")?.remove();
     const added = document.createDocumentFragment();
     for (const row of rows) this.#place(row, added);
+    const count = added.childElementCount;
     this.list.append(added);
     if (isFollowing) this.#trimTop(FOLLOWED_ROWS);
+    return count;
   }
 
   // Adds older rows at the top without moving what is visible; too many leave at the bottom. Returns true if some left.

@@ -2,6 +2,8 @@
 const FIRST_MESSAGE_MS = 4000;
 const SILENCE_MS = 60000;
 const MAX_DELAY_MS = 10000;
+const POLL_MS = 300;
+const MAX_BLOCKED = 3;
 const TRANSPORTS = ["socket", "stream", "poll"];
 const NAMES = { socket: "", stream: "streamed", poll: "polled" };
 const SILENT = "silent";
@@ -32,10 +34,18 @@ export const postJson = (path, body, signal) =>
     signal,
   });
 
+const isPortalUp = () =>
+  fetch("/leonardo/health-check", { cache: "no-store", signal: AbortSignal.timeout(FIRST_MESSAGE_MS) }).then(
+    (response) => response.ok,
+    () => false,
+  );
+
 export class LogStream {
   // `onMessage` gets rows, skipped, notice, error and end; `onState` gets what the connection does, in words.
   constructor(onMessage, onState) {
-    Object.assign(this, { onMessage, onState, request: null, abort: null, failures: 0, hasSocket: false });
+    Object.assign(this, { onMessage, onState, state: "Connecting…", request: null, abort: null, failures: 0 });
+    // Whether sockets have worked, and how often one has failed since although requests work.
+    Object.assign(this, { hasSocket: false, blocked: 0 });
     this.transport = Math.max(0, TRANSPORTS.indexOf(sessionStorage.getItem(storageKey)));
   }
 
@@ -63,28 +73,48 @@ export class LogStream {
       let reason = "";
       try {
         await this[`_${name}`](signal);
-        if (name === "poll") continue;
+        if (name === "poll") {
+          await this.#wait(POLL_MS, signal);
+          continue;
+        }
       } catch (error) {
         if (signal.aborted) return;
         if (error.message === "401") return location.reload();
         reason = error.message;
       }
       if (signal.aborted) return;
-      if (!this.gotMessage) this.transport = this.#next(name, reason);
+      if (!this.gotMessage) this.transport = await this.#next(name, reason);
+      if (signal.aborted) return;
       this.failures += 1;
-      this.onState(this.failures === 1 && !this.gotMessage ? "Connecting…" : "Reconnecting…");
-      const delay = this.gotMessage ? 300 : Math.min(MAX_DELAY_MS, 250 * 2 ** this.failures);
-      await new Promise((resume) => {
-        const timer = setTimeout(resume, delay);
-        addEventListener("online", resume, { once: true, signal });
-        signal.addEventListener("abort", () => (clearTimeout(timer), resume()), { once: true });
-      });
+      this.#show(this.failures === 1 && !this.gotMessage ? "Connecting…" : "Reconnecting…");
+      await this.#wait(this.gotMessage ? 300 : Math.min(MAX_DELAY_MS, 250 * 2 ** this.failures), signal);
     }
   }
 
+  #show(state) {
+    this.state = state;
+    this.onState(state);
+  }
+
+  // Waits until the time is over, the network is back or the stream is stopped.
+  #wait(ms, signal) {
+    return new Promise((resume) => {
+      const over = new AbortController();
+      const end = () => (clearTimeout(timer), over.abort(), resume());
+      const timer = setTimeout(end, ms);
+      addEventListener("online", end, { signal: over.signal });
+      signal.addEventListener("abort", end, { signal: over.signal });
+    });
+  }
+
   // Returns the transport to try after one that brought no message. A server that is down says nothing about transports.
-  #next(name, reason) {
-    if (name === "socket") return this.hasSocket ? 0 : 1;
+  // A socket that has worked is given up if only sockets fail.
+  async #next(name, reason) {
+    if (name === "socket" && this.hasSocket) {
+      this.blocked = (await isPortalUp()) ? this.blocked + 1 : 0;
+      return this.blocked < MAX_BLOCKED ? 0 : 1;
+    }
+    if (name === "socket") return 1;
     return name === "stream" && reason === SILENT ? 2 : 0;
   }
 
@@ -93,10 +123,11 @@ export class LogStream {
     if (!this.gotMessage) {
       this.gotMessage = true;
       this.failures = 0;
+      this.blocked = 0;
       const name = TRANSPORTS[this.transport];
       this.hasSocket ||= name === "socket";
       sessionStorage.setItem(storageKey, name);
-      this.onState(NAMES[name] ? `Live (${NAMES[name]})` : "Live");
+      this.#show(NAMES[name] ? `Live (${NAMES[name]})` : "Live");
     }
     if (message.cursor) Object.assign(this.request.cursor, message.cursor);
     if (message.type === "end") return location.reload();

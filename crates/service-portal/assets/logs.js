@@ -1,10 +1,12 @@
-// The log page: what is shown, live or not, and the controls. Rows are in log_rows.js, the connection in log_stream.js.
+// The log page: what is shown, live or not, and the controls. Rows are in log_rows.js, those that wait for a frame in
+// log_queue.js, the connection in log_stream.js, URL and form in log_view.js.
 import { addCommands, addKeys, announce, copy } from "/leonardo/assets/app.js";
+import { Queue } from "/leonardo/assets/log_queue.js";
 import { Rows } from "/leonardo/assets/log_rows.js";
 import { LogStream, postJson, readMessages } from "/leonardo/assets/log_stream.js";
+import { address, fromInput, readForm, readUrl, seconds, writeForm } from "/leonardo/assets/log_view.js";
 
 const ROWS_PER_FRAME = 50;
-const MAX_WAITING = 600;
 const TYPING_MS = 500;
 const NEAR_END = 40;
 const HIDDEN_MS = 10000;
@@ -24,39 +26,14 @@ let atStart = false;
 let isFollowing = true;
 let isPaused = false;
 let loading = null;
-// Live rows that wait for the next frame, and what arrived while nothing could be shown.
-let waiting = [];
+// What arrived since the reader left the end, and what was never shown.
 let unseen = 0;
-let skippedLines = 0;
-let skippedBytes = 0;
-let gap = null;
+let skipped = { lines: 0, bytes: 0 };
 
 const rows = new Rows(list);
+const queue = new Queue();
 const stream = new LogStream(receive, showState);
 
-function readUrl() {
-  const query = new URLSearchParams(location.search);
-  const text = (name) => query.get(name)?.trim() ?? "";
-  return {
-    services: query.getAll("s").filter(Boolean),
-    q: query.get("q") ?? "",
-    level: text("level"),
-    since: text("since"),
-    until: text("until"),
-    at: text("at"),
-    time: text("time"),
-  };
-}
-
-function address(shown) {
-  const query = new URLSearchParams();
-  for (const service of shown.services) query.append("s", service);
-  for (const name of ["q", "level", "since", "until", "at", "time"]) if (shown[name]) query.set(name, shown[name]);
-  const text = query.toString();
-  return text ? `/leonardo/logs?${text}` : "/leonardo/logs";
-}
-
-const seconds = (text) => (text ? Date.parse(text) / 1000 || null : null);
 const request = (more) => ({
   services: view.services,
   filter: view.q,
@@ -94,25 +71,23 @@ function notice(text) {
 
 function receive(message) {
   if (message.type === "rows") {
-    waiting.push(...message.rows);
-    if (waiting.length > MAX_WAITING) skipped({ lines: waiting.splice(0, waiting.length - MAX_WAITING).length });
+    queue.add(message.rows);
     requestAnimationFrame(draw);
   } else if (message.type === "skipped") {
-    skipped(message);
+    queue.skip(message);
   } else if (message.type === "notice") {
-    drawNow();
+    // What waits is shown before a notice about what follows.
+    drawRows();
     if (message.restarted) rows.forget(message.service);
     notice(message.service ? `${message.service}: ${message.text}` : message.text);
   } else if (message.type === "error") {
     showError(message.message, message.field);
     showState("Stopped");
   }
-}
-
-function skipped({ lines, bytes }) {
-  skippedLines += lines ?? 0;
-  skippedBytes += lines ? 0 : (bytes ?? 0);
-  gap = { lines: (gap?.lines ?? 0) + (lines ?? 0), bytes: (gap?.bytes ?? 0) + (lines ? 0 : (bytes ?? 0)) };
+  if (message.cursor) {
+    queue.reach(message.cursor);
+    Object.assign(rows.to, queue.reached);
+  }
 }
 
 const amount = ({ lines, bytes }) =>
@@ -121,43 +96,45 @@ const amount = ({ lines, bytes }) =>
     .join(" and ");
 
 function draw() {
-  if (!waiting.length || isPaused) return;
+  if (!queue.size) return;
   if (!isFollowing && rows.isFull) {
     // The window is full and its reader is elsewhere in it: what follows is read from disk later.
     leaveEnd();
     return;
   }
-  if (gap) {
-    rows.mark(`${amount(gap)} skipped`, "gap");
-    gap = null;
-  }
-  const now = waiting.splice(0, ROWS_PER_FRAME);
-  rows.append(now, isFollowing);
-  if (isFollowing) scrollToEnd();
-  else unseen += now.length;
-  showCounts();
-  if (waiting.length) requestAnimationFrame(draw);
+  drawRows(ROWS_PER_FRAME);
+  if (queue.size) requestAnimationFrame(draw);
 }
 
-// Shows what waits before a notice about what follows.
-function drawNow() {
-  if (!waiting.length || isPaused) return;
-  rows.append(waiting.splice(0), isFollowing);
+function drawRows(count) {
+  if (!queue.size) return;
+  const { rows: next, gap } = queue.take(count);
+  if (gap.lines || gap.bytes) {
+    rows.mark(`${amount(gap)} skipped`, "gap");
+    skipped = { lines: skipped.lines + gap.lines, bytes: skipped.bytes + gap.bytes };
+  }
+  const added = rows.append(next, isFollowing);
+  Object.assign(rows.to, queue.reached);
   if (isFollowing) scrollToEnd();
+  else unseen += added;
+  showCounts();
 }
 
 function showCounts() {
-  const total = { lines: skippedLines, bytes: skippedBytes };
-  byId("skipped").textContent = skippedLines || skippedBytes ? `${amount(total)} skipped; the log has all of them` : "";
+  byId("skipped").textContent = amount(skipped) && `${amount(skipped)} skipped; the log has all of them`;
   const end = byId("to-end");
   end.hidden = isFollowing && !isPaused && isLive();
   end.textContent = unseen ? `↓ ${unseen.toLocaleString()} new` : "↓ Jump to end";
 }
 
-function leaveEnd() {
+// What waits is not shown: what follows the last row is read again.
+function stopStream() {
   stream.stop();
-  waiting = [];
-  gap = null;
+  queue.clear();
+}
+
+function leaveEnd() {
+  stopStream();
   atEnd = false;
   showState("Not at the end");
   showCounts();
@@ -198,11 +175,11 @@ async function page(body) {
 
 // Shows the view from its beginning: around a line or a time, the newest hits, or the end.
 async function show() {
-  stream.stop();
+  stopStream();
   loading?.abort();
   clearErrors();
   rows.clear();
-  [waiting, unseen, skippedLines, skippedBytes, gap] = [[], 0, 0, 0, null];
+  [unseen, skipped] = [0, { lines: 0, bytes: 0 }];
   [isPaused, atStart, atEnd] = [false, false, false];
   isFollowing = !view.at && !view.time;
   showPause();
@@ -220,7 +197,7 @@ async function show() {
 
 // Scrolls to the marked row or the end, and follows what is new if the end is shown.
 function settle(marked) {
-  if (!rows.size) rows.mark(isFiltered() ? "No line matches." : "The log is empty.", "empty");
+  markEmpty();
   const element = marked && rows.find(marked.service, marked.id);
   if (element) {
     select(element);
@@ -232,6 +209,11 @@ function settle(marked) {
   else showState(view.until ? "Up to the chosen time" : "Not at the end");
   showCounts();
   fill();
+}
+
+function markEmpty() {
+  if (rows.size || (isFiltered() && !atStart)) return;
+  rows.mark(isFiltered() ? "No line matches." : "The log is empty.", "empty");
 }
 
 // Loads more if there is nothing to scroll.
@@ -273,7 +255,10 @@ async function search() {
       }
     });
     if (own.signal.aborted) return;
+    loading = null;
+    bar.hidden = true;
     announce(`${rows.size} lines found`);
+    // A search that has taken too long goes on in pages.
     settle();
   } catch (error) {
     if (!own.signal.aborted) showError(`The search was interrupted (${error.message}). Press Enter to search again.`);
@@ -295,9 +280,9 @@ async function older() {
     setTimeout(older);
     return;
   }
+  markEmpty();
   fill();
-  if (loading) return;
-  if (!loading && !stream.isOpen) showState(isLive() ? "Live" : "Not at the end");
+  if (!loading) showState(isPaused ? "Paused" : isLive() ? stream.state : "Not at the end");
 }
 
 async function newer() {
@@ -330,32 +315,12 @@ function navigate(change, replace = false) {
 }
 
 function fillForm() {
-  for (const box of form.querySelectorAll("input[name=s]")) box.checked = view.services.includes(box.value);
-  byId("q").value = view.q;
-  byId("level").value = view.level;
-  for (const name of ["since", "until", "time"]) byId(name).value = localInput(view[name]);
-  const { services } = view;
-  byId("chosen").textContent = services.length === 0 ? "All logs" : services.length < 3 ? services.join(", ") : `${services.length} logs`;
-  list.classList.toggle("one", services.length === 1);
-  rows.showsService = services.length !== 1;
+  writeForm(view);
+  const isOne = view.services.length === 1;
+  list.classList.toggle("one", isOne);
+  rows.showsService = !isOne;
   const base = address({ ...view, at: "", time: "" });
   rows.base = base + (base.includes("?") ? "&" : "?");
-  byId("download").hidden = services.length !== 1;
-  byId("download").href = `/leonardo/logs/download?s=${encodeURIComponent(services[0] ?? "")}`;
-}
-
-// A time for <input type="datetime-local">, which has no zone.
-function localInput(text) {
-  const time = seconds(text);
-  if (!time) return "";
-  const date = new Date(time * 1000);
-  return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
-}
-const fromInput = (id) => (byId(id).value ? new Date(byId(id).value).toISOString() : "");
-
-function readForm() {
-  const services = [...form.querySelectorAll("input[name=s]:checked")].map((box) => box.value);
-  return { services, q: byId("q").value, level: byId("level").value, since: fromInput("since"), until: fromInput("until"), at: "", time: "" };
 }
 
 form.addEventListener("submit", (event) => {
@@ -393,12 +358,11 @@ function togglePause() {
   isPaused = !isPaused;
   showPause();
   if (isPaused) {
-    stream.stop();
+    stopStream();
     showState("Paused");
     showCounts();
   } else if (isLive()) {
     isFollowing = true;
-    requestAnimationFrame(draw);
     scrollToEnd();
     goLive();
   } else {
@@ -490,7 +454,7 @@ addCommands([
 let hiding = 0;
 document.addEventListener("visibilitychange", () => {
   clearTimeout(hiding);
-  if (document.hidden) hiding = setTimeout(() => stream.stop(), HIDDEN_MS);
+  if (document.hidden) hiding = setTimeout(stopStream, HIDDEN_MS);
   else goLive();
 });
 

@@ -35,8 +35,10 @@ assets! {
     "app.js": SCRIPT;
     "logs.css": CSS;
     "logs.js": SCRIPT;
+    "log_queue.js": SCRIPT;
     "log_rows.js": SCRIPT;
     "log_stream.js": SCRIPT;
+    "log_view.js": SCRIPT;
     "access.css": CSS;
     "boot.css": CSS;
     "login.js": SCRIPT;

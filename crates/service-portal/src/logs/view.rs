@@ -128,7 +128,7 @@ impl Filter {
         if pattern.len() > MAX_PATTERN {
             return Err(invalid(format!("the filter is longer than {MAX_PATTERN} bytes")));
         }
-        let ignore_case = !pattern.chars().any(char::is_uppercase);
+        let ignore_case = !has_capital(pattern);
         let pattern = (!pattern.is_empty()).then(|| Pattern::new(pattern, ignore_case)).transpose();
         let pattern = pattern.map_err(invalid)?;
         let some =
@@ -156,6 +156,16 @@ impl Filter {
         self.levels.contains(Level::detect(text))
             && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
     }
+}
+
+/// True if a pattern has a capital letter that stands for itself, unlike those of `\S` and `(?P<name>…)`.
+fn has_capital(pattern: &str) -> bool {
+    let mut is_escape = false;
+    pattern.replace("(?P<", "(").chars().any(|letter| {
+        let is_itself = !std::mem::take(&mut is_escape);
+        is_escape = is_itself && letter == '\\';
+        is_itself && letter.is_uppercase()
+    })
 }
 
 /// Returns a time that a form or a URL has: RFC 3339, or without a zone, which is UTC then.
@@ -231,7 +241,12 @@ mod tests {
     #[test]
     fn a_filter_ignores_case_without_capitals_and_names_what_is_invalid() {
         let filter = |pattern: &str, level: &str| Filter::new(pattern, level).unwrap();
-        assert!(filter("error", "").matches(b"an ERROR") && !filter("Error", "").matches(b"an ERROR"));
+        for pattern in ["error", r"error\S*", r"(?P<what>error)", r"error\W"] {
+            assert!(filter(pattern, "").matches(b"an ERROR:"), "{pattern}");
+        }
+        for pattern in ["Error", r"\\?Error"] {
+            assert!(!filter(pattern, "").matches(b"an ERROR"), "{pattern}");
+        }
         assert!(filter("", "error").matches(b"ERROR x") && !filter("", "error").matches(b"INFO x"));
         assert!(filter("", "info").matches(b"x") && !filter("", "warning").matches(b"x"));
         assert!(filter("", "").is_empty() && !filter("", "error").is_empty());

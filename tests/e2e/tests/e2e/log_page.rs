@@ -178,6 +178,74 @@ fn a_log_may_shrink_rotate_and_vanish_while_it_is_viewed() {
 }
 
 #[test]
+fn a_view_that_was_paused_or_hidden_continues_after_its_last_line() {
+    let container = start();
+    let path = log("numbers");
+    let mut count = 0;
+    let mut write = |lines: u32| {
+        container.sh(&format!("seq -f 'line %04g.' {} {} >> {path}", count + 1, count + lines)).text();
+        count += lines;
+        format!("line {count:04}.")
+    };
+    write(10);
+    let browser = open(&container, "numbers");
+    // More than the list holds, in parts that a browser shows completely.
+    for _ in 0..9 {
+        browser.wait_for_partial_text("#rows", &write(150));
+    }
+    let pause = "document.getElementById('pause').click()";
+    // A tab in the background for longer than it reads on; `ended` is true once it has closed its stream.
+    let hide = "const timeout = window.setTimeout, abort = AbortController.prototype.abort; \
+                window.setTimeout = (run, ms, ...more) => timeout(run, ms === 10000 ? 0 : ms, ...more); \
+                AbortController.prototype.abort = function () { window.ended = true; abort.call(this); }; \
+                window.hide = (hidden) => { \
+                  Object.defineProperty(document, 'hidden', {value: hidden, configurable: true}); \
+                  document.dispatchEvent(new Event('visibilitychange')); }; \
+                hide(true)";
+    let is_paused = "return document.getElementById('stream-state').textContent === 'Paused'";
+    for (leave, is_away, back) in
+        [(pause, is_paused, pause), (hide, "return window.ended ?? false", "hide(false)")]
+    {
+        browser.run(leave);
+        browser.wait_for_value(is_away, &json!(true));
+        let last = write(5);
+        browser.run(back);
+        browser.wait_for_partial_text("#rows", &last);
+    }
+    let shown: Vec<String> = serde_json::from_value(browser.run(TEXTS)).expect("texts");
+    let first = count as usize - shown.len() + 1;
+    let expected: Vec<String> = (first..=count as usize).map(|line| format!("line {line:04}.")).collect();
+    assert_eq!(shown, expected);
+    assert_eq!(browser.run("return document.querySelectorAll('#rows .gap').length"), json!(0));
+}
+
+#[test]
+fn a_search_that_took_too_long_goes_on() {
+    let container = start();
+    container.sh(&format!("seq -f 'needle %g' 3 > {}", log("haystack"))).text();
+    let browser = open(&container, "haystack");
+    // As if the time were over before anything was found.
+    browser.run(
+        "const send = window.fetch; \
+         window.fetch = async (url, options) => { \
+           const response = await send(url, options); \
+           if (!url.endsWith('/search')) return response; \
+           const lines = (await response.text()).trim().split('\\n'); \
+           const done = lines.map((line) => JSON.parse(line)).find(({type}) => type === 'done'); \
+           return new Response(JSON.stringify({...done, from: done.to, at_start: false})); }",
+    );
+    let search = |filter: &str| {
+        let field = "const field = document.getElementById('q')";
+        browser.run(&format!("{field}; field.value = '{filter}'; field.form.requestSubmit()"));
+    };
+    search("needle 2");
+    browser.wait_for_value(TEXTS, &json!(["needle 2"]));
+    browser.wait_for_text("#stream-state", "Live");
+    search("nothing");
+    browser.wait_for_text("#rows", "No line matches.");
+}
+
+#[test]
 fn a_visitor_who_reads_nothing_costs_nothing_and_hinders_nobody() {
     let container = start();
     let path = log("flood");
