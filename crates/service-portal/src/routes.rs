@@ -65,7 +65,7 @@ pub fn router(state: AppState) -> Router {
         .route("/leonardo/ready", get(ready))
         .route("/leonardo/frame", get(frame_page::frame))
         .route("/leonardo/qr", get(qr_page::qr))
-        .merge(logs::routes())
+        .merge(logs::routes(&state))
         .route("/leonardo/assets/{*name}", get(assets::asset))
         .fallback(async || response::text_error(StatusCode::NOT_FOUND, "Page not found."))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

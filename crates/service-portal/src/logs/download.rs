@@ -1,5 +1,7 @@
 //! A whole log as a file: rotated and compressed files too, from the oldest byte to the end.
 
+use std::io;
+
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -49,7 +51,7 @@ pub async fn download(
         Some(Ok(log)) => {
             let (sender, receiver) = mpsc::channel(1);
             tokio::spawn(send(pages, log, permit, sender));
-            (attachment(&name), Body::new(Chunks(receiver, |chunk: Bytes| chunk))).into_response()
+            (attachment(&name), Body::new(Chunks(receiver, |chunk| chunk))).into_response()
         }
         Some(Err(error)) => response::json_error(StatusCode::NOT_FOUND, &format!("{error:#}")),
         None => response::json_error(StatusCode::INTERNAL_SERVER_ERROR, "the log could not be read"),
@@ -75,8 +77,13 @@ fn file_name(log: &str) -> String {
     format!("{}.log", name.trim_start_matches('.'))
 }
 
-/// Sends a log up to the byte that is its last one now.
-async fn send(pages: LogPages, log: Log, _permit: OwnedSemaphorePermit, sender: mpsc::Sender<Bytes>) {
+/// Sends a log up to the byte that is its last one now. An error must not look like its end.
+async fn send(
+    pages: LogPages,
+    log: Log,
+    _permit: OwnedSemaphorePermit,
+    sender: mpsc::Sender<io::Result<Bytes>>,
+) {
     let (mut at, end, mut log) = (log.start(), log.end(), log);
     loop {
         let read = pages
@@ -86,11 +93,21 @@ async fn send(pages: LogPages, log: Log, _permit: OwnedSemaphorePermit, sender: 
                 (log, next, buffer)
             })
             .await;
-        let Some((back, next, mut buffer)) = read else { return };
+        let Some((back, next, mut buffer)) = read else {
+            let _ = sender.send(Err(io::Error::other("the log could not be read"))).await;
+            return;
+        };
         log = back;
-        let Ok(next) = next.inspect_err(crate::log_limit::error) else { return };
+        let next = match next {
+            Ok(next) => next,
+            Err(error) => {
+                crate::log_limit::error(&error);
+                let _ = sender.send(Err(io::Error::other(error))).await;
+                return;
+            }
+        };
         let has_ended = cut(&mut buffer, next, end);
-        if buffer.is_empty() || sender.send(buffer.into()).await.is_err() || has_ended {
+        if buffer.is_empty() || sender.send(Ok(buffer.into())).await.is_err() || has_ended {
             return;
         }
         at = next;
@@ -110,6 +127,25 @@ fn cut(buffer: &mut Vec<u8>, next: Position, end: Position) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_error_is_not_the_end_of_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("var/log/supervisor");
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("app.log"), "line\n".repeat(CHUNK)).unwrap();
+        let pages = LogPages::new(directory.path());
+        let (permit, log) = (pages.take_download().unwrap(), pages.logs().open("app").unwrap());
+        let (sender, mut chunks) = mpsc::channel(1);
+        tokio::spawn(send(pages, log, permit, sender));
+        assert!(chunks.recv().await.unwrap().is_ok());
+        std::fs::write(path.join("app.log"), "other\n".repeat(CHUNK)).unwrap();
+        let mut last = Ok(Bytes::new());
+        while let Some(chunk) = chunks.recv().await {
+            last = chunk;
+        }
+        assert!(last.unwrap_err().to_string().contains("no longer exists"));
+    }
 
     #[test]
     fn the_name_of_the_file_is_plain() {

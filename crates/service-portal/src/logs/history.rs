@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use log_history::{Budget, Event, Line, Log, Logs, Order, Position, Query, search};
+use log_history::{Budget, Event, Line, Log, Logs, Order, Position, PositionGone, Query, search};
 use serde::{Deserialize, Serialize};
 
 use super::merge;
@@ -17,14 +17,14 @@ use super::rendering::{self, is_same_file};
 use super::row::LogRow;
 use super::view::{InvalidView, Place, View, ViewRequest};
 use crate::app_state::AppState;
-use crate::client::Client;
-use crate::page_access::require_owner_form;
 use crate::response;
 
 /// Number of lines of a page.
 pub const PAGE_LINES: usize = 300;
-/// Bytes of each log that a page reads.
-const MAX_BYTES: usize = 512 * 1024;
+/// Bytes that a page reads of all logs, unless each has its least.
+const MAX_BYTES: usize = 2 << 20;
+/// Bytes of each log that a page reads, at least and at most.
+const BYTES_OF_LOG: (usize, usize) = (16 * 1024, 512 * 1024);
 /// Limits of a page whose lines are searched; the script continues.
 const SEARCH_BYTES: u64 = 512 << 20;
 const SEARCH_TIME: Duration = Duration::from_millis(400);
@@ -76,14 +76,7 @@ pub struct Page {
 }
 
 /// `POST /leonardo/logs/history`: returns a page.
-pub async fn history(
-    State(state): State<AppState>,
-    headers: HeaderMap,
-    Json(request): Json<PageRequest>,
-) -> Response {
-    if let Err(refusal) = require_owner_form(&state, Client(&headers)) {
-        return *refusal;
-    }
+pub async fn history(State(state): State<AppState>, Json(request): Json<PageRequest>) -> Response {
     let logs = state.log_pages().logs().clone();
     let page = state.log_pages().read(move || page(&logs, &request, PAGE_LINES)).await;
     match page {
@@ -234,12 +227,13 @@ impl Reading {
     /// Reads the lines next to the positions.
     fn neighbours(&mut self, positions: &[Position], order: Order, limit: usize) -> Found {
         let is_older = order == Order::NewestFirst;
+        let bytes = (MAX_BYTES / self.logs.len().max(1)).clamp(BYTES_OF_LOG.0, BYTES_OF_LOG.1);
         let mut read = Vec::new();
         for (log, at) in self.logs.iter_mut().zip(positions) {
             let lines = if is_older {
-                log.lines_before(*at, limit, MAX_BYTES)
+                log.lines_before(*at, limit, bytes)
             } else {
-                log.lines_after(*at, limit, MAX_BYTES)
+                log.lines_after(*at, limit, bytes)
             };
             let mut lines = lines.unwrap_or_else(|error| {
                 self.notices.push(format!("{error:#}"));
@@ -289,7 +283,17 @@ impl Reading {
 
     /// Searches lines that the filter shows, from the positions on.
     fn search(&mut self, positions: &[Position], order: Order, limit: usize) -> Found {
-        let query = Query { order, from: Some(positions.to_vec()), ..self.view.query() };
+        let mut positions = positions.to_vec();
+        for (log, at) in self.logs.iter_mut().zip(&mut positions) {
+            // Nothing is left before a place that is gone; the other logs are searched all the same.
+            if let Err(error) = log.read_raw(*at, &mut Vec::new(), 1)
+                && error.is::<PositionGone>()
+            {
+                self.notices.push(format!("{error:#}"));
+                *at = log.start();
+            }
+        }
+        let query = Query { order, from: Some(positions.clone()), ..self.view.query() };
         let deadline = Some(Instant::now() + SEARCH_TIME);
         let budget = Budget { hits: limit, bytes: SEARCH_BYTES, deadline };
         let names: Vec<String> = self.logs.iter().map(|log| log.name().to_owned()).collect();
@@ -311,7 +315,7 @@ impl Reading {
             }
             Err(error) => {
                 self.notices.push(format!("{error:#}"));
-                (positions.to_vec(), true)
+                (positions, true)
             }
         };
         Found { rows, reached: reached.iter().map(Position::to_string).collect(), cursors: None, is_complete }

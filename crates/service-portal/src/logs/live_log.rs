@@ -22,10 +22,15 @@ const TAIL_LINES: usize = 100;
 const TAIL_BYTES: usize = 96 * 1024;
 /// Bytes in which skipped lines are counted, or searched for the filter, in one read.
 const SCAN_BYTES: u64 = 32 << 20;
+/// Bytes of found lines that are kept, and of one of them: more than a row shows.
+const KEPT_BYTES: usize = 1 << 20;
+const KEPT_LINE: usize = 64 * 1024;
 /// Bytes of a cursor that are rendered again.
 const MAX_REPEATED: u64 = 1 << 20;
-/// Number of reads whose times are kept.
-const KEPT_TIMES: usize = 200;
+/// Number of reads whose times are kept: each row of a batch can be of another one.
+const KEPT_TIMES: usize = MAX_ROWS;
+/// Number of old lines whose times are read.
+const OLD_LINES: usize = 10_000;
 
 /// A log and the terminal that shows it.
 pub struct LiveLog {
@@ -109,7 +114,8 @@ impl LiveLog {
             Err(error) if error.is::<PositionGone>() => return Ok(()),
             Err(error) => return Err(error),
         };
-        if is_same_file(self.next, end) && buffer.len() as u64 == length {
+        // It can be a copy: the log was compressed or truncated since.
+        if end.offset == self.next.offset + length {
             rendering::feed(&mut self.screen, &buffer, self.next.offset, drop);
             self.next = end;
         }
@@ -120,7 +126,13 @@ impl LiveLog {
     pub fn read(&mut self, filter: &Filter, now: f64) -> Result<Update> {
         let mut update = Update::default();
         match self.log.refresh()? {
-            Change::Truncated => self.continue_with_new_content(&mut update),
+            Change::Truncated => match self.log.read_raw(self.next, &mut Vec::new(), 1) {
+                // It was copied before: what is left of its old content is in the copy.
+                Ok(end) if !is_same_file(end, self.next) => {
+                    self.next = Position { offset: self.next.offset, ..end };
+                }
+                _ => self.continue_with_new_content(&mut update),
+            },
             Change::Gone => {
                 update.notices.push(("was removed; new lines appear when it is back".to_owned(), false));
                 self.was_gone = true;
@@ -166,9 +178,9 @@ impl LiveLog {
     fn read_new(&mut self, filter: &Filter, now: f64, update: &mut Update) -> Result<()> {
         let end = self.log.end();
         if std::mem::take(&mut self.is_first) {
-            for line in self.log.lines_after(self.next, KEPT_TIMES, CHUNK)? {
+            for line in self.log.lines_after(self.next, OLD_LINES, CHUNK)? {
                 if let Some(time) = line.time.filter(|_| is_same_file(line.position, self.next)) {
-                    self.times.push_back((line.position.offset, time));
+                    self.remember_time(line.position.offset, time);
                 }
             }
         }
@@ -186,8 +198,8 @@ impl LiveLog {
             buffer.clear();
             let read = self.log.read_raw(self.next, &mut buffer, CHUNK)?;
             if !is_same_file(read, self.next) {
-                self.show(std::mem::take(&mut changed), filter, update);
-                update.notices.push(("was rotated".to_owned(), true));
+                self.show(std::mem::take(&mut changed), update);
+                update.notices.push(("was rotated".to_owned(), false));
                 self.restart(Position { offset: 0, ..read });
             }
             if buffer.is_empty() {
@@ -195,18 +207,18 @@ impl LiveLog {
             }
             let begin = read.offset - buffer.len() as u64;
             self.remember_time(begin, now);
-            rendering::feed(&mut self.screen, &buffer, begin, |row| changed.keep(row));
+            rendering::feed(&mut self.screen, &buffer, begin, |row| changed.keep(row, filter));
             self.next = read;
             rest = rest.saturating_sub(buffer.len() as u64);
         }
         update.has_more |= rest == 0;
-        self.show(changed, filter, update);
+        self.show(changed, update);
         Ok(())
     }
 
-    fn remember_time(&mut self, offset: u64, now: f64) {
-        if self.times.back().is_none_or(|(known, _)| *known < offset) {
-            self.times.push_back((offset, now));
+    fn remember_time(&mut self, offset: u64, time: f64) {
+        if self.times.back().is_none_or(|(begin, known)| *begin < offset && known.total_cmp(&time).is_ne()) {
+            self.times.push_back((offset, time));
         }
         if self.times.len() > KEPT_TIMES {
             self.times.pop_front();
@@ -219,7 +231,7 @@ impl LiveLog {
     }
 
     /// Adds changed rows to the update.
-    fn show(&self, changed: Changed, filter: &Filter, update: &mut Update) {
+    fn show(&self, changed: Changed, update: &mut Update) {
         if changed.dropped > 0 {
             let (lines, bytes) = update.skipped.unwrap_or((Some(0), 0));
             update.skipped = Some((lines.map(|lines| lines + changed.dropped), bytes));
@@ -227,10 +239,7 @@ impl LiveLog {
         let file = self.next;
         let format = |offset: u64| Position { offset, ..file }.to_string();
         for (id, row) in changed.rows {
-            let row = LogRow::new(&self.service, row, format, self.time_of(id));
-            if filter.is_empty() || filter.matches(row.text().as_bytes()) {
-                update.rows.push(row);
-            }
+            update.rows.push(LogRow::new(&self.service, row, format, self.time_of(id)));
         }
     }
 
@@ -270,10 +279,19 @@ impl LiveLog {
         Ok(lines)
     }
 
+    /// True if the log continues in another file behind the end of this one.
+    fn is_over(&mut self, end: Position) -> Result<bool> {
+        Ok(!is_same_file(self.log.read_raw(end, &mut Vec::new(), 1)?, end))
+    }
+
     /// Searches many lines for the filter, each on its own.
     fn search_lines(&mut self, filter: &Filter, now: f64, update: &mut Update) -> Result<()> {
-        let (mut found, mut dropped, mut dropped_bytes) = (VecDeque::new(), 0, 0);
+        let (mut found, mut kept_bytes, mut dropped, mut dropped_bytes) = (VecDeque::new(), 0, 0, 0);
         let (mut at, mut read_bytes) = (self.next, 0);
+        // Its beginning was read as an unfinished line.
+        if let Some(last) = self.log.lines_before(at, 1, 1)?.first().filter(|line| !line.ended) {
+            at = last.position;
+        }
         let mut buffer = Vec::new();
         while read_bytes < SCAN_BYTES {
             buffer.clear();
@@ -281,17 +299,23 @@ impl LiveLog {
             if buffer.is_empty() {
                 break;
             }
-            // The rest of the last line belongs to the next read.
-            let whole = memrchr(b'\n', &buffer).map_or(buffer.len(), |newline| newline + 1);
+            // The rest of the last line belongs to the next read, unless the file has no more.
+            let whole = match memrchr(b'\n', &buffer) {
+                Some(newline) => newline + 1,
+                None if buffer.len() < CHUNK && !self.is_over(read)? => break,
+                None => buffer.len(),
+            };
             let mut begin = read.offset - buffer.len() as u64;
             for bytes in buffer[..whole].split_inclusive(|byte| *byte == b'\n') {
                 let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
                 if rendering::is_shown(filter, text) {
-                    found.push_back((Position { offset: begin, ..read }, text.to_vec()));
+                    let kept = &text[..text.len().min(KEPT_LINE)];
+                    kept_bytes += kept.len();
+                    found.push_back((Position { offset: begin, ..read }, kept.to_vec()));
                 }
-                if found.len() > MAX_ROWS
-                    && let Some((_, text)) = found.pop_front()
-                {
+                while found.len() > MAX_ROWS || kept_bytes > KEPT_BYTES {
+                    let Some((_, text)) = found.pop_front() else { break };
+                    kept_bytes -= text.len();
                     dropped += 1;
                     dropped_bytes += text.len() as u64;
                 }
@@ -312,7 +336,7 @@ impl LiveLog {
     }
 }
 
-/// Last states of rows.
+/// Last states of rows that are shown.
 #[derive(Default)]
 struct Changed {
     rows: BTreeMap<u64, Row>,
@@ -321,11 +345,39 @@ struct Changed {
 }
 
 impl Changed {
-    fn keep(&mut self, row: Row) {
+    fn keep(&mut self, row: Row, filter: &Filter) {
+        if !filter.is_empty() && !filter.matches(row.text().as_bytes()) {
+            self.rows.remove(&row.id);
+            return;
+        }
         self.rows.insert(row.id, row);
         if self.rows.len() > MAX_ROWS {
             self.rows.pop_first();
             self.dropped += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_was_copied_before_a_log_was_truncated_is_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join("var/log/supervisor").join(name);
+        fs::create_dir_all(path("")).unwrap();
+        let old = "x".repeat(100) + "\n";
+        fs::write(path("app.log"), &old).unwrap();
+        let filter = Filter::new("", "").unwrap();
+        let mut live = LiveLog::open(&Logs::new(directory.path()), "app", None).unwrap();
+        assert_eq!(live.read(&filter, 1.0).unwrap().rows, []);
+        fs::write(path("app.log.1"), old + "copied\n").unwrap();
+        fs::write(path("app.log"), "new\n").unwrap();
+        let update = live.read(&filter, 2.0).unwrap();
+        let texts: Vec<&str> = update.rows.iter().map(|row| row.spans[0].text.as_str()).collect();
+        assert_eq!((texts, update.notices), (vec!["copied", "new"], vec![("was rotated".to_owned(), false)]));
     }
 }

@@ -20,15 +20,22 @@ mod view;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::body::{Body, to_bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post};
 use log_history::Logs;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::app_state::AppState;
+use crate::client::Client;
+use crate::page_access::require_owner_form;
+use crate::response;
 use events::LogEvents;
 pub use view::LEVELS;
 
@@ -36,6 +43,8 @@ pub use view::LEVELS;
 const MAX_ROWS: usize = 300;
 /// Maximum size of a request, in bytes: a cursor names a place in every log.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// Time within which the body of a request must arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of live views.
 const MAX_VIEWERS: usize = 64;
 /// Maximum number of threads that read.
@@ -46,16 +55,31 @@ const MAX_SEARCHES: usize = 1;
 const MAX_DOWNLOADS: usize = 8;
 
 /// Routes of the page.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/leonardo/logs", get(log_page::log_page))
+pub fn routes(state: &AppState) -> Router<AppState> {
+    let of_script = Router::new()
         .route("/leonardo/logs/socket", get(transports::socket))
         .route("/leonardo/logs/stream", post(transports::stream))
         .route("/leonardo/logs/poll", post(transports::poll))
         .route("/leonardo/logs/history", post(history::history))
         .route("/leonardo/logs/search", post(search::search_logs))
+        .route_layer(from_fn_with_state(state.clone(), check))
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES));
+    of_script
+        .route("/leonardo/logs", get(log_page::log_page))
         .route("/leonardo/logs/download", get(download::download))
-        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+}
+
+/// Passes on requests of the page's script by the owner; reads the body of no other, so that a stranger cannot hold a connection.
+async fn check(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    if let Err(refusal) = require_owner_form(&state, Client(request.headers())) {
+        return *refusal;
+    }
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_REQUEST_BYTES)).await {
+        Ok(Ok(body)) => next.run(Request::from_parts(head, Body::from(body))).await,
+        Ok(Err(_)) => response::json_error(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large"),
+        Err(_) => response::json_error(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time"),
+    }
 }
 
 /// The logs, and limits for reading them; cheap to clone.
@@ -110,10 +134,9 @@ impl LogPages {
         tokio::task::spawn_blocking(read).await.ok()
     }
 
-    /// Searches on another thread; `None` if that failed.
-    async fn search<T: Send + 'static>(&self, search: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let _permit = self.0.searches.acquire().await.ok()?;
-        tokio::task::spawn_blocking(search).await.ok()
+    /// Limits searches.
+    fn searches(&self) -> &Semaphore {
+        &self.0.searches
     }
 }
 

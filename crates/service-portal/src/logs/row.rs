@@ -58,11 +58,6 @@ impl LogRow {
         Self { id, service: service.to_owned(), time, level, spans }
     }
 
-    /// Returns the text without its styles.
-    pub fn text(&self) -> String {
-        self.spans.iter().map(|span| span.text.as_str()).collect()
-    }
-
     /// Returns the class of its level.
     pub fn class(&self) -> &'static str {
         match self.level {

@@ -1,6 +1,6 @@
 //! Ways of live messages to the browser: a WebSocket, a response that continues, and responses that end at once.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,14 +11,12 @@ use axum::extract::{Json, State};
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Bytes, Frame as BodyFrame};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
 use super::view::ViewRequest;
 use super::{MAX_REQUEST_BYTES, live};
 use crate::app_state::AppState;
-use crate::client::Client;
-use crate::page_access::require_owner_form;
 
 /// Time within which the request must arrive over a WebSocket.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,9 +31,6 @@ pub async fn socket(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    if let Err(refusal) = require_owner_form(&state, Client(&headers)) {
-        return *refusal;
-    }
     upgrade
         .max_message_size(MAX_REQUEST_BYTES)
         .max_frame_size(MAX_REQUEST_BYTES)
@@ -52,13 +47,7 @@ async fn serve(mut socket: WebSocket, state: AppState, headers: HeaderMap) {
             message = messages.recv() => {
                 let Some(message) = message else { break };
                 let sending = socket.send(Frame::Text(message.into()));
-                tokio::pin!(sending);
-                let sent = tokio::select! {
-                    sent = &mut sending => sent.is_ok(),
-                    // The visitor takes nothing, or is logged out.
-                    _ = &mut ended => matches!(timeout(GRACE, &mut sending).await, Ok(Ok(()))),
-                };
-                if !sent {
+                if !matches!(within_grace(&mut ended, sending).await, Some(Ok(()))) {
                     return;
                 }
             }
@@ -69,7 +58,22 @@ async fn serve(mut socket: WebSocket, state: AppState, headers: HeaderMap) {
             },
         }
     }
-    let _ = socket.send(Frame::Close(None)).await;
+    let _ = timeout(GRACE, socket.send(Frame::Close(None))).await;
+}
+
+/// Sends something; `None` if that takes long after the end, because the visitor takes nothing, or is logged out.
+async fn within_grace<T>(ended: &mut oneshot::Receiver<()>, sending: impl Future<Output = T>) -> Option<T> {
+    let too_late = async {
+        // A receiver must not be polled again.
+        if !ended.is_terminated() {
+            let _ = ended.await;
+        }
+        sleep(GRACE).await;
+    };
+    tokio::select! {
+        sent = sending => Some(sent),
+        () = too_late => None,
+    }
 }
 
 /// `POST /leonardo/logs/stream`: the same messages as lines of a response that continues.
@@ -78,9 +82,6 @@ pub async fn stream(
     headers: HeaderMap,
     Json(request): Json<ViewRequest>,
 ) -> Response {
-    if let Err(refusal) = require_owner_form(&state, Client(&headers)) {
-        return *refusal;
-    }
     lines(live::start(state, headers, request).0)
 }
 
@@ -90,9 +91,6 @@ pub async fn poll(
     headers: HeaderMap,
     Json(request): Json<ViewRequest>,
 ) -> Response {
-    if let Err(refusal) = require_owner_form(&state, Client(&headers)) {
-        return *refusal;
-    }
     let (mut messages, _ended) = live::start(state, headers, request);
     let mut body = String::new();
     let collect = async {
@@ -115,21 +113,37 @@ const NDJSON: [(HeaderName, &str); 2] =
 
 /// Returns a response whose body is messages as lines, as they come.
 pub fn lines(messages: mpsc::Receiver<String>) -> Response {
-    (NDJSON, Body::new(Chunks(messages, |message: String| (message + "\n").into()))).into_response()
+    (NDJSON, Body::new(Chunks(messages, |message: String| Ok((message + "\n").into())))).into_response()
 }
 
-/// Body that ends with its channel.
-pub struct Chunks<T>(pub mpsc::Receiver<T>, pub fn(T) -> Bytes);
+/// Body that ends with its channel; an error cuts the connection.
+pub struct Chunks<T>(pub mpsc::Receiver<T>, pub fn(T) -> io::Result<Bytes>);
 
 impl<T> hyper::body::Body for Chunks<T> {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<io::Result<BodyFrame<Bytes>>>> {
         let convert = self.1;
-        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(BodyFrame::data(convert(chunk)))))
+        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| convert(chunk).map(BodyFrame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_sent_after_the_end_has_little_time() {
+        let (running, mut ended) = oneshot::channel::<()>();
+        drop(running);
+        for round in 0..2 {
+            let slow = sleep(GRACE / 10);
+            assert_eq!(within_grace(&mut ended, slow).await, Some(()), "{round}");
+        }
+        assert_eq!(within_grace(&mut ended, std::future::pending::<()>()).await, None);
     }
 }

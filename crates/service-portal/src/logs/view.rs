@@ -1,6 +1,6 @@
 //! What a visitor wants to see: which logs, which lines of them, and from where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log_history::{Level, LevelSet, Log, Logs, Pattern, Position, Query};
@@ -76,8 +76,11 @@ impl View {
             return Err(InvalidView { message, field: "view" });
         }
         let time = |time: Option<f64>| time.filter(|time| time.is_finite());
+        let mut services = request.services.clone();
+        let mut seen = BTreeSet::new();
+        services.retain(|name| seen.insert(name.clone()));
         Ok(Self {
-            services: request.services.clone(),
+            services,
             filter: Filter::new(&request.filter, request.level.as_deref().unwrap_or_default())?,
             since: time(request.since),
             until: time(request.until),

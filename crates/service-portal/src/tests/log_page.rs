@@ -56,6 +56,8 @@ fn the_last_lines_are_on_the_page_as_text() {
     assert!(!page.body.contains("<script>alert") && page.body.contains("&#60;script&#62;alert(1)"));
     assert!(page.body.contains("<span class=\"f1\">red</span>") && page.body.contains("\\u{202e}"));
     assert!(page.body.contains("nul ␀ bad \\xff") && page.body.contains(">20%</span>"));
+    let twice = portal.page(&json!({ "services": ["app", "app"] }));
+    assert_eq!(texts(&twice), texts(&portal.page(&json!({ "services": ["app"] }))), "each log once");
     let missing = portal.0.send("portal page session /leonardo/logs?s=%3Cb%3E&s=../x", "").body;
     assert!(missing.contains("there is no log") && !missing.contains("<b>\""), "{missing}");
     let invalid = portal.0.send("portal page session /leonardo/logs?q=(", "").body;
@@ -138,6 +140,9 @@ fn a_search_streams_the_newest_hits_first_and_names_where_older_ones_are() {
     assert_eq!(all_texts(&portal.post("search", &coloured)), ["[INFO] loaded model"], "colours are no text");
     let older = portal.page(&json!({ "services": ["app"], "filter": "line", "before": done["from"] }));
     assert_eq!(texts(&older).last().unwrap(), "2026-11-24T00:00:29Z line 599");
+    let before = json!({ "app": done["from"]["app"], "other": "1-2.3" });
+    let with_gone = portal.page(&json!({ "services": ["app", "other"], "filter": "line", "before": before }));
+    assert_eq!(texts(&with_gone), texts(&older), "a place that is gone is that of one log only");
     let invalid = portal.0.send(&format!("{SCRIPT} /leonardo/logs/search"), "{\"filter\":\"(\"}");
     assert_eq!(invalid.status, 400);
     assert!(invalid.body.contains("\"field\":\"filter\""), "{}", invalid.body);
@@ -190,6 +195,13 @@ fn live_messages_continue_at_their_cursor_without_losing_or_repeating_a_row() {
     assert_eq!(lines, ["unfinished line", "30%", "a", "B", "c", "end"]);
     portal.append("app.log", "next\n");
     assert_eq!(all_texts(&portal.poll(&mut cursor, "")), ["next"], "nothing is sent twice");
+    let file = fs::File::create(portal.path("app.log.1.gz")).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    packed.write_all(&fs::read(portal.path("app.log")).unwrap()).unwrap();
+    packed.finish().unwrap();
+    fs::remove_file(portal.path("app.log")).unwrap();
+    portal.append("app.log", "after\n");
+    assert_eq!(all_texts(&portal.poll(&mut cursor, "")), ["after"], "nor after it was compressed");
 }
 
 /// Returns the texts of notices.
@@ -208,6 +220,7 @@ fn a_log_that_rotates_shrinks_or_disappears_is_followed_with_a_notice() {
     fs::rename(portal.path("app.log"), portal.path("app.log.1")).unwrap();
     portal.append("app.log", format!("after {long}\n"));
     let rotated = portal.poll(&mut cursor, "");
+    assert!(rotated.iter().all(|message| message["restarted"] != true), "rows of the old file can change");
     assert_eq!(
         (all_texts(&rotated), notices(&rotated)),
         (vec!["before".into(), format!("after {long}")], vec!["was rotated"])
@@ -242,6 +255,35 @@ fn a_flood_is_cut_to_what_a_browser_can_show_and_counted() {
     assert!(shown.contains(&"line 99999 of many".to_owned()));
     let found = portal.poll(&mut filtered, "line [0-9]*000 ");
     assert_eq!(all_texts(&found).len(), 99, "a filter is applied to every line");
+    // Few bytes, more rows than a batch has.
+    portal.append("app.log", format!("ERROR early\n{}", "fine\n".repeat(2_000)));
+    let found = portal.poll(&mut filtered, "ERROR");
+    assert_eq!(all_texts(&found), ["ERROR early"]);
+    assert!(found.iter().all(|message| message["type"] != "skipped"), "hidden lines do not count");
+    // Many bytes between the parts of a line.
+    portal.append("app.log", "2026 ER");
+    portal.poll(&mut filtered, "");
+    portal.append("app.log", format!("ROR one\n{}2026 ER", lines.concat()));
+    let mut found = all_texts(&portal.poll(&mut filtered, "ERROR"));
+    portal.append("app.log", "ROR two\n");
+    found.extend(all_texts(&portal.poll(&mut filtered, "ERROR")));
+    assert_eq!(found, ["2026 ERROR one", "2026 ERROR two"]);
+}
+
+#[test]
+fn lines_of_an_earlier_time_have_their_own_times() {
+    let portal = LogPortal::new();
+    portal.append("app.log", "2026-11-24T00:00:00Z begin\n");
+    let mut cursor = portal.page(&json!({}))["to"].clone();
+    let line = |number: u32| format!("2026-11-24T00:{:02}:{:02}Z line\n", number / 60, number % 60);
+    portal.append("app.log", (0..1_000).map(line).collect::<Vec<_>>().concat());
+    let messages = portal.poll(&mut cursor, "");
+    let rows: Vec<&Value> =
+        messages.iter().flat_map(|message| message["rows"].as_array().into_iter().flatten()).collect();
+    let times: Vec<Option<f64>> = rows.iter().map(|row| row["time"].as_f64()).collect();
+    let expected: Vec<Option<f64>> =
+        (700..1_000).map(|second| Some(1_795_478_400.0 + f64::from(second))).collect();
+    assert_eq!(times, expected);
 }
 
 #[test]

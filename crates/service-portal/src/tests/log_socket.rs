@@ -105,6 +105,27 @@ fn a_new_line_arrives_over_a_websocket_of_the_own_page_only() {
 }
 
 #[test]
+fn the_body_of_a_stranger_is_not_waited_for() {
+    with_server(async |portal| {
+        for path in ["stream", "poll", "history", "search"] {
+            let mut stream = UnixStream::connect(portal.0.directory.path().join("socket")).await.unwrap();
+            let head = format!(
+                "POST /leonardo/logs/{path} HTTP/1.1\r\nhost: gpu.lan:1111\r\nx-leonardo-port: 1111\r\n\
+                 x-forwarded-for: 192.0.2.1\r\nx-forwarded-host: gpu.lan:1111\r\norigin: {OWN}\r\n\
+                 content-type: application/json\r\ncontent-length: 60000\r\n\r\n{{"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut status = [0; 12];
+            timeout(DEADLINE, stream.read_exact(&mut status))
+                .await
+                .unwrap_or_else(|_| panic!("{path}"))
+                .unwrap();
+            assert_eq!(status[9..12], *b"401", "{path}");
+        }
+    });
+}
+
+#[test]
 fn the_end_of_the_session_closes_the_socket() {
     with_server(async |portal| {
         let mut socket = Socket::open(portal, OWN).await.unwrap();
