@@ -5,7 +5,7 @@ const MIN_CONTRAST = 4.6;
 // Grounds of lines with an error or a selection, which have less contrast than the paper.
 const LIGHT_WASH = [253, 238, 236];
 const DARK_WASH = [54, 29, 29];
-const URL_PATTERN = /https?:\/\/[^\s<>"'`\\^{|}]+/g;
+const URL_PATTERN = /https?:\/\/[^\s<>"'\x60\\^{|}]+/g;
 
 const channel = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
 const luminance = (rgb) => rgb.reduce((sum, value, index) => sum + channel(value / 255) * [0.2126, 0.7152, 0.0722][index], 0);

@@ -1,4 +1,4 @@
-//! Files that pages load, embedded in the program: style, scripts and images.
+//! Files that pages load, embedded in the program: style, scripts and images. The build script has shrunk them.
 //!
 //! They contain no secret, so they are served without a login and can be compressed by the proxy.
 
@@ -10,6 +10,9 @@ use axum::response::{IntoResponse, Response};
 use kit::hex;
 
 use crate::response;
+
+#[cfg(test)]
+mod shrink;
 
 /// One file.
 struct Asset {
@@ -25,7 +28,7 @@ const SVG: &str = "image/svg+xml";
 macro_rules! assets {
     ($($name:literal: $media_type:expr;)*) => {
         const ASSETS: &[Asset] = &[
-            $(Asset { name: $name, media_type: $media_type, content: include_str!(concat!("../assets/", $name)) }),*
+            $(Asset { name: $name, media_type: $media_type, content: include_str!(concat!(env!("OUT_DIR"), "/assets/", $name)) }),*
         ];
     };
 }
