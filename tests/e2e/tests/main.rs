@@ -46,6 +46,8 @@ mod log_page;
 mod logs;
 #[path = "e2e/missing_capabilities.rs"]
 mod missing_capabilities;
+#[path = "e2e/page_weights.rs"]
+mod page_weights;
 #[path = "e2e/portal.rs"]
 mod portal;
 #[path = "e2e/portal_flows.rs"]
