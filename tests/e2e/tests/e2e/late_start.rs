@@ -132,7 +132,9 @@ fn everything_starts_beside_an_ssh_server_which_is_left_alone() {
     assert_eq!(identity(), before);
     login(&format!("{hook} SSH_PORT=2222")).text();
     let second = "ssh-keyscan -p 2222 127.0.0.1";
-    container.wait_until("our own sshd", || container.sh(second).text().contains("127.0.0.1"));
+    container.wait_until("our own sshd", || {
+        String::from_utf8_lossy(&container.sh(second).stdout).contains("127.0.0.1")
+    });
     assert_eq!(identity(), before);
 }
 

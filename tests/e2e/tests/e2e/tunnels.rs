@@ -110,7 +110,7 @@ fn the_portal_and_every_service_with_a_login_get_a_tunnel_to_their_gate() {
     assert_eq!(state["services"][0]["tunnel"]["url"], format!("{first}/"));
     assert!(!state["problems"].to_string().contains("tunnel"), "{state}");
     let page = web.browser().get("/").body;
-    assert!(page.contains(&format!("<a class=\"tunnel\" href=\"{first}/\">")), "{page}");
+    assert!(page.contains(&format!("href=\"{first}/\"")), "{page}");
 
     let targets: Vec<String> = stand_in
         .starts()
