@@ -34,12 +34,12 @@ pub fn read(files: &KernelFiles) -> Network {
 /// Adds up the interfaces of `/proc/net/dev`; `None` if there is none but loopback. Inner ones count if there are no others:
 /// rootless engines connect a container by nothing but `tap0`.
 fn parse(text: &str) -> Option<(u64, u64)> {
-    let (mut outer, mut inner): (Option<(u64, u64)>, Option<(u64, u64)>) = (None, None);
+    let (mut outer, mut inner) = (None, None);
     for (name, numbers) in text.lines().filter_map(|line| line.split_once(':')) {
         let mut numbers = numbers.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
         let (received, sent) = (numbers.next().flatten(), numbers.nth(7).flatten());
         let is_inner = INNER.iter().any(|inner| name.trim().starts_with(inner));
-        let sum = if is_inner { &mut inner } else { &mut outer };
+        let sum: &mut Option<(u64, u64)> = if is_inner { &mut inner } else { &mut outer };
         if let (false, Some((received, sent))) = (name.trim() == "lo", received.zip(sent)) {
             let (before, after) = sum.unwrap_or_default();
             *sum = Some((before.saturating_add(received), after.saturating_add(sent)));
