@@ -2,9 +2,12 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::os::fd::AsFd;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kit::missing_ok;
-use tokio::io::{AsyncWriteExt, copy, sink};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy, sink};
 use tokio::net::{UnixListener, UnixStream};
 use tower_service::Service;
 
@@ -49,8 +52,8 @@ pub async fn serve(listener: UnixListener, router: Router) -> Infallible {
 
 /// Serves the requests of one connection, without `Date` headers, which Caddy adds. A request can turn it into a WebSocket.
 async fn serve_connection(stream: UnixStream, router: Router) {
-    // Another descriptor of the connection, because an upgradable one is closed by hyper.
-    let rest = stream.as_fd().try_clone_to_owned();
+    let stream = Shared(Arc::new(Mutex::new(stream)));
+    let mut rest = stream.clone();
     let answer = service_fn(move |request: Request<Incoming>| {
         let mut router = router.clone();
         Box::pin(async move { Service::<Request<Incoming>>::call(&mut router, request).await })
@@ -61,14 +64,61 @@ async fn serve_connection(stream: UnixStream, router: Router) {
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades()
         .await;
-    if served.is_err()
-        && let Ok(rest) = rest.map(std::os::unix::net::UnixStream::from)
-        && let Ok(mut rest) = UnixStream::from_std(rest)
-    {
+    if served.is_err() {
         // Reads the rest of a rejected request (431). Closing the connection at once could lose the response, which would
         // become a 502 of Caddy.
         let _ = rest.shutdown().await;
         let _ = copy(&mut rest, &mut sink()).await;
+    }
+}
+
+/// A connection that hyper does not close by dropping it.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<UnixStream>>);
+
+impl Shared {
+    fn with<T>(&self, act: impl FnOnce(Pin<&mut UnixStream>) -> T) -> T {
+        act(Pin::new(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl AsyncRead for Shared {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Shared {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.with(|stream| stream.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.with(|stream| stream.poll_write_vectored(context, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_shutdown(context))
     }
 }
 
