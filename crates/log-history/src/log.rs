@@ -169,7 +169,8 @@ impl Log {
         let same = self.segments.iter().position(|segment| at.file.is_file(segment.named.id));
         if let Some(index) = same {
             // A file that cannot be read has a place all the same.
-            let Some(content) = self.content(index) else { return Ok((index, at.offset)) };
+            let length = self.segments[index].length;
+            let Some(content) = self.content(index) else { return Ok((index, at.offset.min(length))) };
             let head = content.head()?;
             self.segments[index].head = head;
             let is_same = at.file.head().is_none_or(|expected| expected == head);

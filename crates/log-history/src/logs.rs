@@ -1,13 +1,14 @@
 //! The logs of a container.
 
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
 use crate::file_name;
 use crate::log::Log;
-use crate::log_directory::{LogDirectory, Selection};
+use crate::log_directory::{Listing, LogDirectory, Selection};
 use crate::log_files::LogFiles;
 use crate::time_index;
 
@@ -19,6 +20,9 @@ pub const MERGED_LOG: &str = "logtail.log";
 const PROGRAM: &str = "supervisor:";
 /// Maximum length of a name in bytes.
 const MAX_NAME: usize = 255;
+
+/// Lists are made often: the first failure is reported.
+static WARNED: Once = Once::new();
 
 /// The logs of boot and of all programs, below a root directory.
 #[derive(Debug, Clone)]
@@ -59,12 +63,17 @@ impl Logs {
         LogDirectory::new(self.root.join("var/log"), Selection::These(&[MERGED_LOG]))
     }
 
-    /// Lists all logs by name, without the merged one.
+    /// Lists all logs by name, without the merged one. A directory that cannot be read is an error if there is no other log.
     pub fn names(&self) -> Result<Vec<LogInfo>> {
-        let mut found: Vec<LogInfo> = Vec::new();
+        let (mut found, mut failed) = (Vec::new(), None);
         for (directory, is_program) in self.directories().into_iter().zip([false, true]) {
             let path = directory.path().to_owned();
-            let listing = directory.list().with_context(|| format!("cannot read {}", path.display()))?;
+            let listing = directory.list().with_context(|| format!("cannot read {}", path.display()));
+            let listing = listing.unwrap_or_else(|error| {
+                WARNED.call_once(|| log::warn!("{error:#}; its logs are not listed"));
+                failed = Some(error);
+                Listing::default()
+            });
             for (base, files) in listing.families {
                 let Some(service) = file_name::service_name(&base) else { continue };
                 let is_taken = is_program && BOOT.contains(&base.as_str());
@@ -74,7 +83,10 @@ impl Logs {
                 }
             }
         }
-        found.sort_by(|one, other| one.name.cmp(&other.name));
+        if let Some(error) = failed.filter(|_| found.is_empty()) {
+            return Err(error);
+        }
+        found.sort_by(|one: &LogInfo, other| one.name.cmp(&other.name));
         Ok(found)
     }
 

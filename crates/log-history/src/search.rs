@@ -15,7 +15,7 @@ pub use pattern::Pattern;
 use crate::level::LevelSet;
 use crate::line_time;
 use crate::log::{Line, Log};
-use crate::position::Position;
+use crate::position::{Position, PositionGone};
 use block::Block;
 
 /// Number of lines before one without a time that are searched for its time.
@@ -91,7 +91,7 @@ pub struct Ended {
     pub complete: bool,
     /// Where to continue in each log ([`Query::from`]).
     pub from: Vec<Position>,
-    /// Files that could not be read, with the reason.
+    /// Files, and logs in which the search could not continue, with the reason.
     pub problems: Vec<(String, String)>,
 }
 
@@ -104,6 +104,7 @@ pub fn search(
 ) -> Result<Ended> {
     let mut from = Vec::new();
     let mut blocks = Vec::new();
+    let mut problems = Vec::new();
     let alone = logs.len() == 1;
     for (index, log) in logs.iter_mut().enumerate() {
         let begin = query.from.as_ref().and_then(|from| from.get(index)).copied();
@@ -112,8 +113,17 @@ pub fn search(
             None if query.order == Order::NewestFirst => log.end(),
             None => log.start(),
         };
-        from.push(begin);
-        blocks.push(block::plan(log, index, query, begin, alone)?);
+        let planned = block::plan(log, index, query, begin, alone);
+        let is_gone = planned.as_ref().err().filter(|error| error.is::<PositionGone>());
+        if let Some(error) = is_gone {
+            // What is left of this log is newer.
+            problems.push((log.name().to_owned(), error.to_string()));
+            from.push(log.start());
+            blocks.push(block::plan(log, index, query, log.start(), alone)?);
+        } else {
+            from.push(begin);
+            blocks.push(planned?);
+        }
     }
     let blocks = block::merge(blocks, query.order);
     let total = blocks.iter().map(Block::length).sum();
@@ -123,8 +133,8 @@ pub fn search(
     let complete = workers::run(&blocks, query, limit, |number, found| {
         state.take(logs, query, budget, &blocks[number], found, &mut on)
     });
-    let problems = logs.iter().flat_map(Log::problems);
-    Ok(Ended { complete, from: state.from, problems: problems.collect() })
+    problems.extend(logs.iter().flat_map(Log::problems));
+    Ok(Ended { complete, from: state.from, problems })
 }
 
 struct State {

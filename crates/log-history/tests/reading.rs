@@ -6,9 +6,10 @@
 mod fixture;
 
 use std::fs;
+use std::ops::ControlFlow;
 
 use fixture::Machine;
-use log_history::{Change, Log, Position, PositionGone};
+use log_history::{Budget, Change, Line, Log, Position, PositionGone, Query, search};
 
 /// Something that happens to a log with this text.
 type Event = fn(&Machine, &str);
@@ -47,6 +48,7 @@ fn files_are_read_as_one_log_in_both_directions() {
         (&[("x.log", ""), ("x.log.1", "2\n"), ("x.log.2", ""), ("x.log.3", "1")], vec!["1", "2"]),
         (&[("x.log.1", "only\nrotated\n")], vec!["only", "rotated"]),
         (&[("x.log", "3\n"), ("x.log.1.gz", "2\n"), ("x.log.2.gz", "1\n")], vec!["1", "2", "3"]),
+        (&[("x.log.1.gz", "short\n")], vec!["short"]),
         (&[("x.log", "2\n"), ("x.log.1.xz", "unreadable"), ("x.log.2", "1\n")], vec!["1", "2"]),
         (&[("x.log", "\0\r\u{1b}[31m\u{202e}\n")], vec!["\0\r\u{1b}[31m\u{202e}"]),
         (
@@ -130,6 +132,29 @@ fn a_position_survives_what_happens_to_its_file() {
 }
 
 #[test]
+fn a_position_in_a_file_that_cannot_be_opened_is_at_most_at_its_end() {
+    let machine = Machine::new();
+    for (name, text) in [("x.log.2", "1\n"), ("x.log.1", "2\n"), ("x.log", "3\n")] {
+        machine.write(name, text);
+    }
+    let mut log = machine.open("x");
+    let second = log.lines_after(log.start(), 2, 99).unwrap()[1].position;
+    let mut log = machine.open("x");
+    // As a file without permission.
+    machine.remove("x.log.1");
+    let behind = Position { offset: 1 << 50, ..second };
+    let texts = |lines: Vec<Line>| lines.iter().map(fixture::text).collect::<Vec<_>>();
+    assert_eq!(texts(log.lines_after(behind, 9, 99).unwrap()), ["3"]);
+    assert_eq!(texts(log.lines_before(behind, 9, 99).unwrap()), ["1"]);
+    let query = Query { from: Some(vec![behind]), ..Query::default() };
+    search(&mut [log], &query, &Budget::default(), |event| {
+        assert!(!matches!(event, log_history::Event::Progress { total: 5.., .. }), "{event:?}");
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+}
+
+#[test]
 fn names_that_lead_elsewhere_are_refused() {
     let machine = Machine::new();
     machine.write("x.log", "1\n");
@@ -166,6 +191,11 @@ fn the_log_of_a_program_with_the_name_of_a_boot_log_has_a_name_of_its_own() {
     {
         assert_eq!(fixture::all(&mut machine.open(name)), [line]);
     }
+    fs::remove_dir_all(machine.path("")).unwrap();
+    fs::write(machine.root().join("var/log/supervisor"), "no directory").unwrap();
+    assert_eq!(machine.logs().names().unwrap().len(), 1, "one directory of two can be read");
+    fs::remove_file(machine.root().join("var/log/sync.log")).unwrap();
+    assert!(machine.logs().names().is_err());
 }
 
 #[test]

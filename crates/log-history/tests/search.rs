@@ -144,9 +144,47 @@ fn a_search_ends_where_its_caller_or_its_budget_says() {
 }
 
 #[test]
+fn a_log_whose_position_is_gone_leaves_the_others_to_be_searched() {
+    let machine = Machine::new();
+    machine.write("a.log", "a1\na2\n");
+    machine.write("b.log", "b1\nb2\n");
+    let from = vec![machine.open("a").end(), machine.open("b").end()];
+    machine.rotate("a.log");
+    machine.write("a.log", "a3\n");
+    machine.remove("a.log.1");
+    for (order, expected) in [(Order::NewestFirst, vec!["b2", "b1"]), (Order::OldestFirst, vec!["a3"])] {
+        let query = Query { order, from: Some(from.clone()), ..Query::default() };
+        let (found, ended) = hits(&mut ["a", "b"].map(|name| machine.open(name)), &query, &Budget::default());
+        assert_eq!(
+            (found, ended.complete, ended.problems.len()),
+            (expected.into_iter().map(str::to_owned).collect(), true, 1)
+        );
+    }
+}
+
+#[test]
+fn a_line_has_the_time_of_the_one_before_and_matches_without_its_carriage_return() {
+    let machine = Machine::new();
+    machine.write("x.log", "2026-11-24T00:00:01Z done\r\nof it\r\n10 %\rdone\n");
+    let expected =
+        [("2026-11-24T00:00:01Z done\r", "done$"), ("of it\r", "^of it$"), ("10 %\rdone", "10.*done$")];
+    for (text, expression) in expected {
+        let mut found = Vec::new();
+        let query = Query { pattern: Some(Pattern::new(expression, false).unwrap()), ..Query::default() };
+        search(&mut [machine.open("x")], &query, &Budget::default(), |event| {
+            if let Event::Hit { line, .. } = event {
+                found.push((fixture::text(&line), line.time));
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(found.last().unwrap(), &(text.to_owned(), Some(1_795_478_401.0)), "{expression}");
+    }
+}
+
+#[test]
 fn a_pattern_that_is_no_expression_or_too_large_is_an_error() {
     for text in ["(", "a{1000000}", r"\p{", "[z-a]"] {
         assert!(Pattern::new(text, false).is_err(), "{text}");
     }
-    assert!(Pattern::literal("a(b", true).unwrap().is_match(b"xA(B"));
 }

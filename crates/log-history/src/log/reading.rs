@@ -13,11 +13,12 @@ const CHUNK: usize = 256 * 1024;
 impl Log {
     /// Returns lines from a position on, oldest first, until there are `max_lines` or more than `max_bytes`.
     pub fn lines_after(&mut self, at: Position, max_lines: usize, max_bytes: usize) -> Result<Vec<Line>> {
-        let (first, mut offset) = self.locate(at)?;
+        let (first, begin) = self.locate(at)?;
         let (mut lines, mut bytes) = (Vec::new(), 0);
         for index in first..self.segments.len() {
             let Some(content) = self.content(index) else { continue };
             let mut buffer = vec![0; CHUNK.min(max_bytes.saturating_add(LOOKBACK_LENGTH))];
+            let mut offset = if index == first { begin } else { 0 };
             let mut previous = None;
             loop {
                 let got = content.fill_at(&mut buffer, offset).with_context(|| self.cannot(index))?;
@@ -44,7 +45,6 @@ impl Log {
                     break;
                 }
             }
-            offset = 0;
         }
         Ok(lines)
     }
@@ -53,22 +53,27 @@ impl Log {
     pub fn lines_before(&mut self, at: Position, max_lines: usize, max_bytes: usize) -> Result<Vec<Line>> {
         let (last, offset) = self.locate(at)?;
         let (mut found, mut bytes) = (Vec::new(), 0);
-        let mut from = Some(offset);
         for index in (0..=last.min(self.segments.len().saturating_sub(1))).rev() {
             if self.segments.is_empty() || found.len() >= max_lines || bytes >= max_bytes {
                 break;
             }
             let Some(content) = self.content(index) else { continue };
-            let mut end = match from.take() {
-                Some(offset) => offset,
-                None => content.len().with_context(|| self.cannot(index))?,
-            };
+            let length = || content.len().with_context(|| self.cannot(index));
+            let mut end = if index == last { offset } else { length()? };
             let mut window = Window::default();
             let begin = found.len();
             while end > 0 && found.len() < max_lines && bytes < max_bytes {
                 let chunk = CHUNK.min(max_bytes.saturating_add(LOOKBACK_LENGTH));
                 window.load(&content, end, chunk).with_context(|| self.cannot(index))?;
-                let Some((start, length)) = window.last_piece(end) else { break };
+                let Some((start, length)) = window.last_piece(end) else {
+                    // Truncated, or compressed and shorter than estimated.
+                    let length = content.len().with_context(|| self.cannot(index))?;
+                    if length >= end {
+                        break;
+                    }
+                    (end, window) = (length, Window::default());
+                    continue;
+                };
                 let text = window.bytes(start, length);
                 let next = usize::try_from(end - start).unwrap_or(length);
                 let ended = next > length;

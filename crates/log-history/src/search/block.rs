@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 
 use anyhow::Result;
-use memchr::memchr;
+use memchr::{memchr, memmem};
 use terminal::ESCAPE;
 
 use super::{Order, Query};
@@ -41,6 +41,16 @@ pub struct Found {
     pub offset: u64,
     pub lines: Vec<Piece>,
     pub error: Option<io::Error>,
+}
+
+impl Found {
+    /// Returns a copy of one line.
+    fn line(&self, piece: &Piece) -> Self {
+        let &Piece { begin, end, next, truncated } = piece;
+        let lines = vec![Piece { begin: 0, end: end - begin, next: next - begin, truncated }];
+        let bytes = self.bytes[begin..end].to_vec();
+        Self { bytes, offset: self.offset + begin as u64, lines, error: None }
+    }
 }
 
 /// A line, as indexes of the bytes.
@@ -120,13 +130,19 @@ pub fn search(block: &Block, content: &Content, query: &Query, limit: usize, byt
         at += BLOCK;
     }
     let (mut found, mut count) = (Vec::new(), 0);
+    let mut buffer = bytes;
     let mut next = || if query.order == Order::NewestFirst { ranges.pop_back() } else { ranges.pop_front() };
     while let Some(range) = next() {
-        let part = search_range(&range, content, query, limit, Vec::new());
+        let mut part = search_range(&range, content, query, limit, buffer);
         count += part.lines.len();
-        if !part.lines.is_empty() || part.error.is_some() {
-            found.push(part);
+        if query.order == Order::NewestFirst {
+            part.lines.reverse();
         }
+        found.extend(part.lines.iter().map(|piece| part.line(piece)));
+        if part.error.is_some() {
+            found.push(Found { error: part.error, ..Found::default() });
+        }
+        buffer = part.bytes;
         if count >= limit {
             break;
         }
@@ -151,8 +167,8 @@ fn search_range(
     let index = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX).min(bytes.len());
     let (begin, end) = (index(range.start), index(range.end));
     let mut at = first_piece(&bytes, offset, begin);
-    // A match may extend over a control sequence, which is not part of the text.
-    let is_plain = memchr(ESCAPE, &bytes).is_none();
+    // A match may extend over what is not part of the text.
+    let is_plain = memchr(ESCAPE, &bytes).is_none() && memmem::find(&bytes, b"\r\n").is_none();
     let in_blocks = query.pattern.as_ref().filter(|pattern| is_plain && pattern.in_blocks());
     while at < end {
         if let Some(pattern) = in_blocks {
@@ -172,7 +188,7 @@ fn search_range(
             End::Open => (bytes.len() - at, bytes.len() - at, false),
         };
         let line = without_sequences(&bytes[at..at + length]);
-        let line = line.as_ref();
+        let line = line.strip_suffix(b"\r").unwrap_or(&line);
         let is_match = query.pattern.as_ref().is_none_or(|pattern| pattern.is_match(line))
             && (query.levels == LevelSet::ALL || query.levels.contains(Level::detect(line)));
         if is_match {

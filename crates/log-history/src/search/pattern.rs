@@ -23,11 +23,6 @@ impl Pattern {
         Ok(Self { regex, in_blocks })
     }
 
-    /// Returns a pattern for a text without special characters.
-    pub fn literal(text: &str, ignore_case: bool) -> Result<Self, String> {
-        Self::new(&Self::escape(text), ignore_case)
-    }
-
     /// Returns a regular expression for a text without special characters.
     #[must_use]
     pub fn escape(text: &str) -> String {
