@@ -45,10 +45,8 @@ fn all_pages_with_all_they_load_are_light_and_assets_are_sent_compressed() {
         total += compressed;
         let shown = sent.map(|bytes| bytes.to_string()).unwrap_or_default();
         table.push_str(&format!("{:>8} {compressed:>8} {shown:>8}  {name}\n", text.len()));
-        if let Some(sent) = sent {
-            if sent > compressed as u64 * 11 / 10 + HEADERS {
-                large.push(name.to_owned());
-            }
+        if sent.is_some_and(|sent| sent > compressed as u64 * 11 / 10 + HEADERS) {
+            large.push(name.to_owned());
         }
     };
     for page in PAGES {
