@@ -258,7 +258,7 @@ function element(name, properties = {}, ...children) {
 }
 
 function showKeys() {
-  const rows = [["Ctrl K", "Find a page or an action"], ...[...keys].map(([key, [text]]) => [key, text])];
+  const rows = [["Ctrl-K", "Find a page or an action"], ...[...keys].map(([key, [text]]) => [key, text])];
   const list = element("dl", { className: "keys" });
   for (const [key, text] of rows) {
     const caps = key.split(" ").map((cap) => element("kbd", { textContent: cap }));
