@@ -6,8 +6,11 @@
 mod fixture;
 
 use std::ops::ControlFlow;
+use std::time::{Duration, UNIX_EPOCH};
 
 use fixture::Machine;
+use log_history::file_id::FileId;
+use log_history::time_index::{self, Recorder};
 use log_history::{Budget, Ended, Event, Level, LevelSet, Log, Order, Pattern, Query, search};
 
 /// Returns the lines that a search finds, and how it ends.
@@ -121,6 +124,24 @@ fn levels_and_times_select_lines_of_all_logs() {
         let mut found: Vec<_> = found.iter().map(|line| &line[line.len() - 2..]).collect();
         found.sort_unstable();
         assert_eq!(found, expected, "{levels:?} {since:?} {until:?}");
+    }
+}
+
+#[test]
+fn lines_that_were_read_shortly_before_the_end_of_a_time_are_found() {
+    let machine = Machine::new();
+    machine.write("x.log", "1\n2\n3\n");
+    let id = FileId::from_metadata(&std::fs::metadata(machine.path("x.log")).unwrap());
+    let mut recorder = Recorder::new(time_index::directory(machine.root()));
+    for (offset, second) in [(0, 10), (2, 20), (4, 30)] {
+        recorder.note(id, offset, UNIX_EPOCH + Duration::from_secs(second));
+    }
+    recorder.save();
+    for (until, expected) in
+        [(10.0, &[][..]), (10.5, &["1"]), (20.0, &["1"]), (20.5, &["2", "1"]), (99.0, &["3", "2", "1"])]
+    {
+        let query = Query { until: Some(until), ..Query::default() };
+        assert_eq!(hits(&mut [machine.open("x")], &query, &Budget::default()).0, expected, "{until}");
     }
 }
 

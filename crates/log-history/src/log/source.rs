@@ -63,7 +63,13 @@ impl Log {
         }
         if let Some(until) = until {
             let at = self.position_at(until)?;
-            end = end.min(self.locate(at)?);
+            let (index, _) = self.locate(at)?;
+            // Lines of the interval in which it is may be earlier; their times are compared when they are found.
+            if !self.segments.is_empty() {
+                let interval = self.time_tolerance(index);
+                let at = self.position_at(until + interval)?;
+                end = end.min(self.locate(at)?);
+            }
         }
         let lengths = self.segments.iter().map(|segment| segment.length).enumerate();
         let ranges = lengths.filter_map(|(index, length)| {
