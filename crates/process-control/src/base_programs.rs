@@ -1,5 +1,7 @@
 //! Programs of the base image: purposes, and those that the portal cannot do without.
 
+use crate::process_info::ProcessInfo;
+
 /// Facts about a program of the base image.
 #[derive(Debug)]
 pub struct BaseProgram {
@@ -62,9 +64,12 @@ const PROGRAMS: [BaseProgram; 12] = [
     program("workspacesync", "Copies late changes of synced trees; boot starts it when needed"),
 ];
 
-/// Returns the facts about a program by its name within its group.
-pub fn find(name: &str) -> Option<&'static BaseProgram> {
-    PROGRAMS.iter().find(|program| program.name == name)
+/// Returns the facts about a process of the base image, which `programs=` may have moved to a group. While there is one by
+/// itself, a process of the same name within a group is a user's own.
+pub fn find(process: &ProcessInfo, all: &[ProcessInfo]) -> Option<&'static BaseProgram> {
+    let base = PROGRAMS.iter().find(|program| program.name == process.name)?;
+    let is_original = |other: &ProcessInfo| other.full_name() == base.name;
+    (is_original(process) || !all.iter().any(is_original)).then_some(base)
 }
 
 #[cfg(test)]

@@ -122,9 +122,9 @@ impl Control {
     /// Checks the action, runs it in a thread and waits for its result. The action continues without the client: a restart of
     /// the portal ends the connection that asked for it.
     fn begin(self: &Arc<Self>, action: Action, target: &Target, request: String) -> Result<Outcome, Refusal> {
-        let processes = self.list.processes(recently()).map_err(refusal)?;
-        let processes = select(&processes, &target.name);
-        check(action, &target.name, &processes)?;
+        let all = self.list.processes(recently()).map_err(refusal)?;
+        let processes = select(&all, &target.name);
+        check(action, &target.name, &processes, &all)?;
         let claim = self.claim(action, &processes)?;
         log::info!("{request}");
         let (sender, receiver) = mpsc::channel();

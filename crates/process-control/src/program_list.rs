@@ -60,7 +60,7 @@ impl ProgramList {
             let pids: Vec<u32> = processes.iter().filter_map(|process| process.pid).collect();
             let usage = meter.measure(&pids);
             let exits = self.journal.program_exits();
-            processes.iter().map(|process| program(process, &exits, &usage)).collect()
+            processes.iter().map(|process| program(process, &processes, &exits, &usage)).collect()
         });
         *fetched = Some(Fetched { at, result: result.clone() });
         result
@@ -69,12 +69,13 @@ impl ProgramList {
 
 fn program(
     process: &ProcessInfo,
+    all: &[ProcessInfo],
     exits: &BTreeMap<String, ProgramExit>,
     usage: &BTreeMap<u32, Usage>,
 ) -> Program {
     let name = process.full_name();
     let exit = exits.get(&name);
-    let base = base_programs::find(&process.name);
+    let base = base_programs::find(process, all);
     let usage = process.pid.and_then(|pid| usage.get(&pid));
     let started_at = process.start.filter(|_| process.pid.is_some());
     Program {

@@ -14,8 +14,13 @@ pub fn select(processes: &[ProcessInfo], name: &str) -> Vec<ProcessInfo> {
     processes.iter().filter(is_meant).cloned().collect()
 }
 
-/// Returns why an action on these processes is refused.
-pub fn check(action: Action, name: &str, processes: &[ProcessInfo]) -> Result<(), Refusal> {
+/// Returns why an action on these processes among all of them is refused.
+pub fn check(
+    action: Action,
+    name: &str,
+    processes: &[ProcessInfo],
+    all: &[ProcessInfo],
+) -> Result<(), Refusal> {
     if processes.is_empty() {
         return Err(Refusal::new(RefusalKind::Unknown, format!("supervisord has no program {name:?}")));
     }
@@ -24,7 +29,7 @@ pub fn check(action: Action, name: &str, processes: &[ProcessInfo]) -> Result<()
             let message = format!("supervisord would take {name:?} for a whole group; use supervisorctl");
             return Err(Refusal::new(RefusalKind::Protected, message));
         }
-        let Some(base) = base_programs::find(&process.name) else { continue };
+        let Some(base) = base_programs::find(process, all) else { continue };
         let is_possible = match action {
             Action::Start => true,
             Action::Stop => base.protection.is_none(),
@@ -129,8 +134,11 @@ mod tests {
             (Stop, &with_caddy, Some(Protected)),
             (Restart, &with_caddy, None),
         ] {
-            let refusal = check(action, "x", processes).err().map(|refusal| refusal.kind);
+            let refusal = check(action, "x", processes, processes).err().map(|refusal| refusal.kind);
             assert_eq!(refusal, expected, "{action} {processes:?}");
         }
+        let of_user = [process("g", "caddy", "RUNNING")];
+        let all = [&of_user[..], &[running("caddy")]].concat();
+        assert!(check(Stop, "g:caddy", &of_user, &all).is_ok(), "a program of the user with that name");
     }
 }

@@ -11,6 +11,7 @@ mod boot;
 mod logs;
 pub mod processes;
 mod services;
+mod status;
 mod system;
 
 use axum::Router;
@@ -20,6 +21,9 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+
+use journal::Entry;
+use tokio::sync::Semaphore;
 
 use crate::api_tokens::TokenScope;
 use crate::app_state::AppState;
@@ -75,6 +79,7 @@ impl Requester {
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         read("/openapi.json", Needs::Nothing, description),
+        read("/status", Needs::State, status::status),
         read("/services", Needs::State, services::services),
         read("/processes", Needs::State, processes::list),
         act("/processes/{name}/start", processes::start),
@@ -99,20 +104,27 @@ fn act<H: Handler<T, AppState>, T: 'static>(path: &'static str, handler: H) -> E
 /// Returns the routes of the API.
 pub fn router(state: &AppState) -> Router<AppState> {
     let add = |router: Router<AppState>, endpoint: Endpoint| {
-        let check = from_fn_with_state((state.clone(), endpoint.needs), check);
-        router.route(&format!("{PREFIX}{}", endpoint.path), endpoint.handler.layer(check))
+        let handler = checked(state, endpoint.needs, endpoint.handler);
+        router.route(&format!("{PREFIX}{}", endpoint.path), handler)
     };
-    let unknown = from_fn_with_state((state.clone(), Needs::State), check);
     let unknown = axum::routing::any(async || {
         response::json_error(StatusCode::NOT_FOUND, "no such endpoint; see /leonardo/api/v1/openapi.json")
-    })
-    .layer(unknown);
+    });
+    let unknown = checked(state, Needs::State, unknown);
     endpoints()
         .into_iter()
         .fold(Router::new(), add)
         .route("/leonardo/api", unknown.clone())
         .route("/leonardo/api/{*path}", unknown)
 }
+
+/// Returns a handler that only those reach who may do what is needed.
+pub fn checked(state: &AppState, needs: Needs, handler: MethodRouter<AppState>) -> MethodRouter<AppState> {
+    handler.layer(from_fn_with_state((state.clone(), needs), check))
+}
+
+/// Requests of API tokens that are answered at a time; others wait. Most of them need a thread, or connections to services.
+static SEATS: Semaphore = Semaphore::const_new(8);
 
 /// Middleware of every endpoint.
 async fn check(
@@ -122,6 +134,10 @@ async fn check(
 ) -> Response {
     match authorize(&state, Client(request.headers()), needs, request.method()) {
         Ok(requester) => {
+            let _seat = match requester {
+                Requester::Token(_) => SEATS.acquire().await.ok(),
+                Requester::Owner => None,
+            };
             request.extensions_mut().insert(requester);
             in_format(next.run(request).await)
         }
@@ -149,7 +165,7 @@ fn in_format(response: Response) -> Response {
 /// Returns who makes the request, if the requester may do what is needed; otherwise the refusal.
 ///
 /// On other ports than the portal's own, a page of a service has the origin of the API, and could use its visitor's session.
-pub fn authorize(
+fn authorize(
     state: &AppState,
     client: Client<'_>,
     needs: Needs,
@@ -191,6 +207,12 @@ pub fn authorize(
         verdict if verdict.is_owner() => Ok(Requester::Owner),
         verdict => Err(Box::new(response::refuse_program(verdict, client))),
     }
+}
+
+/// Returns the journal of the boot. The output of a user's script, which its restricted entry quotes, counts as text of a log.
+fn entries(state: &AppState, requester: Requester) -> anyhow::Result<Vec<Entry>> {
+    let journal = state.journal();
+    if requester.reads_logs() { journal.read() } else { journal.read_unrestricted() }
 }
 
 async fn description() -> Response {

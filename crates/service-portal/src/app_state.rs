@@ -66,6 +66,7 @@ struct Shared {
     service_tokens: Mutex<HashSet<Vec<u8>>>,
     throttle: Mutex<Throttle>,
     log_pages: LogPages,
+    log_root: PathBuf,
     system: Monitor,
     /// Directory of the programs' logs, which the portal's account can read as a member of `adm`.
     log_directory: PathBuf,
@@ -111,6 +112,7 @@ impl AppState {
             ),
             throttle: Mutex::default(),
             log_pages: LogPages::new(&cli.logs),
+            log_root: cli.logs.clone(),
             system: Monitor::default(),
             log_directory: cli.logs.join("var/log/supervisor"),
             known: Mutex::new(Some(Arc::new(credentials))),
@@ -288,6 +290,11 @@ impl AppState {
     /// Returns the log page's logs and limits.
     pub fn log_pages(&self) -> &LogPages {
         &self.0.log_pages
+    }
+
+    /// Returns the directory below which `/var/log` is; `/` except in tests.
+    pub fn log_root(&self) -> &Path {
+        &self.0.log_root
     }
 
     /// Returns the directory of the programs' logs.

@@ -98,9 +98,11 @@ async fn show(state: &AppState, client: Client<'_>, verdict: Verdict, query: Pag
         let action = request::parse_action(&action)?.to_string();
         Some(Confirmation { action, name, caution })
     });
+    let root = state.log_root().to_owned();
+    let sections = state.log_pages().read(move || sections(&programs, unix_time::now(), &root)).await;
     let page = ProcessesPage {
         frame: Frame::new(state, client, verdict, Page::Processes),
-        sections: sections(&programs, unix_time::now()),
+        sections: sections.unwrap_or_default(),
         unavailable,
         result: query.result.and_then(results::get),
         confirmation,
@@ -118,9 +120,10 @@ pub async fn act_form(State(state): State<AppState>, headers: HeaderMap, body: B
     let Some(request) = ActionRequest::from_form(&body) else {
         return response::text_error(StatusCode::UNPROCESSABLE_ENTITY, "This action is unknown.");
     };
+    let known = programs(&state).await.unwrap_or_default();
     if !request.confirmed
         && request.action != process_control::Action::Start
-        && programs(&state).await.is_ok_and(|programs| request::caution(&programs, &request.name).is_some())
+        && request::caution(&known, &request.name).is_some()
     {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("confirm", &request.action.to_string())
@@ -128,9 +131,8 @@ pub async fn act_form(State(state): State<AppState>, headers: HeaderMap, body: B
             .finish();
         return response::redirect(&format!("/leonardo/processes?{query}"), StatusCode::SEE_OTHER);
     }
-    let detached = cuts_connections(&request.name);
-    let returns = request.returns;
-    let result = perform(&state, client, request).await;
+    let detached = cuts_connections(&known, &request.name);
+    let result = perform(&state, client, request, detached).await;
     if detached {
         // The redirect could not be followed while the proxy or the portal restarts.
         let id = results::keep(result);
@@ -138,9 +140,6 @@ pub async fn act_form(State(state): State<AppState>, headers: HeaderMap, body: B
             show(&state, client, verdict, PageQuery { result: Some(id), ..PageQuery::default() }).await;
         page.headers_mut().insert("refresh", HeaderValue::from_static(RETURN_SECONDS));
         return page;
-    }
-    if returns && result.ok {
-        return response::redirect("/leonardo/", StatusCode::SEE_OTHER);
     }
     let id = results::keep(result);
     response::redirect(&format!("/leonardo/processes?result={id}"), StatusCode::SEE_OTHER)
@@ -155,16 +154,21 @@ pub async fn act_json(State(state): State<AppState>, headers: HeaderMap, body: B
     let Some(request) = ActionRequest::from_json(&body) else {
         return response::json_error(StatusCode::UNPROCESSABLE_ENTITY, "This action is unknown.");
     };
-    let result = perform(&state, client, request).await;
+    let cuts_connections = cuts_connections(&programs(&state).await.unwrap_or_default(), &request.name);
+    let result = perform(&state, client, request, cuts_connections).await;
     let body = json!({ "ok": result.ok, "finished": result.finished, "message": result.message });
     ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response()
 }
 
 /// Carries out an action. One that cuts this connection is only begun, so that there is a response to it.
-async fn perform(state: &AppState, client: Client<'_>, request: ActionRequest) -> ActionResult {
+async fn perform(
+    state: &AppState,
+    client: Client<'_>,
+    request: ActionRequest,
+    cuts_connections: bool,
+) -> ActionResult {
     let ActionRequest { action, name, .. } = request;
     let requester = requester::describe(state, client);
-    let cuts_connections = cuts_connections(&name);
     let begun = ActionResult::begun(action, &name);
     let act = move |socket: PathBuf| process_control::act(&socket, action, &name, &requester);
     if cuts_connections {

@@ -59,7 +59,7 @@ pub fn router(state: AppState) -> Router {
         .merge(api::router(&state))
         .route("/leonardo/system", get(system::page))
         .route("/leonardo/system/history", get(system::history))
-        .route("/leonardo/metrics", get(system::metrics))
+        .route("/leonardo/metrics", api::checked(&state, api::Needs::State, get(system::metrics)))
         .route("/leonardo/state.json", get(services_page::state_json))
         .route("/leonardo/health-check", get(async || response::text_error(StatusCode::OK, "ok")))
         .route("/leonardo/ready", get(ready))

@@ -10,11 +10,9 @@ use crate::app_state::AppState;
 use crate::boot_report::BootReport;
 use crate::response;
 
-/// Returns the boot. The output of a user's script, which the journal's restricted entry quotes, counts as text of a log.
+/// Returns the boot.
 pub async fn boot(State(state): State<AppState>, Extension(requester): Extension<Requester>) -> Response {
-    let journal = state.journal();
-    let entries = if requester.reads_logs() { journal.read() } else { journal.read_unrestricted() };
-    match entries {
+    match super::entries(&state, requester) {
         Ok(entries) => Json(BootReport::new(&entries, journal::unix_time())).into_response(),
         Err(error) => response::json_error(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
     }

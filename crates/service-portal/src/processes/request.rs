@@ -21,9 +21,6 @@ pub struct ActionRequest {
     /// True if the user has confirmed the consequence.
     #[serde(default)]
     pub confirmed: bool,
-    /// True if the page of services asked, which the browser returns to.
-    #[serde(default)]
-    pub returns: bool,
 }
 
 impl ActionRequest {
@@ -37,7 +34,6 @@ impl ActionRequest {
             action: parse_action(&field("action")?)?,
             name: field("name")?,
             confirmed: field("confirmed").is_some(),
-            returns: field("next").as_deref() == Some("/leonardo/"),
         })
     }
 
@@ -52,18 +48,23 @@ pub fn parse_action(name: &str) -> Option<Action> {
     [Action::Start, Action::Stop, Action::Restart].into_iter().find(|action| action.to_string() == name)
 }
 
-/// True if stopping or restarting the program ends connections to the portal.
-pub fn cuts_connections(name: &str) -> bool {
-    IN_BETWEEN.contains(&name.rsplit(':').next().unwrap_or(name))
+/// True if stopping or restarting these programs ends connections to the portal.
+pub fn cuts_connections(programs: &[Program], name: &str) -> bool {
+    let is_in_between = |name: &str| IN_BETWEEN.contains(&name.rsplit(':').next().unwrap_or(name));
+    is_in_between(name) || meant(programs, name).any(|program| is_in_between(&program.name))
 }
 
 /// Returns the consequence of a stop or restart that the user should confirm.
 pub fn caution(programs: &[Program], name: &str) -> Option<String> {
-    let is_meant = |program: &&Program| match name.strip_suffix(":*") {
+    meant(programs, name).find_map(|program| program.caution.clone())
+}
+
+/// Returns the program of this name, or those of `GROUP:*`.
+fn meant<'a>(programs: &'a [Program], name: &'a str) -> impl Iterator<Item = &'a Program> {
+    programs.iter().filter(move |program| match name.strip_suffix(":*") {
         Some(group) => program.group == group,
         None => program.name == name,
-    };
-    programs.iter().filter(is_meant).find_map(|program| program.caution.clone())
+    })
 }
 
 #[cfg(test)]
@@ -72,9 +73,8 @@ mod tests {
 
     #[test]
     fn a_form_names_an_action_and_a_program() {
-        let request = |action, name: &str, confirmed| {
-            Some(ActionRequest { action, name: name.to_owned(), confirmed, returns: false })
-        };
+        let request =
+            |action, name: &str, confirmed| Some(ActionRequest { action, name: name.to_owned(), confirmed });
         for (form, expected) in [
             ("action=stop&name=a%3A*", request(Action::Stop, "a:*", false)),
             ("name=%3Cb%3E&action=restart&confirmed=yes", request(Action::Restart, "<b>", true)),
@@ -89,6 +89,8 @@ mod tests {
         let json = r#"{"action":"start","name":"a"}"#;
         assert_eq!(ActionRequest::from_json(json.as_bytes()), request(Action::Start, "a", false));
         assert_eq!(ActionRequest::from_json(br#"{"action":"START","name":"a"}"#), None);
-        assert!(cuts_connections("caddy") && cuts_connections("web:caddy") && !cuts_connections("caddy:*"));
+        let moved = Program { name: "web:caddy".into(), group: "web".into(), ..Program::default() };
+        let cuts = |name: &str| cuts_connections(std::slice::from_ref(&moved), name);
+        assert!(cuts("caddy") && cuts("web:caddy") && cuts("web:*") && !cuts("mine:*") && !cuts("mine"));
     }
 }

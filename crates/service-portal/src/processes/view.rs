@@ -1,5 +1,7 @@
 //! Programs as the page shows them.
 
+use std::path::Path;
+
 use kit::duration::words;
 use kit::units::format_memory;
 use process_control::{Action, Program};
@@ -79,8 +81,8 @@ pub struct Button {
     pub caution: Option<String>,
 }
 
-/// Returns the programs below their headings.
-pub fn sections(programs: &[Program], now: u64) -> Vec<Section> {
+/// Returns the programs below their headings; reads logs below `root`.
+pub fn sections(programs: &[Program], now: u64, root: &Path) -> Vec<Section> {
     let of_base = |program: &Program| program.description.is_some();
     let section = |title, is_base: bool| {
         let mut groups: Vec<Group> = Vec::new();
@@ -91,7 +93,7 @@ pub fn sections(programs: &[Program], now: u64) -> Vec<Section> {
                 name = Some(&program.group);
             }
             if let Some(group) = groups.last_mut() {
-                group.rows.push(row(program, now));
+                group.rows.push(row(program, now, root));
             }
         }
         let mut of_groups = programs.chunk_by(|one, other| one.group == other.group);
@@ -108,7 +110,7 @@ pub fn sections(programs: &[Program], now: u64) -> Vec<Section> {
     sections.into_iter().filter(|section| !section.groups.is_empty()).collect()
 }
 
-fn row(program: &Program, now: u64) -> Row {
+fn row(program: &Program, now: u64, root: &Path) -> Row {
     let (state, class) = state(program);
     let log = program.log.as_deref().and_then(journal::log_name);
     let log = log.map(|name| form_urlencoded::byte_serialize(name.as_bytes()).collect());
@@ -118,7 +120,7 @@ fn row(program: &Program, now: u64) -> Row {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         ago: words(now.saturating_sub(exit.at.max(0.0) as u64)),
         is_failure: !exit.expected,
-        lines: if exit.expected { Vec::new() } else { exit_log::last_lines(exit) },
+        lines: if exit.expected { Vec::new() } else { exit_log::last_lines(root, exit) },
     });
     Row {
         id: element_id(&program.name),
@@ -264,7 +266,7 @@ mod tests {
             program("pair", "pair_1", "FATAL"),
             program("<b>", "<b>", "RUNNING"),
         ];
-        let shown = sections(&programs, 1);
+        let shown = sections(&programs, 1, Path::new("/"));
         let titles: Vec<&str> = shown.iter().map(|section| section.title).collect();
         assert_eq!(titles, ["Your programs", "Programs of the base image"]);
         let groups: Vec<(Option<&str>, usize)> =

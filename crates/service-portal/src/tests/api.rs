@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use journal::{Event, Stage};
+use journal::{Event, Stage, StageResult};
 use process_control::{Action, Exit, Program};
 use serde_json::{Value, json};
 
@@ -53,6 +53,7 @@ fn validate(description: &Value, pointer: &str, body: &str) {
 /// Requests of each described endpoint: method and path, further words, and a part of the response.
 const CALLS: &[(&str, &str, u16, &str)] = &[
     ("GET /openapi.json", "", 200, "\"openapi\""),
+    ("GET /status", "", 200, "\"level\""),
     ("GET /services", "", 200, "\"Echo\""),
     ("GET /processes", "", 200, "RUNNING"),
     (
@@ -64,6 +65,7 @@ const CALLS: &[(&str, &str, u16, &str)] = &[
     ("POST /processes/{name}/stop", "/processes/a%2F..%0A/stop", 200, "stop a/..\\n for WEB_TOKEN"),
     ("POST /processes/{name}/restart", "/processes/caddy/restart", 200, "restart caddy for WEB_TOKEN"),
     ("POST /processes/{name}/restart", "/processes/none/restart", 404, "no program none"),
+    ("POST /processes/{name}/restart", "/processes/many/restart", 429, "too many actions"),
     ("POST /processes/{name}/restart", "/processes/%ff/restart", 400, "malformed"),
     ("GET /logs", "", 200, "\"sync\""),
     ("GET /logs/{name}", "/logs/sync?lines=1&pattern=o", 200, "\"text\":\"two\""),
@@ -100,6 +102,7 @@ fn serve_processes(portal: &Portal) {
             let answer = match (text("request").as_str(), text("name").as_str()) {
                 ("list", _) => json!({ "programs": programs }),
                 (_, "none") => json!({ "refusal": { "kind": "unknown", "message": "no program none" } }),
+                (_, "many") => json!({ "refusal": { "kind": "limited", "message": "too many actions" } }),
                 (action, name) => json!({ "outcome": {
                     "ok": true,
                     "finished": true,
@@ -303,13 +306,26 @@ fn what_a_script_printed_is_for_tokens_that_read_logs() {
     let (stage, message) = (Stage::Provisioning, "the script printed a secret".to_owned());
     journal.append(Event::BootStarted { pid: 1 }).unwrap();
     journal.append(Event::StageStarted { stage }).unwrap();
-    journal.append_restricted(Event::StageNote { stage, message }).unwrap();
-    let sees = |token: &str| {
-        let answer = portal.send(&format!("portal program {token} {PREFIX}/boot"), "");
+    journal.append_restricted(Event::StageNote { stage, message: message.clone() }).unwrap();
+    let sees = |path: &str, token: &str| {
+        let answer = portal.send(&format!("portal program {token} {PREFIX}/{path}"), "");
         assert_eq!(answer.status, 200);
         answer.body.contains("printed a secret")
     };
-    assert_eq!(["bearer-read", "bearer-logs", "bearer"].map(sees), [false, true, true]);
+    let tokens = ["bearer-read", "bearer-logs", "bearer"];
+    assert_eq!(tokens.map(|token| sees("boot", token)), [false, true, true]);
+    let failed = |cause: &str| Event::StageEnded {
+        stage,
+        result: StageResult::Failed,
+        cause: Some(cause.to_owned()),
+        hint: None,
+    };
+    journal.append(failed("exit code 3")).unwrap();
+    journal.append_restricted(failed(&message)).unwrap();
+    assert_eq!(tokens.map(|token| sees("status", token)), [false, true, true]);
+    let status = portal.send(&format!("portal program bearer-read {PREFIX}/status"), "").body;
+    assert!(status.contains("failed: exit code 3"), "{status}");
+    validate(&description(), "/components/schemas/Status", &status);
 }
 
 #[test]

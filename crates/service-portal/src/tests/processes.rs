@@ -39,9 +39,10 @@ fn programs(log: &str) -> Vec<Program> {
 /// Answers as `process-control` does; every action is sent to the test.
 fn serve(portal: &Portal) -> Receiver<String> {
     let listener = UnixListener::bind(portal.state.process_control()).unwrap();
-    let log = portal.directory.path().join("broken.log");
-    std::fs::write(&log, "<b>Epoch 1\nOut of memory & gone\nof the next start\n").unwrap();
-    let programs = programs(log.to_str().unwrap());
+    let logs = portal.directory.path().join("logs/var/log");
+    std::fs::create_dir_all(&logs).unwrap();
+    std::fs::write(logs.join("broken.log"), "<b>Epoch 1\nOut of memory & gone\nof the next start\n").unwrap();
+    let programs = programs("/var/log/broken.log");
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
@@ -113,14 +114,13 @@ fn an_action_of_a_form_returns_to_the_page_with_its_result() {
     assert!(shown(done.header("location").unwrap()).contains("broken is running with pid 8</p>"));
     let unknown = post("name=none&action=start");
     assert!(shown(unknown.header("location").unwrap()).contains("no &#60;program&#62; none</p>"));
-    assert_eq!(post("name=broken&action=start&next=/leonardo/").header("location"), Some("/leonardo/"));
     assert_eq!(post("name=broken&action=kill").status, 422);
     // What interrupts the user's own connection is confirmed first.
     let asked = post("name=caddy&action=restart");
     let location = asked.header("location").unwrap().to_owned();
     assert_eq!(location, "/leonardo/processes?confirm=restart&name=caddy");
     assert!(shown(&location).contains("All pages are away."));
-    assert_eq!(actions.try_iter().count(), 1);
+    assert_eq!(actions.try_iter().count(), 0);
     let begun = post("name=caddy&action=restart&confirmed=yes");
     assert_eq!(begun.header("refresh"), Some("4; url=/leonardo/processes"), "{}", begun.body);
     // A link cannot make the page ask for anything else.
