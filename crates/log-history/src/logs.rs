@@ -70,7 +70,6 @@ impl Logs {
             let path = directory.path().to_owned();
             let listing = directory.list().with_context(|| format!("cannot read {}", path.display()));
             let listing = listing.unwrap_or_else(|error| {
-                WARNED.call_once(|| log::warn!("{error:#}; its logs are not listed"));
                 failed = Some(error);
                 Listing::default()
             });
@@ -83,8 +82,11 @@ impl Logs {
                 }
             }
         }
-        if let Some(error) = failed.filter(|_| found.is_empty()) {
-            return Err(error);
+        if let Some(error) = failed {
+            if found.is_empty() {
+                return Err(error);
+            }
+            WARNED.call_once(|| log::warn!("{error:#}; its logs are not listed"));
         }
         found.sort_by(|one: &LogInfo, other| one.name.cmp(&other.name));
         Ok(found)
