@@ -9,7 +9,6 @@ use crate::filter::Grep;
 
 const EPILOGUE: &str = "\
 Examples:
-  logtail
   logtail caddy sshd -n 100
   logtail --since 10m --grep 'error|warn' --no-follow
   logtail comfyui --since 2d --until 1d
