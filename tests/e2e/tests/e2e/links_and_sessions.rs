@@ -265,9 +265,9 @@ fn the_access_page_in_a_browser() {
     browser.wait_for_partial_text("#shares", "port 8080; expires in 1 d; used 0");
     browser.screenshot(&picture("access"));
     browser.click("form[action$=phone] button");
-    browser.wait_for_partial_text(".link code", "/leonardo/enter?code=");
+    browser.wait_for_partial_text(".sheet code", "/leonardo/enter?code=");
     browser.screenshot(&picture("phone"));
-    let address = browser.text(".link code");
+    let address = browser.text(".sheet code");
     let phone = Browser::start(390, 780);
     phone.open(&address);
     phone.screenshot(&picture("enter-phone"));
