@@ -44,7 +44,7 @@ function appendText(element, text) {
       for (const [open, close] of ["()", "[]"]) {
         while (address.endsWith(close) && !address.includes(open)) address = address.slice(0, -1);
       }
-      if (!URL.canParse(address)) continue;
+      if (!isAddress(address)) continue;
       const link = document.createElement("a");
       link.href = address;
       link.rel = "noopener noreferrer";
@@ -258,5 +258,14 @@ export class Rows {
     const key = nameOf(element.row.service, element.row.id);
     if (this.byKey.get(key) === element) this.byKey.delete(key);
     return element.row;
+  }
+}
+
+// URL.canParse needs Safari 17 or Firefox 115.
+function isAddress(text) {
+  try {
+    return Boolean(new URL(text));
+  } catch {
+    return false;
   }
 }

@@ -65,6 +65,8 @@ mod user_agent;
 mod verdict;
 
 use std::fs;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -93,10 +95,34 @@ pub fn run() -> Outcome {
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(Duration::from_secs(u32::MAX.into()))
         .build()
         .context("cannot start the asynchronous runtime")?;
-    runtime.block_on(serve(&cli, state))?;
+    runtime.block_on(start_blocking_threads())?;
+    let served = runtime.block_on(serve(&cli, state));
+    // Everything is saved. A thread that reads a slow disk or waits for a restart of this portal is not waited for.
+    runtime.shutdown_background();
+    served?;
     Ok(Exit::Done)
+}
+
+/// Threads that read logs and ask other programs.
+const BLOCKING_THREADS: usize = 16;
+
+/// Starts all blocking threads, which then never end: the runtime panics if it cannot start one later, such as in a container
+/// that has reached its limit of processes.
+async fn start_blocking_threads() -> Result<()> {
+    let all = Arc::new(Barrier::new(BLOCKING_THREADS));
+    let start = |_| {
+        let all = Arc::clone(&all);
+        tokio::task::spawn_blocking(move || _ = all.wait())
+    };
+    let started: Vec<_> = (0..BLOCKING_THREADS).map(start).collect();
+    for thread in started {
+        thread.await.context("cannot start a thread")?;
+    }
+    Ok(())
 }
 
 /// True if the portal uses this environment variable: a setting, or a published port of the provider.
@@ -142,7 +168,7 @@ async fn serve(cli: &cli::Cli, state: app_state::AppState) -> Result<()> {
 }
 
 /// Interval at which unsaved state is written.
-const FLUSH_INTERVAL: std::time::Duration = std::time::Duration::from_secs(10);
+const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

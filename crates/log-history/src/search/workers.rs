@@ -40,7 +40,7 @@ pub fn run(
         let (sender, results) = channel();
         for _ in 0..THREADS.min(blocks.len()) {
             let (sender, shared, changed) = (sender.clone(), &shared, &changed);
-            scope.spawn(move || {
+            let search = move || {
                 while let Some((number, buffer)) = next(shared, changed, blocks.len()) {
                     let block = &blocks[number];
                     let found = match open(shared, block) {
@@ -52,7 +52,11 @@ pub fn run(
                         return;
                     }
                 }
-            });
+            };
+            // At the limit of processes, the other thread searches alone; without any, the search is not complete.
+            if let Err(error) = thread::Builder::new().spawn_scoped(scope, search) {
+                log::warn!("cannot start a thread for a search: {error}");
+            }
         }
         drop(sender);
         let (mut waiting, mut number) = (BTreeMap::new(), 0);

@@ -90,7 +90,7 @@ struct Shared {
     logs: Logs,
     events: LogEvents,
     seats: Arc<Semaphore>,
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
     searches: Semaphore,
     downloads: Arc<Semaphore>,
 }
@@ -103,7 +103,7 @@ impl LogPages {
             logs: Logs::new(root),
             events: LogEvents::new(directories.to_vec()),
             seats: Arc::new(Semaphore::new(MAX_VIEWERS)),
-            readers: Semaphore::new(MAX_READERS),
+            readers: Arc::new(Semaphore::new(MAX_READERS)),
             searches: Semaphore::new(MAX_SEARCHES),
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
         }))
@@ -128,9 +128,13 @@ impl LogPages {
         self.0.events.subscribe()
     }
 
-    /// Reads on another thread; `None` if that failed.
+    /// Reads on another thread; `None` if that failed. A reader whose request has ended counts until it is done.
     pub async fn read<T: Send + 'static>(&self, read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let _permit = self.0.readers.acquire().await.ok()?;
+        let permit = self.0.readers.clone().acquire_owned().await.ok()?;
+        let read = move || {
+            let _permit = permit;
+            read()
+        };
         tokio::task::spawn_blocking(read).await.ok()
     }
 

@@ -1,5 +1,7 @@
 //! Lines of a log as rows.
 
+use std::collections::BTreeMap;
+
 use log_history::{Line, Position};
 use terminal::screen::{Row, Screen};
 
@@ -28,18 +30,35 @@ pub fn feed(screen: &mut Screen, bytes: &[u8], offset: u64, mut on: impl FnMut(R
     }
 }
 
+/// Text of the rows of a page in bytes, of which the last are kept: with a few bytes, a program moves the cursor to column
+/// 16,384, and makes a row of that length.
+const MAX_BYTES: usize = 4 << 20;
+
+fn length(row: &Row) -> usize {
+    row.spans.iter().map(|span| span.text.len()).sum()
+}
+
 /// Renders lines that follow each other, and returns the rows with the cursor at which a live view continues.
 pub fn contiguous(service: &str, lines: &[Line]) -> (Vec<LogRow>, Option<String>) {
     let (mut rows, mut cursor) = (Vec::new(), None);
     for lines in lines.chunk_by(|one, next| is_same_file(one.position, next.position)) {
         let mut screen = Screen::new(SCREEN_ROWS);
         // The last state of each row, in the order of their beginnings.
-        let mut last = std::collections::BTreeMap::new();
+        let mut last = BTreeMap::new();
+        let mut bytes = 0;
+        let mut keep = |row: Row| {
+            bytes += length(&row);
+            bytes -= last.insert(row.id, row).as_ref().map_or(0, length);
+            while bytes > MAX_BYTES
+                && let Some((_, first)) = last.pop_first()
+            {
+                bytes -= length(&first);
+            }
+        };
         for line in lines {
-            feed(&mut screen, &line.bytes, line.position.offset, |row| drop(last.insert(row.id, row)));
+            feed(&mut screen, &line.bytes, line.position.offset, &mut keep);
             if line.ended {
-                let end = line.position.offset + line.bytes.len() as u64;
-                feed(&mut screen, b"\n", end, |row| drop(last.insert(row.id, row)));
+                feed(&mut screen, b"\n", line.position.offset + line.bytes.len() as u64, &mut keep);
             }
         }
         let Some((first, end)) = lines.first().zip(lines.last()) else { continue };
@@ -95,4 +114,29 @@ pub fn plain(line: &[u8]) -> String {
     let mut text = String::new();
     feed(&mut screen, line, 0, |row| text = row.text());
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use log_history::Logs;
+
+    use super::*;
+
+    #[test]
+    fn a_few_bytes_that_make_long_rows_do_not_fill_the_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join("var/log/supervisor");
+        fs::create_dir_all(&logs).unwrap();
+        // Each moves to the last column, writes a character, and begins the next row.
+        fs::write(logs.join("x.log"), "\u{1b}[16383Cx\u{1b}E".repeat(4_000) + "the end\n").unwrap();
+        let mut log = Logs::new(dir.path()).open("x").unwrap();
+        let start = log.start();
+        let lines = log.lines_after(start, 300, 512 * 1024).unwrap();
+        let (rows, _) = contiguous("x", &lines);
+        let shown = serde_json::to_string(&rows).unwrap();
+        assert!(shown.len() < 2 * MAX_BYTES, "{}", shown.len());
+        assert!(shown.contains("the end"));
+    }
 }

@@ -124,6 +124,10 @@ fn a_service_that_is_still_starting_has_a_page_until_it_is_there() {
     browser.click("button");
     browser.wait_for_text("h1", "Slow Starter is not responding yet");
     browser.wait_for_partial_text(".log", "loading the model\n40 % <b>");
+    // From inside, ports have their own numbers, so the address of the portal is known.
+    let ask = "curl -s -H 'Accept: text/html' -H \"Authorization: Bearer $WEB_TOKEN\" http://127.0.0.1:8080/";
+    let page = container.exec(&["bash", "-lc", ask]).text();
+    assert!(page.contains("href=\"http://127.0.0.1:1111/leonardo/logs?s=slow-starter\""), "{page}");
     browser.screenshot(&picture("starting"));
     container.background(&["python3", "-m", "http.server", "--bind", "127.0.0.1", "18080"]);
     container
