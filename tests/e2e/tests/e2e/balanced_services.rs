@@ -295,11 +295,17 @@ fn bursts_of_changes_end_in_the_right_state_and_delay_no_other_service() {
         let log = container.sh("grep -c 'serving ports' /var/log/supervisor/caddy.log || true").text();
         log.parse::<u32>().expect("a number")
     };
+    // The burst ends with the other file, so that Caddy has at least one change to load.
+    container
+        .sh("cp /tmp/one /run/http_ports/.8080.new; mv /run/http_ports/.8080.new /run/http_ports/8080")
+        .text();
+    wait_for_upstreams(&container, &[18_100, 18_101]);
     let before = reloads();
     container.sh(&swap("n=$((n + 1)); test $n -lt 100 || break")).text();
     wait_for_upstreams(&container, &[18_101, 18_102]);
+    container.wait_until("the reload in Caddy's log", || reloads() > before);
     let during = reloads() - before;
-    assert!((1..40).contains(&during), "{during} reloads for 200 changes");
+    assert!(during < 40, "{during} reloads for 200 changes");
     // One program that never stops to change its file.
     container.background(&["bash", "-c", &swap(":")]);
     register(&container, "Other", 18_100, 8081, "true");
