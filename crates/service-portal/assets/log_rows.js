@@ -88,29 +88,6 @@ export class Rows {
     return this.size >= MAX_ROWS;
   }
 
-  // Takes over the rows that the server has rendered.
-  adopt() {
-    this.list.querySelector(".empty")?.remove();
-    for (const element of this.list.querySelectorAll(".line")) {
-      const { service, id, time } = element.dataset;
-      element.row = { service, id, time: time ? Number(time) : null };
-      this.byKey.set(nameOf(service, id), element);
-      const at = element.querySelector(".at");
-      at.tabIndex = -1;
-      this.#showTime(at, element.row);
-      const text = element.querySelector(".text");
-      for (const span of text.querySelectorAll("[data-fg], [data-bg]")) paint(span, span.dataset.fg, span.dataset.bg);
-      const nodes = document.createTreeWalker(text, NodeFilter.SHOW_TEXT);
-      const found = [];
-      while (nodes.nextNode()) if (nodes.currentNode.data.includes("://")) found.push(nodes.currentNode);
-      for (const node of found) {
-        const holder = document.createDocumentFragment();
-        appendText(holder, node.data);
-        node.replaceWith(holder);
-      }
-    }
-  }
-
   clear() {
     this.list.replaceChildren();
     this.byKey.clear();
@@ -209,7 +186,8 @@ export class Rows {
     at.className = "at";
     // Keys select lines; a thousand links are not to be tabbed through.
     at.tabIndex = -1;
-    this.#showTime(at, row);
+    at.href = this.href(row);
+    at.textContent = row.time === null ? "--:--:--" : timeText(row.time);
     element.append(at);
     if (this.showsService) {
       const service = document.createElement("span");
@@ -232,11 +210,6 @@ export class Rows {
     }
     element.append(text);
     return element;
-  }
-
-  #showTime(at, row) {
-    at.href = this.href(row);
-    at.textContent = row.time === null ? "--:--:--" : timeText(row.time);
   }
 
   // Returns the permalink of a row: `base` is the view's URL up to it.

@@ -184,6 +184,7 @@ async function show() {
   isFollowing = !view.at && !view.time;
   showPause();
   showState("Loading…");
+  list.setAttribute("aria-busy", "true");
   if (isFollowing && isFiltered()) return search();
   const colon = view.at.lastIndexOf(":");
   const around = colon > 0 ? { service: view.at.slice(0, colon), position: view.at.slice(colon + 1) } : null;
@@ -263,8 +264,11 @@ async function search() {
   } catch (error) {
     if (!own.signal.aborted) showError(`The search was interrupted (${error.message}). Press Enter to search again.`);
   } finally {
-    if (loading === own || !loading) bar.hidden = true;
-    if (loading === own) loading = null;
+    if (loading === own || !loading) {
+      loading = null;
+      bar.hidden = true;
+      list.removeAttribute("aria-busy");
+    }
   }
 }
 
@@ -460,7 +464,6 @@ document.addEventListener("visibilitychange", () => {
 
 // --- start
 
-document.documentElement.classList.add("scripted");
 byId("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "local time";
 const wrapSetting = localStorage.getItem(WRAP_KEY);
 const wraps = wrapSetting ? wrapSetting === "on" : matchMedia("(max-width: 600px)").matches;
@@ -469,13 +472,4 @@ byId("wrap").setAttribute("aria-pressed", String(wraps));
 byId("choose").open = isWide.matches;
 isWide.addEventListener("change", () => (byId("choose").open = isWide.matches));
 fillForm();
-if (list.dataset.complete === "true") {
-  rows.adopt();
-  const { from, to, marked, start, end } = list.dataset;
-  Object.assign(rows, { from: JSON.parse(from), to: JSON.parse(to) });
-  [atStart, atEnd] = [start === "true", end === "true"];
-  isFollowing = !view.at && !view.time;
-  settle(marked ? JSON.parse(marked) : null);
-} else {
-  show();
-}
+show();

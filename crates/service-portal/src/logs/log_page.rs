@@ -1,6 +1,5 @@
-//! The page: the form, and lines for readers without JavaScript, which the script takes over.
+//! The page: the form, whose lines a script requests. Browsers without scripts are led to `plain=1`, which has the last lines.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use askama::Template;
@@ -20,7 +19,7 @@ use crate::frame::{self, Frame};
 use crate::page_access::require_owner;
 use crate::pages::render;
 
-/// Number of lines on the page.
+/// Number of lines on the page without a script.
 const LINES: usize = 500;
 
 /// The page.
@@ -30,17 +29,9 @@ struct LogPage {
     frame: Frame,
     view: ShownView,
     logs: Vec<ListedLog>,
-    rows: Vec<LogRow>,
-    notices: Vec<String>,
+    page: Page,
     filter_error: Option<String>,
     error: Option<String>,
-    /// True if the script can take over the rows.
-    complete: bool,
-    from: String,
-    to: String,
-    at_start: bool,
-    at_end: bool,
-    marked: Option<String>,
 }
 
 /// View as the URL has it.
@@ -53,6 +44,8 @@ struct ShownView {
     until: String,
     at: String,
     time: String,
+    /// True if the page has lines and no script.
+    is_plain: bool,
 }
 
 /// A log in the list.
@@ -77,11 +70,11 @@ pub async fn log_page(
     let view = ShownView::parse(query.as_deref().unwrap_or_default());
     let frame = Frame::new(&state, client, verdict, frame::Page::Logs);
     let (logs, request) = (state.log_pages().logs().clone(), view.request());
-    // The script searches itself, with progress.
-    let is_search = !(view.q.is_empty() && view.level.is_empty());
-    let services = view.services.clone();
-    let read =
-        state.log_pages().read(move || (list(&logs, &services), history::page(&logs, &request, LINES)));
+    let (services, is_plain) = (view.services.clone(), view.is_plain);
+    let read = state.log_pages().read(move || {
+        let page = is_plain.then(|| history::page(&logs, &request, LINES));
+        (list(&logs, &services), page.unwrap_or_else(|| Ok(Page::default())))
+    });
     let (listed, page) =
         read.await.unwrap_or_else(|| (Err("the logs could not be read".to_owned()), Ok(Page::default())));
     let (logs, mut error) = match listed {
@@ -89,35 +82,12 @@ pub async fn log_page(
         Err(reason) => (Vec::new(), Some(reason)),
     };
     let mut filter_error = None;
-    let mut complete = !is_search;
     let page = page.unwrap_or_else(|invalid| {
-        complete = true;
         let field = if invalid.field == "filter" { &mut filter_error } else { &mut error };
         *field = Some(invalid.message);
         Page::default()
     });
-    render(
-        StatusCode::OK,
-        &LogPage {
-            frame,
-            view,
-            logs,
-            rows: page.rows,
-            notices: page.notices,
-            filter_error,
-            error,
-            complete,
-            from: json(&page.from),
-            to: json(&page.to),
-            at_start: page.at_start,
-            at_end: page.at_end,
-            marked: page.marked.and_then(|marked| serde_json::to_string(&marked).ok()),
-        },
-    )
-}
-
-fn json(places: &BTreeMap<String, String>) -> String {
-    serde_json::to_string(places).unwrap_or_default()
+    render(StatusCode::OK, &LogPage { frame, view, logs, page, filter_error, error })
 }
 
 /// Lists all logs.
@@ -163,6 +133,7 @@ impl ShownView {
                 "until" => view.until = value,
                 "at" => view.at = value,
                 "time" => view.time = value,
+                "plain" => view.is_plain = value == "1",
                 _ => {}
             }
         }
@@ -190,20 +161,21 @@ impl ShownView {
 
     /// Returns the URL of a line in this view.
     fn link(&self, row: &LogRow) -> String {
+        self.url(&[("at", &format!("{}:{}", row.service, row.id))])
+    }
+
+    /// Returns the URL of this view for browsers without scripts.
+    fn plain_url(&self) -> String {
+        self.url(&[("at", &self.at), ("time", &self.time), ("plain", "1")])
+    }
+
+    /// Returns the URL of these logs and lines, with parameters that are not empty.
+    fn url(&self, more: &[(&str, &str)]) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(self.services.iter().map(|service| ("s", service)));
-        let at = format!("{}:{}", row.service, row.id);
-        for (name, value) in [
-            ("q", &self.q),
-            ("level", &self.level),
-            ("since", &self.since),
-            ("until", &self.until),
-            ("at", &at),
-        ] {
-            if !value.is_empty() {
-                query.append_pair(name, value);
-            }
-        }
+        let lines: [(&str, &str); 4] =
+            [("q", &self.q), ("level", &self.level), ("since", &self.since), ("until", &self.until)];
+        query.extend_pairs(lines.iter().chain(more).filter(|(_, value)| !value.is_empty()));
         format!("/leonardo/logs?{}", query.finish())
     }
 

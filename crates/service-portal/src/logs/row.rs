@@ -110,11 +110,6 @@ impl RowSpan {
         }
         Self { text, class: classes, fg: fg.map(hex), bg: bg.map(hex) }
     }
-
-    /// True if the text looks like any other.
-    pub fn is_plain(&self) -> bool {
-        self.class.is_empty() && self.fg.is_none() && self.bg.is_none()
-    }
 }
 
 fn join(mut classes: String, class: &str) -> String {

@@ -50,19 +50,22 @@ fn the_last_lines_are_on_the_page_as_text() {
     portal.append("app.log", lines.concat());
     portal.append("app.log", "ERROR <script>alert(1)</script>\n\u{1b}[31mred\u{1b}[0m \"quoted\" \u{202e}\n");
     portal.append("app.log", b"nul \0 bad \xff\n10%\r20%");
-    let page = portal.0.send("portal page session /leonardo/logs?s=app", "");
-    assert_eq!(page.status, 200);
+    let with_script = portal.0.send("portal page session /leonardo/logs?s=app&q=a%22b&at=app:1-2.3", "").body;
+    let plain = "content=\"0;url=/leonardo/logs?s=app&#38;q=a%22b&#38;at=app%3A1-2.3&#38;plain=1\"";
+    assert!(with_script.contains(plain) && !with_script.contains("class=\"at\""), "{with_script}");
+    let page = portal.0.send("portal page session /leonardo/logs?plain=1&s=app", "");
+    assert!(page.status == 200 && !page.body.contains("http-equiv") && !page.body.contains("logs.js"));
     assert_eq!(page.body.matches("class=\"at\"").count(), 500);
     assert!(!page.body.contains("<script>alert") && page.body.contains("&#60;script&#62;alert(1)"));
     assert!(page.body.contains("<span class=\"f1\">red</span>") && page.body.contains("\\u{202e}"));
     assert!(page.body.contains("nul ␀ bad \\xff") && page.body.contains(">20%</span>"));
     let twice = portal.page(&json!({ "services": ["app", "app"], "filter": "quoted" }));
     assert_eq!(texts(&twice).len(), 1, "each log once");
-    let missing = portal.0.send("portal page session /leonardo/logs?s=%3Cb%3E&s=../x", "").body;
+    let missing = portal.0.send("portal page session /leonardo/logs?plain=1&s=%3Cb%3E&s=../x", "").body;
     assert!(missing.contains("there is no log") && !missing.contains("<b>\""), "{missing}");
-    let invalid = portal.0.send("portal page session /leonardo/logs?q=(", "").body;
+    let invalid = portal.0.send("portal page session /leonardo/logs?plain=1&q=(", "").body;
     assert!(invalid.contains("unclosed group"), "{invalid}");
-    let found = portal.0.send("portal page session /leonardo/logs?q=line+99&level=info", "").body;
+    let found = portal.0.send("portal page session /leonardo/logs?plain=1&q=line+99&level=info", "").body;
     assert_eq!(found.matches("class=\"line level-info").count(), 11, "{found}");
 }
 

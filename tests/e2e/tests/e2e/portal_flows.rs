@@ -68,7 +68,7 @@ fn login_links_logs_and_restarts_work_without_javascript() {
     showcase.container.sh(&format!("for number in $(seq 600); do echo line $number; done >> {LOG}")).text();
     browser.open(&(showcase.origin(1111) + "/leonardo/logs?s=notebook"));
     let lines = "return document.querySelectorAll('#rows .line').length";
-    assert_eq!(browser.run(lines), json!(500));
+    browser.wait_for_value(lines, &json!(500));
     assert!(browser.text("#rows").contains("line 101\n"), "the last 500 lines");
     assert!(browser.text("#rows .line:last-of-type").contains("line 600"));
 

@@ -138,19 +138,22 @@ fn large_log(container: &Container<'_>, args: &Args) -> Result<()> {
     container.sh("supervisorctl stop logtail; rm -f /var/log/supervisor/flood.log*")?;
     container.write_log(&["large", "large", &args.gigabytes.to_string()])?;
     let visitor = container.visitor()?;
+    let read = |request: Value| {
+        let script = visitor.with("content-type", "application/json");
+        script.send("POST", "/leonardo/logs/history", &request.to_string())
+    };
     let mut first = Vec::new();
     let mut jumps = Vec::new();
     for index in 0..20_u32 {
         let began = Instant::now();
         let page = visitor.get("/leonardo/logs?s=large");
+        let lines = read(json!({"services": ["large"]}));
         first.push(began.elapsed());
-        ensure!(page.status == 200 && page.body.contains("INFO request"), "no page of the large log");
+        ensure!(page.status == 200 && lines.body.contains("INFO request"), "no page of the large log");
         // The log has lines of one day, in no particular place of which each jump ends.
         let time = 1_790_000_000 + (index * 7_919 + 13) * 61 % 86_400;
-        let body = json!({"services": ["large"], "time": time}).to_string();
         let began = Instant::now();
-        let page =
-            visitor.with("content-type", "application/json").send("POST", "/leonardo/logs/history", &body);
+        let page = read(json!({"services": ["large"], "time": time}));
         jumps.push(began.elapsed());
         let page: Value = serde_json::from_str(&page.body).context("no page around a time")?;
         let marked = page["rows"].as_array().map_or(0, Vec::len);
