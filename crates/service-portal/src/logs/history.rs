@@ -69,7 +69,7 @@ pub struct Page {
     pub at_start: bool,
     /// True if there are no newer lines.
     pub at_end: bool,
-    /// The row that was asked for.
+    /// The row that was asked for, or the first one at the time that was asked for.
     pub marked: Option<RowName>,
     /// What the visitor must know.
     pub notices: Vec<String>,
@@ -112,6 +112,9 @@ pub fn page(logs: &Logs, request: &PageRequest, limit: usize) -> Result<Page, In
             Some(middle) => {
                 let older = reading.half(&middle, Order::NewestFirst, limit / 2);
                 let newer = reading.half(&middle, Order::OldestFirst, limit / 2);
+                let first = newer.rows.first();
+                let name = |row: &LogRow| RowName { service: row.service.clone(), id: row.id.clone() };
+                reading.marked = reading.marked.or_else(|| first.map(name));
                 let rows = older.rows.into_iter().chain(newer.rows).collect();
                 Page { rows, from: older.from, at_start: older.at_start, ..newer }
             }

@@ -121,6 +121,7 @@ fn a_line_a_time_and_a_range_can_be_opened() {
     let time = 1_795_478_400.0 + 30.0;
     let jumped = portal.page(&json!({ "time": time, "services": ["app"] }));
     assert_eq!(texts(&jumped)[150], "2026-11-24T00:00:30Z line 600");
+    assert_eq!(jumped["marked"]["id"], jumped["rows"][150]["id"]);
     let range = portal.page(&json!({ "since": time, "until": time + 2.0, "services": ["app"] }));
     let shown = texts(&range);
     assert_eq!((shown.len(), shown[0].clone()), (40, "2026-11-24T00:00:30Z line 600".to_owned()));

@@ -51,6 +51,19 @@ impl Findings {
     }
 }
 
+type Open = fn(&Browser);
+/// How dialogs and panels open, and on which page.
+const DIALOGS: &[(&str, Open)] = &[
+    ("services", |browser| browser.press("Control+k")),
+    ("services", |browser| browser.press("?")),
+    ("services", |browser| browser.click(".service [data-dialog]")),
+    ("services", |browser| browser.click(".menu summary")),
+    ("processes", |browser| browser.click("[data-name='caddy'] [value='restart']")),
+    ("logs", |browser| browser.click(".times summary")),
+];
+/// What is open of them.
+const OPEN: &str = "dialog[open], .menu[open], .times[open]";
+
 #[test]
 fn every_page_is_accessible_and_fits_every_screen() {
     let showcase = Showcase::start(RunOptions::new());
@@ -72,6 +85,13 @@ fn every_page_is_accessible_and_fits_every_screen() {
     for page in PAGES.iter().filter(|page| page.needs_login) {
         showcase.open(&browser, page);
         findings.check(&browser, page.name);
+    }
+    for (page, open) in DIALOGS {
+        let page = PAGES.iter().find(|known| known.name == *page).expect("a page");
+        browser.emulate(Device::DESKTOP);
+        showcase.open(&browser, page);
+        open(&browser);
+        findings.check(&browser, &format!("{}, dialog {:?}", page.name, browser.text(OPEN)));
     }
     // The status of the page of a service that failed.
     findings.complaints(&browser, "status of 503");

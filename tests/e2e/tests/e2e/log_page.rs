@@ -56,7 +56,7 @@ impl Stream {
     fn of_session(container: &Container, service: &str, cookie: &str) -> Self {
         let address = container.address(1111);
         let mut connection = TcpStream::connect(&address).expect("a connection");
-        connection.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        connection.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         let body = json!({"services": [service]}).to_string();
         // The older version has no chunks, within which lines would end.
         let head = format!(

@@ -143,21 +143,85 @@ fn an_open_page_says_what_is_wrong_and_recovers() {
     browser.wait_for_text("h1", "Log in");
 }
 
+/// Line of a log that logtail has not read, so that its own time counts: one a second from midnight on the 2nd of January, UTC.
+fn step(number: u32) -> String {
+    let level = match number {
+        1_234 | 39_000 => "ERROR",
+        25_000 => "WARNING",
+        _ => "INFO",
+    };
+    let [hour, minute, second] = [number / 3_600, number / 60 % 60, number % 60];
+    format!("2026-01-02T{hour:02}:{minute:02}:{second:02}Z {level} step {number}\n")
+}
+
+const TEXTS: &str =
+    "return [...document.querySelectorAll('#rows .line .text')].map(line => line.textContent)";
+
 #[test]
-fn fifty_tabs_show_a_line_that_arrives() {
-    let (showcase, browser) = at_work();
-    let url = showcase.origin(1111) + "/leonardo/logs?s=notebook";
-    for _ in 0..50 {
-        browser.new_tab();
-        browser.open(&url);
-    }
-    showcase.container.sh(&format!("echo for all tabs >> {LOG}")).text();
-    let windows = browser.windows();
-    assert_eq!(windows.len(), 51);
-    for window in windows.iter().rev().take(5) {
-        browser.switch(window);
-        browser.wait_for_partial_text("#rows", "for all tabs");
-    }
-    let health = showcase.web(1111).get("/leonardo/health-check");
-    assert_eq!(health.ok_text().as_deref(), Some("ok\n"));
+fn a_user_filters_searches_history_and_jumps_to_a_time() {
+    let files = tempfile::tempdir().expect("a directory");
+    let run = ["history.log.2", "history.log.1", "history.log"].into_iter();
+    let run = run.zip([0..20_000, 20_000..40_000, 40_000..40_001]);
+    let run = run.fold(RunOptions::new(), |run, (name, numbers)| {
+        let path = files.path().join(name);
+        std::fs::write(&path, numbers.map(step).collect::<String>()).expect("a file");
+        run.mount(&path, &format!("/var/log/supervisor/{name}"), "ro")
+    });
+    let showcase = Showcase::start(run);
+    let browser = Browser::observed();
+    showcase.log_in(&browser);
+    // The page has the times of the user's zone, nine hours ahead.
+    browser.devtools("Emulation.setTimezoneOverride", &json!({"timezoneId": "Asia/Tokyo"}));
+    browser.open(&(showcase.origin(1111) + "/leonardo/logs?s=history"));
+    browser.wait_for_partial_text("#rows", "step 40000");
+    let set = |field: &str, value: &str| {
+        let find = format!("const field = document.getElementById('{field}'); field.value = '{value}'");
+        browser.run(&format!("{find}; field.dispatchEvent(new Event('change', {{bubbles: true}}))"));
+    };
+
+    set("level", "warning");
+    let important = [
+        "2026-01-02T00:20:34Z ERROR step 1234",
+        "2026-01-02T06:56:40Z WARNING step 25000",
+        "2026-01-02T10:50:00Z ERROR step 39000",
+    ];
+    browser.wait_for_value(TEXTS, &json!(important));
+    set("level", "error");
+    browser.wait_for_value(TEXTS, &json!([important[0], important[2]]));
+    browser.type_into("#q", "step (12|390)..$");
+    browser.wait_for_value(TEXTS, &json!([important[0], important[2]]));
+    set("level", "");
+    browser.wait_for_value("return document.querySelectorAll('#rows .line').length", &json!(200));
+    browser.type_into("#q", "step (1|3)1235");
+    let found = ["2026-01-02T03:07:15Z INFO step 11235", "2026-01-02T08:40:35Z INFO step 31235"];
+    browser.wait_for_value(TEXTS, &json!(found));
+    browser.type_into("#q", "(");
+    browser.wait_for_partial_text("#filter-error", "unclosed group");
+    // About the status of the refusal.
+    browser.complaints();
+
+    // A found line among its neighbours, then a time.
+    browser.type_into("#q", "step 11235");
+    browser.wait_for_value(TEXTS, &json!([found[0]]));
+    browser.click("#rows .line .at");
+    browser.click("#around");
+    let marked = "const row = document.querySelector('#rows .line.selected'); \
+                  const [a, b] = [row, row?.parentElement].map(e => e?.getBoundingClientRect()); \
+                  return [row?.previousSibling?.innerText, row?.innerText, row?.nextSibling?.innerText, \
+                          a?.top >= b?.top && a?.bottom <= b?.bottom].map(x => `${x}`.split(' ').at(-1))";
+    browser.wait_for_value(marked, &json!(["11234", "11235", "11236", "true"]));
+    browser.click(".times summary");
+    set("time", "2026-01-02T10:00:00");
+    browser.click("#jump");
+    browser.wait_for_value(marked, &json!(["3599", "3600", "3601", "true"]));
+    set("since", "2026-01-02T14:33:18");
+    set("until", "2026-01-02T14:33:21");
+    browser.click(".times .row:last-of-type button");
+    let of_two_files = [
+        "2026-01-02T05:33:18Z INFO step 19998",
+        "2026-01-02T05:33:19Z INFO step 19999",
+        "2026-01-02T05:33:20Z INFO step 20000",
+    ];
+    browser.wait_for_value(TEXTS, &json!(of_two_files));
+    assert_quiet(&showcase, &browser);
 }

@@ -361,7 +361,7 @@ pub fn open(container: &Container, path: &str, more: &str) -> (String, BufReader
     let [_, _, token] = container.login();
     let address = container.address(8080);
     let mut stream = TcpStream::connect(&address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
     let head =
         format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{more}\r\n");
     stream.write_all(head.as_bytes()).expect("a listener");

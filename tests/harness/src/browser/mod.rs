@@ -8,18 +8,15 @@ mod network_log;
 mod pictures;
 
 use std::process::Child;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::container::DEADLINE;
 pub use accessibility::Violation;
 use driver::call;
 pub use emulation::{Device, Scheme};
 pub use network_log::Request;
-
-/// Timeout of a page.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A browser with a fresh profile.
 pub struct Browser {
