@@ -16,10 +16,13 @@ use crate::level::LevelSet;
 use crate::line_time;
 use crate::log::{Line, Log};
 use crate::position::{Position, PositionGone};
-use block::Block;
+use block::{Block, Found, Plan};
+use workers::Work;
 
 /// Number of lines before one without a time that are searched for its time.
 const INHERITED: usize = 100;
+/// Lines of a block that may turn out to be outside the range of times, beside those that are reported.
+const MAX_OUTSIDE: usize = 16 * 1024;
 
 /// Lines that are searched.
 #[derive(Debug, Clone, Default)]
@@ -103,9 +106,8 @@ pub fn search(
     mut on: impl FnMut(Event) -> ControlFlow<()>,
 ) -> Result<Ended> {
     let mut from = Vec::new();
-    let mut blocks = Vec::new();
+    let mut plan = Plan::new(query.order);
     let mut problems = Vec::new();
-    let alone = logs.len() == 1;
     for (index, log) in logs.iter_mut().enumerate() {
         let begin = query.from.as_ref().and_then(|from| from.get(index)).copied();
         let begin = match begin {
@@ -113,70 +115,66 @@ pub fn search(
             None if query.order == Order::NewestFirst => log.end(),
             None => log.start(),
         };
-        let planned = block::plan(log, index, query, begin, alone);
-        let is_gone = planned.as_ref().err().filter(|error| error.is::<PositionGone>());
-        if let Some(error) = is_gone {
-            // What is left of this log is newer.
-            problems.push((log.name().to_owned(), error.to_string()));
-            from.push(log.start());
-            blocks.push(block::plan(log, index, query, log.start(), alone)?);
-        } else {
-            from.push(begin);
-            blocks.push(planned?);
+        match plan.add(log, query, begin) {
+            Err(error) if error.is::<PositionGone>() => {
+                // What is left of this log is newer.
+                problems.push((log.name().to_owned(), error.to_string()));
+                from.push(log.start());
+                plan.add(log, query, log.start())?;
+            }
+            added => {
+                added?;
+                from.push(begin);
+            }
         }
     }
-    let blocks = block::merge(blocks, query.order);
-    let total = blocks.iter().map(Block::length).sum();
-    let mut state = State { from, hits: 0, done: 0, total };
     // Lines near the ends of the range are compared with its times later.
-    let limit = if query.since.or(query.until).is_some() { usize::MAX } else { budget.hits.max(1) };
-    let complete = workers::run(&blocks, query, limit, |number, found| {
-        state.take(logs, query, budget, &blocks[number], found, &mut on)
-    });
+    let outside = if query.since.or(query.until).is_some() { MAX_OUTSIDE } else { 0 };
+    let limit = budget.hits.saturating_add(outside).max(1);
+    let total = plan.length();
+    let mut state = State { logs, query, budget, plan, on: &mut on, from, hits: 0, done: 0, total };
+    let complete = workers::run(&mut state, query, limit);
+    let from = state.from;
     problems.extend(logs.iter().flat_map(Log::problems));
-    Ok(Ended { complete, from: state.from, problems })
+    Ok(Ended { complete, from, problems })
 }
 
-struct State {
+struct State<'a, F> {
+    logs: &'a mut [Log],
+    query: &'a Query,
+    budget: &'a Budget,
+    plan: Plan,
+    on: F,
     from: Vec<Position>,
     hits: usize,
     done: u64,
     total: u64,
 }
 
-impl State {
-    /// Reports the lines that were found in a block.
-    fn take(
-        &mut self,
-        logs: &mut [Log],
-        query: &Query,
-        budget: &Budget,
-        block: &Block,
-        found: &mut [block::Found],
-        on: &mut impl FnMut(Event) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        for part in found {
-            self.report(&mut logs[block.log], query, budget, block, part, on)?;
-        }
-        let newest_first = query.order == Order::NewestFirst;
-        let end = if newest_first { block.range.start } else { block.range.end };
-        self.from[block.log] = logs[block.log].position_in(block.segment, end);
-        self.done += block.length();
-        on(Event::Progress { done: self.done, total: self.total })?;
-        let over =
-            self.done >= budget.bytes || budget.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if over && self.done < self.total { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+impl<F: FnMut(Event) -> ControlFlow<()>> Work for State<'_, F> {
+    fn next(&mut self) -> Option<Block> {
+        self.plan.next(self.logs)
     }
 
-    fn report(
-        &mut self,
-        log: &mut Log,
-        query: &Query,
-        budget: &Budget,
-        block: &Block,
-        found: &mut block::Found,
-        on: &mut impl FnMut(Event) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    fn take(&mut self, block: &Block, found: &mut [Found]) -> ControlFlow<()> {
+        for part in found {
+            self.report(block, part)?;
+        }
+        let newest_first = self.query.order == Order::NewestFirst;
+        let end = if newest_first { block.range.start } else { block.range.end };
+        self.from[block.log] = self.logs[block.log].position_in(block.segment, end);
+        self.done += block.length();
+        (self.on)(Event::Progress { done: self.done, total: self.total })?;
+        let is_late = self.budget.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let over = self.done >= self.budget.bytes || is_late;
+        if over && self.done < self.total { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl<F: FnMut(Event) -> ControlFlow<()>> State<'_, F> {
+    /// Reports the lines that were found in a block.
+    fn report(&mut self, block: &Block, found: &mut Found) -> ControlFlow<()> {
+        let (log, query) = (&mut self.logs[block.log], self.query);
         if let Some(error) = found.error.take() {
             log.add_problem(block.segment, &error);
         }
@@ -204,8 +202,8 @@ impl State {
             }
             self.from[block.log] = if newest_first { line.position } else { line.end };
             self.hits += 1;
-            on(Event::Hit { log: block.log, line })?;
-            if self.hits >= budget.hits {
+            (self.on)(Event::Hit { log: block.log, line })?;
+            if self.hits >= self.budget.hits {
                 return ControlFlow::Break(());
             }
         }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use anyhow::Result;
 use memchr::{memchr, memmem};
@@ -24,12 +25,10 @@ const BLOCK: u64 = 512 * 1024;
 pub struct Block {
     pub log: usize,
     pub segment: usize,
-    pub source: Source,
+    pub source: Arc<Source>,
     pub range: Range<u64>,
     /// True at the end of a file whose size is an estimate.
     is_open: bool,
-    /// Order among the blocks of all logs.
-    time: f64,
 }
 
 /// Result of a block.
@@ -69,52 +68,90 @@ impl Block {
     }
 }
 
-/// Divides the part of a log that a query is about; the blocks are in the order in which they are searched.
-pub fn plan(log: &mut Log, number: usize, query: &Query, from: Position, alone: bool) -> Result<Vec<Block>> {
-    let newest_first = query.order == Order::NewestFirst;
-    let mut blocks = Vec::new();
-    for (segment, range) in log.ranges(from, newest_first, query.since, query.until)? {
-        let source = log.source(segment);
-        let mut at = range.start;
-        while at < range.end {
-            let next = (at / BLOCK * BLOCK + BLOCK).min(range.end);
-            let time = if alone { 0.0 } else { log.block_time(segment, at) };
-            let is_open = next == range.end && log.is_estimated_end(segment, next);
-            blocks.push(Block {
-                log: number,
-                segment,
-                source: source.clone(),
-                range: at..next,
-                is_open,
-                time,
-            });
-            at = next;
-        }
-    }
-    if newest_first {
-        blocks.reverse();
-    }
-    Ok(blocks)
+/// The blocks of all logs. They are divided when their turn comes: a sparse log can have millions.
+#[derive(Debug)]
+pub struct Plan {
+    order: Order,
+    logs: Vec<VecDeque<Part>>,
 }
 
-/// Merges the blocks of all logs by time, without changing their order within a log.
-pub fn merge(logs: Vec<Vec<Block>>, order: Order) -> Vec<Block> {
-    let mut logs: Vec<VecDeque<Block>> = logs.into_iter().map(VecDeque::from).collect();
-    let mut merged = Vec::new();
-    let earlier = |one: &f64, other: &f64| match order {
-        Order::NewestFirst => other.total_cmp(one),
-        Order::OldestFirst => one.total_cmp(other),
-    };
-    let first = |log: &VecDeque<Block>| log.front().map(|block| block.time);
-    while let Some((next, _)) = logs
-        .iter()
-        .enumerate()
-        .filter_map(|(index, log)| Some((index, first(log)?)))
-        .min_by(|(_, one), (_, other)| earlier(one, other))
-    {
-        merged.extend(logs[next].pop_front());
+/// The rest of a file.
+#[derive(Debug)]
+struct Part {
+    segment: usize,
+    source: Arc<Source>,
+    range: Range<u64>,
+    /// Order of the next block among those of all logs.
+    time: f64,
+}
+
+impl Plan {
+    pub fn new(order: Order) -> Self {
+        Self { order, logs: Vec::new() }
     }
-    merged
+
+    /// Adds the part of the next log that a query is about.
+    pub fn add(&mut self, log: &mut Log, query: &Query, from: Position) -> Result<()> {
+        let newest_first = self.order == Order::NewestFirst;
+        let ranges = log.ranges(from, newest_first, query.since, query.until)?;
+        let mut parts: VecDeque<Part> = ranges
+            .into_iter()
+            .map(|(segment, range)| Part { segment, source: Arc::new(log.source(segment)), range, time: 0.0 })
+            .collect();
+        if newest_first {
+            parts.make_contiguous().reverse();
+        }
+        if let Some(part) = parts.front_mut() {
+            part.time = log.block_time(part.segment, self.order.first(&part.range).start);
+        }
+        self.logs.push(parts);
+        Ok(())
+    }
+
+    /// Returns the number of bytes.
+    pub fn length(&self) -> u64 {
+        self.logs.iter().flatten().map(|part| part.range.end - part.range.start).sum()
+    }
+
+    /// Returns the next block by time; the blocks of one log keep their order.
+    pub fn next(&mut self, logs: &mut [Log]) -> Option<Block> {
+        let fronts = self.logs.iter().enumerate().filter_map(|(log, parts)| Some((log, parts.front()?.time)));
+        let (number, _) = match self.order {
+            Order::NewestFirst => fronts.min_by(|(_, one), (_, other)| other.total_cmp(one)),
+            Order::OldestFirst => fronts.min_by(|(_, one), (_, other)| one.total_cmp(other)),
+        }?;
+        let (parts, log) = (&mut self.logs[number], &mut logs[number]);
+        let part = parts.front_mut()?;
+        let range = self.order.first(&part.range);
+        match self.order {
+            Order::NewestFirst => part.range.end = range.start,
+            Order::OldestFirst => part.range.start = range.end,
+        }
+        let block = Block {
+            log: number,
+            segment: part.segment,
+            source: Arc::clone(&part.source),
+            is_open: log.is_estimated_end(part.segment, range.end),
+            range,
+        };
+        if part.range.is_empty() {
+            parts.pop_front();
+        }
+        if let Some(next) = parts.front_mut() {
+            next.time = log.block_time(next.segment, self.order.first(&next.range).start);
+        }
+        Some(block)
+    }
+}
+
+impl Order {
+    /// Returns the first block of a range.
+    fn first(self, range: &Range<u64>) -> Range<u64> {
+        match self {
+            Self::NewestFirst => range.start.max((range.end - 1) / BLOCK * BLOCK)..range.end,
+            Self::OldestFirst => range.start..range.end.min(range.start / BLOCK * BLOCK + BLOCK),
+        }
+    }
 }
 
 /// Finds the lines of a block: at most `limit`, those that are reported first.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::mpsc::channel;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::Query;
@@ -18,37 +18,36 @@ const AHEAD: usize = 6;
 /// Files that are open for all threads.
 const OPEN: usize = 4;
 
-#[derive(Default)]
-struct Shared {
-    next: usize,
-    reported: usize,
-    stop: bool,
-    open: VecDeque<((usize, usize), Content)>,
-    /// Buffers to be used again.
-    buffers: Vec<Vec<u8>>,
+/// Open files of logs, by the numbers of the log and the file.
+type Files = Mutex<VecDeque<((usize, usize), Content)>>;
+
+/// Blocks to search, and what happens with their results.
+pub trait Work {
+    /// Returns the next block.
+    fn next(&mut self) -> Option<Block>;
+    /// Takes the result of a block; they come in the order of the blocks.
+    fn take(&mut self, block: &Block, found: &mut [Found]) -> ControlFlow<()>;
 }
 
-/// Searches all blocks and calls `take` with their results, in the order of the blocks; returns false if that stops it.
-pub fn run(
-    blocks: &[Block],
-    query: &Query,
-    limit: usize,
-    mut take: impl FnMut(usize, &mut [Found]) -> ControlFlow<()>,
-) -> bool {
-    let (shared, changed) = (Mutex::new(Shared::default()), Condvar::new());
+/// Searches all blocks; returns false if the work was stopped.
+pub fn run(work: &mut impl Work, query: &Query, limit: usize) -> bool {
+    let (jobs, queue) = channel::<(usize, Block, Vec<u8>)>();
+    let (queue, files) = (Mutex::new(queue), Files::default());
     thread::scope(|scope| {
+        let jobs = jobs;
         let (sender, results) = channel();
-        for _ in 0..THREADS.min(blocks.len()) {
-            let (sender, shared, changed) = (sender.clone(), &shared, &changed);
+        for _ in 0..THREADS {
+            let (sender, queue, files) = (sender.clone(), &queue, &files);
             let search = move || {
-                while let Some((number, buffer)) = next(shared, changed, blocks.len()) {
-                    let block = &blocks[number];
-                    let found = match open(shared, block) {
-                        Ok(Some(content)) => block::search(block, &content, query, limit, buffer),
+                loop {
+                    let job = lock(queue).recv();
+                    let Ok((number, block, buffer)) = job else { return };
+                    let found = match open(files, &block) {
+                        Ok(Some(content)) => block::search(&block, &content, query, limit, buffer),
                         Ok(None) => Vec::new(),
                         Err(error) => vec![Found { error: Some(error), ..Found::default() }],
                     };
-                    if sender.send((number, found)).is_err() {
+                    if sender.send((number, block, found)).is_err() {
                         return;
                     }
                 }
@@ -59,56 +58,48 @@ pub fn run(
             }
         }
         drop(sender);
-        let (mut waiting, mut number) = (BTreeMap::new(), 0);
-        for (done, found) in results {
-            waiting.insert(done, found);
-            while let Some(mut found) = waiting.remove(&number) {
-                let flow = take(number, &mut found);
-                number += 1;
-                let mut shared = lock(&shared);
-                shared.reported = number;
-                shared.stop |= flow.is_break();
-                shared.buffers.extend(found.pop().map(|part| part.bytes));
-                changed.notify_all();
-                if flow.is_break() {
+        let (mut waiting, mut buffers) = (BTreeMap::new(), Vec::new());
+        let (mut sent, mut taken) = (0, 0);
+        loop {
+            while sent < taken + AHEAD
+                && let Some(block) = work.next()
+                && jobs.send((sent, block, buffers.pop().unwrap_or_default())).is_ok()
+            {
+                sent += 1;
+            }
+            if taken == sent {
+                return true;
+            }
+            let Ok((number, block, found)) = results.recv() else { return false };
+            waiting.insert(number, (block, found));
+            while let Some((block, mut found)) = waiting.remove(&taken) {
+                taken += 1;
+                if work.take(&block, &mut found).is_break() {
                     return false;
                 }
+                buffers.extend(found.pop().map(|part| part.bytes));
             }
         }
-        number == blocks.len()
     })
 }
 
-/// Returns the next block to search, and a buffer; nothing if there is none.
-fn next(shared: &Mutex<Shared>, changed: &Condvar, count: usize) -> Option<(usize, Vec<u8>)> {
-    let is_ahead =
-        |shared: &mut Shared| !shared.stop && shared.next < count && shared.next >= shared.reported + AHEAD;
-    let guard = changed.wait_while(lock(shared), is_ahead);
-    let mut shared = guard.unwrap_or_else(PoisonError::into_inner);
-    if shared.stop || shared.next >= count {
-        return None;
-    }
-    shared.next += 1;
-    Some((shared.next - 1, shared.buffers.pop().unwrap_or_default()))
-}
-
 /// Opens the file of a block, or returns it as another thread has opened it.
-fn open(shared: &Mutex<Shared>, block: &Block) -> std::io::Result<Option<Content>> {
+fn open(files: &Files, block: &Block) -> std::io::Result<Option<Content>> {
     let key = (block.log, block.segment);
-    let mut shared = lock(shared);
-    if let Some((_, content)) = shared.open.iter().find(|(of, _)| *of == key) {
+    let mut files = lock(files);
+    if let Some((_, content)) = files.iter().find(|(of, _)| *of == key) {
         return Ok(Some(content.clone()));
     }
     let opened = Source::open(&block.source)?;
     if let Some(content) = &opened {
-        if shared.open.len() >= OPEN {
-            shared.open.pop_front();
+        if files.len() >= OPEN {
+            files.pop_front();
         }
-        shared.open.push_back((key, content.clone()));
+        files.push_back((key, content.clone()));
     }
     Ok(opened)
 }
 
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
