@@ -86,24 +86,25 @@ impl LogDirectory {
     /// Returns the files of one log in a consistent state: a listing in the middle of a rotation can have a file under two
     /// names or under none.
     pub fn files_of(&self, base: &str) -> io::Result<LogFiles> {
-        let one =
-            || -> io::Result<LogFiles> { Ok(self.list_once()?.families.remove(base).unwrap_or_default()) };
-        stable(one)
+        stable(|| Ok(self.list_once(Some(base))?.families.remove(base).unwrap_or_default()))
     }
 
     /// Returns all logs, like [`LogDirectory::files_of`]; a missing directory has none.
     pub fn list(&self) -> io::Result<Listing> {
-        stable(|| self.list_once())
+        stable(|| self.list_once(None))
     }
 
-    fn list_once(&self) -> io::Result<Listing> {
+    /// Lists all logs, or one: a directory can have thousands of files, and a page opens each log.
+    fn list_once(&self, only: Option<&str>) -> io::Result<Listing> {
+        let stem = only.map_or("", |base| base.strip_suffix(".log").unwrap_or(base));
         let Some(opened) = missing_ok(self.open())? else { return Ok(Listing::default()) };
         let mut listing = Listing::default();
         let mut entries = Vec::new();
         for entry in fs::read_dir(dirfd::fd_path(&opened))? {
             let entry = entry?;
             match entry.file_name().into_string() {
-                Ok(name) => entries.push((name, entry)),
+                Ok(name) if name.starts_with(stem) => entries.push((name, entry)),
+                Ok(_) => {}
                 Err(name) => {
                     let shown = safe_text::sanitize(name.as_encoded_bytes());
                     if self.selection.matches(&shown) {
@@ -123,7 +124,7 @@ impl LogDirectory {
             // A compressed file beside its original is incomplete.
             let is_begun =
                 packing != Compression::Plain && names.contains(file_name::strip_compression(&name).0);
-            if !self.selection.matches(&base) || is_begun {
+            if only.is_some_and(|only| only != base) || !self.selection.matches(&base) || is_begun {
                 continue;
             }
             // Without following links; a file may be gone in the meantime.

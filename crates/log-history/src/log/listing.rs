@@ -142,7 +142,11 @@ impl Log {
                 self.open.push_back((named.id, content.clone()));
                 Some(content)
             }
-            Ok(None) => None,
+            Ok(None) => {
+                let path = self.path_of(&self.segments[index].named.name);
+                self.problems.insert(path, "it was removed".to_owned());
+                None
+            }
             Err(error) => {
                 let path = self.path_of(&self.segments[index].named.name);
                 self.problems.insert(path, error.to_string());

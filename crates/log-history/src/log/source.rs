@@ -62,14 +62,8 @@ impl Log {
             begin = begin.max(self.locate(at)?);
         }
         if let Some(until) = until {
-            let at = self.position_at(until)?;
-            let (index, _) = self.locate(at)?;
-            // Lines of the interval in which it is may be earlier; their times are compared when they are found.
-            if !self.segments.is_empty() {
-                let interval = self.time_tolerance(index);
-                let at = self.position_at(until + interval)?;
-                end = end.min(self.locate(at)?);
-            }
+            let at = self.end_before(until)?;
+            end = end.min(self.locate(at)?);
         }
         let lengths = self.segments.iter().map(|segment| segment.length).enumerate();
         let ranges = lengths.filter_map(|(index, length)| {

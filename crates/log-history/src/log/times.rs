@@ -36,6 +36,25 @@ impl Log {
         Ok(self.end())
     }
 
+    /// Returns the end of the lines that may be earlier than a time.
+    pub fn end_before(&mut self, time: f64) -> Result<Position> {
+        let at = self.position_at(time)?;
+        let (index, _) = self.locate(at)?;
+        if self.segments.is_empty() {
+            return Ok(at);
+        }
+        // Recorded times are those of the beginnings of intervals: one that begins earlier may have earlier lines.
+        let interval = self.time_tolerance(index);
+        self.position_at((time + interval).next_down())
+    }
+
+    /// Returns the time of a line that begins at a position.
+    #[must_use]
+    pub fn time_at(&mut self, at: Position, line: &[u8]) -> Option<f64> {
+        let index = self.segments.iter().position(|segment| at.file.is_file(segment.named.id))?;
+        self.time_of(index, at.offset, line)
+    }
+
     /// Returns the time of a line of a file.
     pub(crate) fn time_of(&mut self, index: usize, offset: u64, text: &[u8]) -> Option<f64> {
         self.index(index).time_of(offset).or_else(|| line_time::of_line(text))

@@ -51,7 +51,11 @@ impl Recorder {
         let time = time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
         let time = u64::try_from(time).unwrap_or(u64::MAX);
         if self.files.len() >= MAX_FILES && !self.files.contains_key(&id) {
-            self.files.clear();
+            self.save();
+            let oldest = self.files.iter().min_by_key(|(_, recorded)| recorded.last.map(|last| last.time));
+            if let Some(oldest) = oldest.map(|(id, _)| *id) {
+                self.files.remove(&oldest);
+            }
         }
         let directory = &self.directory;
         self.files.entry(id).or_insert_with(|| Recorded::load(directory, id)).note(offset, time);
@@ -282,5 +286,21 @@ mod tests {
             let offset = found.offset_at(crate::line_time::seconds(at(second))).unwrap();
             assert!(offset <= second * 100 && second * 100 <= offset + 100 * 20, "{second}: {offset}");
         }
+    }
+
+    #[test]
+    fn with_very_many_files_no_record_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().join("times");
+        let mut recorder = Recorder::new(directory.clone());
+        let mut ids = Vec::new();
+        for second in 0..=MAX_FILES as u64 {
+            let path = dir.path().join(second.to_string());
+            fs::write(&path, "").unwrap();
+            ids.push(FileId::from_metadata(&fs::metadata(path).unwrap()));
+            recorder.note(ids[ids.len() - 1], 0, at(second));
+        }
+        assert_eq!((recorder.files.len(), recorder.files.contains_key(&ids[0])), (MAX_FILES, false));
+        assert_eq!(TimeIndex::read(&directory, ids[0]).unwrap().records.len(), 1);
     }
 }
