@@ -25,8 +25,8 @@ const SEARCH_TIME: Duration = Duration::from_secs(1);
 const TAIL_BYTES: usize = 64 << 10;
 /// Maximum length of a pattern in bytes: each character of a class such as `\W` takes 20 kB until it is compiled.
 const MAX_PATTERN: usize = 1_000;
-/// Bytes of text after which a response ends; its cursor continues it.
-const MAX_TEXT: usize = 1 << 20;
+/// Bytes of text after which a response ends; its cursor continues it. A client that reads slowly leaves them in memory.
+const MAX_TEXT: usize = 128 << 10;
 /// Characters of a wrong value that an error repeats.
 const SHOWN: usize = 100;
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use process_control::{Action, Refusal, RefusalKind};
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::app_state::AppState;
 use crate::client::Client;
@@ -45,14 +46,23 @@ async fn act(
     respond(ask(&state, move |socket| process_control::act(&socket, action, &name, &requester)).await)
 }
 
-/// Asks the program that is root, on a thread that may wait.
+/// Questions at a time; others wait.
+static QUESTIONS: Semaphore = Semaphore::const_new(8);
+
+/// Asks the program that is root, on a thread that may wait. One whose requester has gone counts until it is answered.
 pub async fn ask<T: Send + 'static>(
     state: &AppState,
     question: impl FnOnce(PathBuf) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     let socket = state.process_control().to_owned();
-    let answer = tokio::task::spawn_blocking(move || question(socket)).await;
-    answer.unwrap_or_else(|error| Err(Refusal { kind: RefusalKind::Unavailable, message: error.to_string() }))
+    let permit = QUESTIONS.acquire().await.ok();
+    let answer = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        question(socket)
+    });
+    answer
+        .await
+        .unwrap_or_else(|error| Err(Refusal { kind: RefusalKind::Unavailable, message: error.to_string() }))
 }
 
 fn respond(answer: Result<impl Serialize, Refusal>) -> Response {

@@ -1,15 +1,19 @@
 //! A whole log as a file: rotated and compressed files too, from the oldest byte to the end.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
+use anyhow::anyhow;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Bytes;
-use log_history::{Log, Position};
+use log_history::{Change, Log, Position};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::timeout;
 
 use super::LogPages;
 use super::rendering::is_same_file;
@@ -21,6 +25,8 @@ use crate::response;
 
 /// Size of one read, in bytes.
 const CHUNK: usize = 256 * 1024;
+/// Time after which a download ends whose visitor takes nothing: others wait, and deleted files use space.
+const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Query of a download.
 #[derive(Deserialize)]
@@ -49,7 +55,7 @@ pub async fn download(
     let name = file_name(&query.s);
     match pages.read(move || logs.open(&query.s)).await {
         Some(Ok(log)) => {
-            let (sender, receiver) = mpsc::channel(1);
+            let (sender, receiver) = mpsc::channel(2);
             tokio::spawn(send(pages, log, permit, sender));
             (attachment(&name), Body::new(Chunks(receiver, |chunk| chunk))).into_response()
         }
@@ -84,33 +90,49 @@ async fn send(
     _permit: OwnedSemaphorePermit,
     sender: mpsc::Sender<io::Result<Bytes>>,
 ) {
-    let (mut at, end, mut log) = (log.start(), log.end(), log);
+    let Ok(last) = sender.clone().reserve_owned().await else { return };
+    if let Err(error) = send_all(&pages, log, &sender).await {
+        let _ = last.send(Err(error));
+    }
+}
+
+async fn send_all(
+    pages: &LogPages,
+    mut log: Log,
+    sender: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    let (mut at, end, mut known) = (log.start(), log.end(), BTreeMap::new());
     loop {
-        let read = pages
-            .read(move || {
-                let mut buffer = Vec::new();
-                let next = log.read_raw(at, &mut buffer, CHUNK);
-                (log, next, buffer)
-            })
-            .await;
-        let Some((back, next, mut buffer)) = read else {
-            let _ = sender.send(Err(io::Error::other("the log could not be read"))).await;
-            return;
-        };
-        log = back;
-        let next = match next {
-            Ok(next) => next,
-            Err(error) => {
-                crate::log_limit::error(&error);
-                let _ = sender.send(Err(io::Error::other(error))).await;
-                return;
+        let read = move || {
+            let mut buffer = Vec::new();
+            let mut next = log.read_raw(at, &mut buffer, CHUNK);
+            if buffer.is_empty() && matches!(log.refresh(), Ok(Change::Truncated)) {
+                next = Err(anyhow!("the log was truncated while it was downloaded"));
             }
+            let problems = log.problems();
+            (log, next, buffer, problems)
         };
+        let read = pages.read(read).await.ok_or_else(|| io::Error::other("the log could not be read"))?;
+        let (back, next, mut buffer, problems) = read;
+        log = back;
+        let next = next.map_err(|error| {
+            crate::log_limit::error(&error);
+            io::Error::other(error)
+        })?;
         let has_ended = cut(&mut buffer, next, end);
-        if buffer.is_empty() || sender.send(Ok(buffer.into())).await.is_err() || has_ended {
-            return;
+        let gaps = problems.iter().filter(|(path, _)| !known.contains_key(*path));
+        let gaps = gaps.map(|(path, reason)| format!("\n[the portal cannot read {path}: {reason}]\n"));
+        let chunk = [gaps.collect::<Vec<_>>().concat().into_bytes(), buffer].concat();
+        known = problems;
+        if chunk.is_empty() {
+            return Ok(());
         }
-        at = next;
+        match timeout(SEND_TIMEOUT, sender.send(Ok(chunk.into()))).await {
+            Ok(Ok(())) if has_ended => return Ok(()),
+            Ok(Ok(())) => at = next,
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => return Err(io::Error::other("nothing was read for a minute")),
+        }
     }
 }
 
@@ -126,25 +148,44 @@ fn cut(buffer: &mut Vec<u8>, next: Position, end: Position) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
-    #[tokio::test]
-    async fn an_error_is_not_the_end_of_the_file() {
+    /// Downloads a log whose directory is changed after the first chunk.
+    async fn downloaded(change: impl FnOnce(&Path)) -> (String, Option<String>) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("var/log/supervisor");
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(path.join("app.log"), "line\n".repeat(CHUNK)).unwrap();
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("app.log.2"), "oldest\n".repeat(CHUNK)).unwrap();
+        fs::write(path.join("app.log.1"), "older\n").unwrap();
+        fs::write(path.join("app.log"), "new\n").unwrap();
         let pages = LogPages::new(directory.path());
         let (permit, log) = (pages.take_download().unwrap(), pages.logs().open("app").unwrap());
-        let (sender, mut chunks) = mpsc::channel(1);
+        let (sender, mut chunks) = mpsc::channel(2);
         tokio::spawn(send(pages, log, permit, sender));
-        assert!(chunks.recv().await.unwrap().is_ok());
-        std::fs::write(path.join("app.log"), "other\n".repeat(CHUNK)).unwrap();
-        let mut last = Ok(Bytes::new());
+        let mut text = chunks.recv().await.unwrap().unwrap().to_vec();
+        change(&path);
         while let Some(chunk) = chunks.recv().await {
-            last = chunk;
+            match chunk {
+                Ok(chunk) => text.extend(chunk),
+                Err(error) => return (String::from_utf8(text).unwrap(), Some(error.to_string())),
+            }
         }
-        assert!(last.unwrap_err().to_string().contains("no longer exists"));
+        (String::from_utf8(text).unwrap(), None)
+    }
+
+    #[tokio::test]
+    async fn an_error_is_not_the_end_of_the_file_and_a_gap_is_named() {
+        let oldest = "oldest\n".repeat(CHUNK);
+        assert_eq!(downloaded(|_| {}).await, (format!("{oldest}older\nnew\n"), None));
+        let (text, error) = downloaded(|logs| fs::remove_file(logs.join("app.log.1")).unwrap()).await;
+        let end = text.strip_prefix(&oldest).unwrap();
+        assert!(end.contains("app.log.1: it was removed]\n") && end.ends_with("]\nnew\n"), "{end}");
+        assert_eq!(error, None);
+        let (_, error) = downloaded(|logs| fs::write(logs.join("app.log"), "").unwrap()).await;
+        assert!(error.unwrap().contains("was truncated"));
     }
 
     #[test]

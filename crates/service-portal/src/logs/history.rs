@@ -97,7 +97,11 @@ impl IntoResponse for InvalidView {
 /// Reads a page.
 pub fn page(logs: &Logs, request: &PageRequest, limit: usize) -> Result<Page, InvalidView> {
     let view = View::new(&request.view)?;
-    let (opened, notices) = view.open(logs);
+    let (opened, mut notices) = view.open(logs);
+    // The rest of a view was announced with its first page.
+    if request.before.is_some() || request.after.is_some() {
+        notices.clear();
+    }
     let mut reading = Reading { view, logs: opened, notices, marked: None };
     let mut page = match (&request.before, &request.after) {
         (Some(before), _) => {
@@ -162,7 +166,7 @@ impl Reading {
         let until = self.view.until;
         self.logs
             .iter_mut()
-            .map(|log| until.and_then(|time| log.position_at(time).ok()).unwrap_or_else(|| log.end()))
+            .map(|log| until.and_then(|time| log.end_before(time).ok()).unwrap_or_else(|| log.end()))
             .collect()
     }
 
@@ -242,9 +246,18 @@ impl Reading {
                 self.notices.push(format!("{error:#}"));
                 Vec::new()
             });
-            let before = lines.len();
-            lines.retain(|line| self.view.is_in_range(line));
-            let has_more = before == lines.len()
+            let begin = self.view.since.and_then(|since| log.position_at(since).ok());
+            let is_early =
+                |line: &Line| begin.is_some_and(|begin| log.bytes_between(line.position, begin) > 0);
+            let is_late =
+                |line: &Line| line.time.zip(self.view.until).is_some_and(|(time, until)| time >= until);
+            let is_over = if is_older {
+                lines.first().is_some_and(is_early)
+            } else {
+                lines.last().is_some_and(is_late)
+            };
+            lines.retain(|line| !is_early(line) && !is_late(line));
+            let has_more = !is_over
                 && match (lines.first(), lines.last()) {
                     (Some(first), _) if is_older => {
                         let start = log.start();
@@ -350,17 +363,44 @@ fn kept_range(logs: &[usize], has_more: &[bool], limit: usize, is_older: bool) -
     }
 }
 
-impl View {
-    /// True if the time of a line is in the view's range.
-    fn is_in_range(&self, line: &Line) -> bool {
-        let Some(time) = line.time else { return true };
-        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::UNIX_EPOCH;
+
+    use log_history::file_id::FileId;
+    use log_history::time_index::{self, Recorder};
+
     use super::*;
+
+    #[test]
+    fn lines_of_an_interval_at_the_end_of_the_range_are_shown_with_and_without_a_filter() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("var/log/supervisor");
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("x.log"), "1\n2\n3\n").unwrap();
+        let id = FileId::from_metadata(&fs::metadata(path.join("x.log")).unwrap());
+        let mut recorder = Recorder::new(time_index::directory(directory.path()));
+        for (offset, second) in [(0, 10), (2, 20), (4, 30)] {
+            recorder.note(id, offset, UNIX_EPOCH + Duration::from_secs(second));
+        }
+        recorder.save();
+        for (since, until, expected) in [
+            (None, Some(20.5), &["1", "2"][..]),
+            (None, Some(20.0), &["1"]),
+            (Some(20.5), None, &["2", "3"]),
+            (Some(21.0), None, &["3"]),
+            (Some(10.9), Some(30.1), &["1", "2", "3"]),
+        ] {
+            for filter in ["", "[0-9]"] {
+                let view = ViewRequest { filter: filter.to_owned(), since, until, ..ViewRequest::default() };
+                let request = PageRequest { view, ..PageRequest::default() };
+                let page = page(&Logs::new(directory.path()), &request, 9).unwrap();
+                let texts: Vec<&str> = page.rows.iter().map(|row| row.spans[0].text.as_str()).collect();
+                assert_eq!(texts, expected, "{filter} {since:?} {until:?}");
+            }
+        }
+    }
 
     #[test]
     fn lines_beyond_what_was_read_of_a_log_are_not_shown() {

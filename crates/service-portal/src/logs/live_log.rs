@@ -41,8 +41,8 @@ pub struct LiveLog {
     next: Position,
     /// When bytes from an offset on were read.
     times: VecDeque<(u64, f64)>,
-    /// True before the first read, which may find old lines.
-    is_first: bool,
+    /// True if the next read may find lines that are not new.
+    is_behind: bool,
     was_gone: bool,
 }
 
@@ -69,7 +69,7 @@ impl LiveLog {
             screen: Screen::new(SCREEN_ROWS),
             next: end,
             times: VecDeque::new(),
-            is_first: true,
+            is_behind: true,
             was_gone: false,
             log,
         };
@@ -100,6 +100,11 @@ impl LiveLog {
         &self.service
     }
 
+    /// True if the last read has found that it was removed.
+    pub fn is_gone(&self) -> bool {
+        self.was_gone
+    }
+
     /// Returns where the log continues.
     pub fn cursor(&self) -> String {
         cursor_of(&self.screen, self.next)
@@ -126,13 +131,7 @@ impl LiveLog {
     pub fn read(&mut self, filter: &Filter, now: f64) -> Result<Update> {
         let mut update = Update::default();
         match self.log.refresh()? {
-            Change::Truncated => match self.log.read_raw(self.next, &mut Vec::new(), 1) {
-                // It was copied before: what is left of its old content is in the copy.
-                Ok(end) if !is_same_file(end, self.next) => {
-                    self.next = Position { offset: self.next.offset, ..end };
-                }
-                _ => self.continue_with_new_content(&mut update),
-            },
+            Change::Truncated => self.continue_with_new_content(&mut update),
             Change::Gone => {
                 update.notices.push(("was removed; new lines appear when it is back".to_owned(), false));
                 self.was_gone = true;
@@ -177,7 +176,8 @@ impl LiveLog {
 
     fn read_new(&mut self, filter: &Filter, now: f64, update: &mut Update) -> Result<()> {
         let end = self.log.end();
-        if std::mem::take(&mut self.is_first) {
+        let is_behind = std::mem::take(&mut self.is_behind);
+        if is_behind {
             for line in self.log.lines_after(self.next, OLD_LINES, CHUNK)? {
                 if let Some(time) = line.time.filter(|_| is_same_file(line.position, self.next)) {
                     self.remember_time(line.position.offset, time);
@@ -188,7 +188,7 @@ impl LiveLog {
             if filter.is_empty() {
                 self.skip_to_tail(end, update)?;
             } else {
-                return self.search_lines(filter, now, update);
+                return self.search_lines(filter, (!is_behind).then_some(now), update);
             }
         }
         let mut changed = Changed::default();
@@ -198,7 +198,11 @@ impl LiveLog {
             buffer.clear();
             let read = self.log.read_raw(self.next, &mut buffer, CHUNK)?;
             if !is_same_file(read, self.next) {
-                self.show(std::mem::take(&mut changed), update);
+                if !changed.rows.is_empty() {
+                    // Shown before the notice.
+                    update.has_more = true;
+                    break;
+                }
                 update.notices.push(("was rotated".to_owned(), false));
                 self.restart(Position { offset: 0, ..read });
             }
@@ -284,8 +288,8 @@ impl LiveLog {
         Ok(!is_same_file(self.log.read_raw(end, &mut Vec::new(), 1)?, end))
     }
 
-    /// Searches many lines for the filter, each on its own.
-    fn search_lines(&mut self, filter: &Filter, now: f64, update: &mut Update) -> Result<()> {
+    /// Searches many lines for the filter, each on its own. With `now`, they are new.
+    fn search_lines(&mut self, filter: &Filter, now: Option<f64>, update: &mut Update) -> Result<()> {
         let (mut found, mut kept_bytes, mut dropped, mut dropped_bytes) = (VecDeque::new(), 0, 0, 0);
         let (mut at, mut read_bytes) = (self.next, 0);
         // Its beginning was read as an unfinished line.
@@ -326,12 +330,13 @@ impl LiveLog {
         }
         self.restart(at);
         update.has_more = read_bytes >= SCAN_BYTES;
+        self.is_behind = update.has_more;
         update.skipped = (dropped > 0).then_some((Some(dropped), dropped_bytes));
-        update.rows.extend(found.into_iter().filter_map(|(position, bytes)| {
-            let line =
-                Line { position, end: position, time: Some(now), bytes, truncated: false, ended: true };
-            rendering::single(&self.service, &line)
-        }));
+        for (position, bytes) in found {
+            let time = now.or_else(|| self.log.time_at(position, &bytes));
+            let line = Line { position, end: position, time, bytes, truncated: false, ended: true };
+            update.rows.extend(rendering::single(&self.service, &line));
+        }
         Ok(())
     }
 }
@@ -365,19 +370,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_copied_before_a_log_was_truncated_is_shown() {
+    fn what_is_caught_up_has_its_own_time_and_the_rest_of_a_rotated_file_comes_before_the_notice() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join("var/log/supervisor").join(name);
         fs::create_dir_all(path("")).unwrap();
-        let old = "x".repeat(100) + "\n";
+        let old = "2026-11-24T00:25:58Z needle\n".to_owned() + &"hay\n".repeat(100_000);
         fs::write(path("app.log"), &old).unwrap();
-        let filter = Filter::new("", "").unwrap();
-        let mut live = LiveLog::open(&Logs::new(directory.path()), "app", None).unwrap();
-        assert_eq!(live.read(&filter, 1.0).unwrap().rows, []);
-        fs::write(path("app.log.1"), old + "copied\n").unwrap();
-        fs::write(path("app.log"), "new\n").unwrap();
-        let update = live.read(&filter, 2.0).unwrap();
-        let texts: Vec<&str> = update.rows.iter().map(|row| row.spans[0].text.as_str()).collect();
-        assert_eq!((texts, update.notices), (vec!["copied", "new"], vec![("was rotated".to_owned(), false)]));
+        let filter = Filter::new("needle", "").unwrap();
+        let logs = Logs::new(directory.path());
+        let mut live = LiveLog::open(&logs, "app", None).unwrap().at_start();
+        let times: Vec<_> = live.read(&filter, 9.0).unwrap().rows.iter().map(|row| row.time).collect();
+        assert_eq!(times, [Some(1_795_479_958.0)]);
+        fs::write(path("app.log"), old + "last needle\n").unwrap();
+        fs::rename(path("app.log"), path("app.log.1")).unwrap();
+        fs::write(path("app.log"), "new needle\n").unwrap();
+        let rotated = ("was rotated".to_owned(), false);
+        for (text, notices) in [("last needle", vec![]), ("new needle", vec![rotated])] {
+            let update = live.read(&filter, 10.0).unwrap();
+            let texts: Vec<&str> = update.rows.iter().map(|row| row.spans[0].text.as_str()).collect();
+            assert_eq!((texts, update.notices, update.rows[0].time), (vec![text], notices, Some(10.0)));
+        }
     }
 }

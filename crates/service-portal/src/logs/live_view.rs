@@ -88,12 +88,15 @@ impl LiveView {
         if self.listed.is_some_and(|listed| listed.elapsed() < LIST_INTERVAL) {
             return Vec::new();
         }
-        let is_first = self.listed.replace(Instant::now()).is_none();
-        let names = if self.view.services.is_empty() {
-            let listed = self.logs.names().unwrap_or_default();
-            listed.into_iter().map(|log| log.name).take(MAX_LOGS).collect()
-        } else {
+        let is_new = self.listed.replace(Instant::now()).is_none() && self.cursor.is_empty();
+        let names = if !self.view.services.is_empty() {
             self.view.services.clone()
+        } else if let Ok(listed) = self.logs.names() {
+            let names: Vec<String> = listed.into_iter().map(|log| log.name).take(MAX_LOGS).collect();
+            self.forget_others(&names);
+            names
+        } else {
+            Vec::new()
         };
         let mut messages = Vec::new();
         for name in names {
@@ -104,9 +107,8 @@ impl LiveView {
             match LiveLog::open(&self.logs, &name, cursor) {
                 Ok(live) => {
                     // One that did not exist before is shown from its first line.
-                    let is_known = is_first && self.cursor.is_empty() && !self.missing.contains_key(&name);
-                    let is_new = cursor.is_none() && !is_known;
-                    let live = if is_new { live.at_start() } else { live };
+                    let is_known = is_new && !self.missing.contains_key(&name);
+                    let live = if cursor.is_none() && !is_known { live.at_start() } else { live };
                     self.missing.remove(&name);
                     self.live.insert(name, live);
                 }
@@ -119,6 +121,16 @@ impl LiveView {
             }
         }
         messages
+    }
+}
+
+impl LiveView {
+    /// Forgets logs that are gone, or too many: a program may have a log for each of its jobs.
+    fn forget_others(&mut self, names: &[String]) {
+        let is_listed = |name: &String| names.binary_search(name).is_ok();
+        let is_full = names.len() >= MAX_LOGS;
+        self.live.retain(|name, live| is_listed(name) || !(live.is_gone() || is_full));
+        self.cursor.retain(|name, _| is_listed(name) || self.live.contains_key(name));
     }
 }
 
@@ -146,4 +158,34 @@ fn limit(lists: &mut [Vec<LogRow>]) -> Vec<(String, u64)> {
         }
     }
     lost
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::view::ViewRequest;
+    use super::*;
+
+    #[test]
+    fn a_view_of_all_logs_forgets_those_that_are_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("var/log/supervisor");
+        fs::create_dir_all(&path).unwrap();
+        for name in ["job-1.log", "job-2.log"] {
+            fs::write(path.join(name), "line\n").unwrap();
+        }
+        let cursor = BTreeMap::from([("job-0".to_owned(), "1-1.5".to_owned())]);
+        let view = View::new(&ViewRequest::default()).unwrap();
+        let mut live = LiveView::new(Logs::new(directory.path()), view, cursor);
+        let names = |live: &LiveView| live.cursor().into_keys().collect::<Vec<_>>();
+        live.read(1.0);
+        assert_eq!(names(&live), ["job-1", "job-2"]);
+        fs::remove_file(path.join("job-1.log")).unwrap();
+        let (messages, _) = live.read(2.0);
+        assert!(matches!(&messages[0], Message::Notice { service, .. } if service == "job-1"));
+        live.listed = Instant::now().checked_sub(LIST_INTERVAL);
+        live.read(3.0);
+        assert_eq!(names(&live), ["job-2"]);
+    }
 }

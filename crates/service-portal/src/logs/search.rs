@@ -26,9 +26,7 @@ const MAX_ROWS: usize = 50;
 /// Time after which a search ends; the script continues it.
 const MAX_TIME: Duration = Duration::from_secs(20);
 /// Time after which a search ends whose visitor takes nothing: others wait.
-const SEAT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time after which a visitor who takes nothing is disconnected.
-const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 /// Minimum time between two messages about progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 /// Minimum time between two messages with rows; the first is sent at once.
@@ -44,14 +42,8 @@ pub async fn search_logs(State(state): State<AppState>, Json(request): Json<View
     tokio::spawn(async move {
         let logs = state.log_pages().logs().clone();
         let Some(seat) = take_seat(state.log_pages().searches(), &sender).await else { return };
-        let output = sender.clone();
-        let rest = tokio::task::spawn_blocking(move || run(&logs, &view, output)).await;
+        let _ = tokio::task::spawn_blocking(move || run(&logs, &view, sender)).await;
         drop(seat);
-        for message in rest.unwrap_or_default() {
-            if !matches!(timeout(SEND_TIMEOUT, sender.send(message)).await, Ok(Ok(()))) {
-                return;
-            }
-        }
     });
     lines(receiver)
 }
@@ -70,14 +62,13 @@ async fn take_seat<'a>(seats: &'a Semaphore, sender: &mpsc::Sender<String>) -> O
     }
 }
 
-/// Searches, and sends messages until the visitor is gone; returns those that a visitor did not take, who takes nothing.
-fn run(logs: &Logs, view: &View, sender: mpsc::Sender<String>) -> Vec<String> {
+/// Searches, and sends messages until the visitor is gone, or takes nothing.
+fn run(logs: &Logs, view: &View, sender: mpsc::Sender<String>) {
     let (mut opened, notices) = view.open(logs);
     let mut output = Output {
         runtime: Handle::current(),
-        sender,
+        sender: Some(sender),
         rows: Vec::new(),
-        rest: Vec::new(),
         sent_rows: None,
         sent_progress: None,
     };
@@ -86,10 +77,7 @@ fn run(logs: &Logs, view: &View, sender: mpsc::Sender<String>) -> Vec<String> {
     }
     let names: Vec<String> = opened.iter().map(|log| log.name().to_owned()).collect();
     let to = live_places(&mut opened);
-    let from = view.until.map(|until| {
-        opened.iter_mut().map(|log| log.position_at(until).unwrap_or_else(|_| log.end())).collect()
-    });
-    let query = Query { order: Order::NewestFirst, from, ..view.query() };
+    let query = Query { order: Order::NewestFirst, ..view.query() };
     let budget = Budget { hits: MAX_HITS, deadline: Some(Instant::now() + MAX_TIME), ..Budget::default() };
     let ended = search(&mut opened, &query, &budget, |event| match event {
         Event::Hit { log, line } => output.hit(rendering::single(&names[log], &line)),
@@ -108,7 +96,6 @@ fn run(logs: &Logs, view: &View, sender: mpsc::Sender<String>) -> Vec<String> {
         Err(error) => Message::Error { message: format!("{error:#}"), field: "view" },
     };
     let _ = output.send(&done);
-    output.rest
 }
 
 /// Returns where a live view of each log continues: at its end, or at its unfinished line.
@@ -124,10 +111,9 @@ fn live_places(logs: &mut [Log]) -> BTreeMap<String, String> {
 /// Messages to the visitor.
 struct Output {
     runtime: Handle,
-    sender: mpsc::Sender<String>,
+    /// `None` after the visitor took nothing.
+    sender: Option<mpsc::Sender<String>>,
     rows: Vec<LogRow>,
-    /// Messages that were not taken in time.
-    rest: Vec<String>,
     sent_rows: Option<Instant>,
     sent_progress: Option<Instant>,
 }
@@ -157,20 +143,14 @@ impl Output {
         self.send(&Message::Rows { rows, cursor: BTreeMap::new() })
     }
 
-    /// Sends a message; breaks if the visitor is gone. One who takes nothing stops the search, and gets the rest later.
+    /// Sends a message; breaks if the visitor is gone, or takes nothing.
     fn send(&mut self, message: &Message) -> ControlFlow<()> {
-        if self.rest.is_empty() {
-            let sending = self.sender.reserve();
-            match self.runtime.block_on(async { timeout(SEAT_TIMEOUT, sending).await }) {
-                Ok(Ok(place)) => {
-                    place.send(message.to_json());
-                    return ControlFlow::Continue(());
-                }
-                Ok(Err(_)) => return ControlFlow::Break(()),
-                Err(_) => {}
-            }
+        let Some(sender) = &self.sender else { return ControlFlow::Break(()) };
+        let sending = sender.send(message.to_json());
+        if let Ok(Ok(())) = self.runtime.block_on(async { timeout(SEND_TIMEOUT, sending).await }) {
+            return ControlFlow::Continue(());
         }
-        self.rest.push(message.to_json());
+        self.sender = None;
         ControlFlow::Break(())
     }
 }
@@ -191,21 +171,5 @@ mod tests {
         };
         let (second, ()) = tokio::join!(take_seat(&seats, &sender), gone);
         assert!(second.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_visitor_who_takes_nothing_ends_the_search_and_gets_its_end_later() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("var/log/supervisor");
-        std::fs::create_dir_all(&path).unwrap();
-        std::fs::write(path.join("app.log"), "line\n".repeat(400)).unwrap();
-        let (sender, mut receiver) = mpsc::channel(1);
-        let logs = Logs::new(directory.path());
-        let view = View::new(&ViewRequest { filter: "line".to_owned(), ..ViewRequest::default() }).unwrap();
-        let rest = tokio::task::spawn_blocking(move || run(&logs, &view, sender)).await.unwrap();
-        assert!(receiver.recv().await.unwrap().starts_with("{\"type\":\"rows\""));
-        assert_eq!(receiver.recv().await, None);
-        let last = rest.last().unwrap();
-        assert!(last.contains("\"done\"") && last.contains("\"at_start\":false"), "{rest:?}");
     }
 }

@@ -92,7 +92,15 @@ impl View {
         let (mut opened, mut notices) = (Vec::new(), Vec::new());
         let names = if self.services.is_empty() {
             match logs.names() {
-                Ok(found) => found.into_iter().map(|log| log.name).take(MAX_LOGS).collect(),
+                Ok(found) => {
+                    if found.len() > MAX_LOGS {
+                        notices.push(format!(
+                            "the first {MAX_LOGS} of {} logs are shown; choose the ones that you need",
+                            found.len()
+                        ));
+                    }
+                    found.into_iter().map(|log| log.name).take(MAX_LOGS).collect()
+                }
                 Err(error) => {
                     notices.push(format!("{error:#}"));
                     Vec::new()

@@ -9,6 +9,7 @@ use process_control::Program;
 use system_metrics::exposition::Kind::Gauge;
 use system_metrics::exposition::{CONTENT_TYPE, Exposition};
 
+use crate::api::processes::ask;
 use crate::app_state::AppState;
 use crate::client::Client;
 use crate::frame;
@@ -30,9 +31,7 @@ pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Respo
         &state.journal().programs_by_log(),
     )
     .await;
-    let socket = state.process_control().to_owned();
-    let programs = tokio::task::spawn_blocking(move || process_control::list(&socket));
-    let programs = programs.await.ok().and_then(Result::ok).unwrap_or_default();
+    let programs = ask(&state, |socket| process_control::list(&socket)).await.unwrap_or_default();
     let mut text = Exposition::default();
     state.system().watch();
     if let Some(sample) = state.system().latest() {
