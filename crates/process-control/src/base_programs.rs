@@ -72,6 +72,12 @@ pub fn find(process: &ProcessInfo, all: &[ProcessInfo]) -> Option<&'static BaseP
     (is_original(process) || !all.iter().any(is_original)).then_some(base)
 }
 
+/// True if the base image has a program of this name.
+#[must_use]
+pub fn is_base_program(name: &str) -> bool {
+    PROGRAMS.iter().any(|program| program.name == name)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

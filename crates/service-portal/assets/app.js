@@ -352,13 +352,13 @@ function openPalette() {
 
 document.addEventListener("click", ({ target }) => {
   const opens = target.closest?.("[data-opens]")?.dataset.opens;
-  const menu = document.querySelector(".menu[open]");
+  const menu = document.querySelector(".menu[open], .times[open]");
   if (menu && (opens || !menu.contains(target))) menu.open = false;
   if (opens === "palette") openPalette();
   if (opens === "keys") showKeys();
 });
 document.addEventListener("keydown", ({ key }) => {
-  const menu = document.querySelector(".menu[open]");
+  const menu = document.querySelector(".menu[open], .times[open]");
   if (key !== "Escape" || !menu) return;
   menu.open = false;
   menu.querySelector("summary").focus();

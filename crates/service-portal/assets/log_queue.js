@@ -13,7 +13,7 @@ export class Queue {
   }
 
   clear() {
-    Object.assign(this, { waiting: new Map(), newest: null, reached: {}, gap: { lines: 0, bytes: 0 } });
+    Object.assign(this, { waiting: new Map(), newest: null, reached: null, gap: { lines: 0, bytes: 0 } });
   }
 
   // Adds rows; a known one replaces what waits of it. Too many are skipped, the oldest first.

@@ -1,23 +1,25 @@
 // The list of log lines: a window of at most MAX_ROWS rows, everything in text nodes.
+import { markHits, unmarkHits } from "/leonardo/assets/log_hits.js";
+
 const MAX_ROWS = 1500;
 const FOLLOWED_ROWS = 1000;
 const MIN_CONTRAST = 4.6;
-// Grounds of lines with an error or a selection, which have less contrast than the paper.
-const LIGHT_WASH = [253, 238, 236];
+// Grounds that have less contrast than the paper: selected lines, and in the dark those with errors.
+const LIGHT_WASH = [231, 233, 248];
 const DARK_WASH = [54, 29, 29];
 const URL_PATTERN = /https?:\/\/[^\s<>"'\x60\\^{|}]+/g;
 
 const channel = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
 const luminance = (rgb) => rgb.reduce((sum, value, index) => sum + channel(value / 255) * [0.2126, 0.7152, 0.0722][index], 0);
-const parse = (hex) => [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
+const parseHex = (hex) => [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
 const mix = (rgb, other, share) => rgb.map((value, index) => value + (other[index] - value) * share);
 
 // Returns a colour near `hex` that is readable on `paper`.
 function readable(hex, paper) {
   const target = luminance(paper) > 0.18 ? [0, 0, 0] : [255, 255, 255];
-  let rgb = parse(hex);
+  let rgb = parseHex(hex);
   for (let share = 0; share <= 1; share += 0.1) {
-    rgb = mix(parse(hex), target, share);
+    rgb = mix(parseHex(hex), target, share);
     const [light, dark] = [luminance(rgb), luminance(paper)].sort((one, other) => other - one);
     if ((light + 0.05) / (dark + 0.05) >= MIN_CONTRAST) break;
   }
@@ -28,7 +30,7 @@ function readable(hex, paper) {
 function paint(element, fg, bg) {
   if (bg) {
     element.style.backgroundColor = bg;
-    element.style.color = readable(fg ?? (luminance(parse(bg)) > 0.18 ? "#000000" : "#ffffff"), parse(bg));
+    element.style.color = readable(fg ?? (luminance(parseHex(bg)) > 0.18 ? "#000000" : "#ffffff"), parseHex(bg));
   } else if (fg) {
     element.style.color = readable(fg, LIGHT_WASH);
     element.style.color = `light-dark(${readable(fg, LIGHT_WASH)}, ${readable(fg, DARK_WASH)})`;
@@ -72,7 +74,7 @@ function timeText(time) {
 export class Rows {
   // `list` is the scrolling element.
   constructor(list) {
-    Object.assign(this, { list, base: "", showsService: true, byKey: new Map(), from: {}, to: {}, selected: null });
+    Object.assign(this, { list, base: "", pattern: null, showsService: true, byKey: new Map(), from: {}, to: {}, selected: null });
     // Formatting a time takes longer than all else of a row.
     list.addEventListener("mouseover", ({ target }) => {
       const time = target.closest(".at")?.closest(".line")?.row?.time;
@@ -89,6 +91,7 @@ export class Rows {
   }
 
   clear() {
+    for (const element of this.list.children) unmarkHits(element.hits);
     this.list.replaceChildren();
     this.byKey.clear();
     Object.assign(this, { from: {}, to: {}, selected: null });
@@ -172,6 +175,7 @@ export class Rows {
     this.byKey.set(key, element);
     if (known) {
       if (known === this.selected) this.select(element);
+      unmarkHits(known.hits);
       known.replaceWith(element);
     } else {
       added.append(element);
@@ -209,6 +213,7 @@ export class Rows {
       }
     }
     element.append(text);
+    if (this.pattern) element.hits = markHits(text, this.pattern);
     return element;
   }
 
@@ -226,6 +231,7 @@ export class Rows {
 
   #remove(element) {
     element.remove();
+    unmarkHits(element.hits);
     if (element === this.selected) this.selected = null;
     if (!element.row) return null;
     const key = nameOf(element.row.service, element.row.id);

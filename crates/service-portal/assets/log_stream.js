@@ -3,11 +3,10 @@ const FIRST_MESSAGE_MS = 4000;
 const SILENCE_MS = 60000;
 const MAX_DELAY_MS = 10000;
 const POLL_MS = 300;
-const MAX_BLOCKED = 3;
 const TRANSPORTS = ["socket", "stream", "poll"];
 const NAMES = { socket: "", stream: "streamed", poll: "polled" };
 const SILENT = "silent";
-const storageKey = "leonardo-log-transport";
+const TRANSPORT_KEY = "leonardo-log-transport";
 
 class Closed extends Error {}
 
@@ -34,19 +33,11 @@ export const postJson = (path, body, signal) =>
     signal,
   });
 
-const isPortalUp = () =>
-  fetch("/leonardo/health-check", { cache: "no-store", signal: AbortSignal.timeout(FIRST_MESSAGE_MS) }).then(
-    (response) => response.ok,
-    () => false,
-  );
-
 export class LogStream {
   // `onMessage` gets rows, skipped, notice, error and end; `onState` gets what the connection does, in words.
   constructor(onMessage, onState) {
-    Object.assign(this, { onMessage, onState, state: "Connecting…", request: null, abort: null, failures: 0 });
-    // Whether sockets have worked, and how often one has failed since although requests work.
-    Object.assign(this, { hasSocket: false, blocked: 0 });
-    this.transport = Math.max(0, TRANSPORTS.indexOf(sessionStorage.getItem(storageKey)));
+    Object.assign(this, { onMessage, onState, state: "Connecting…", request: null, abort: null, failures: 0, hasSocket: false });
+    this.transport = Math.max(0, TRANSPORTS.indexOf(sessionStorage.getItem(TRANSPORT_KEY)));
   }
 
   get isOpen() {
@@ -79,12 +70,12 @@ export class LogStream {
         }
       } catch (error) {
         if (signal.aborted) return;
-        if (error.message === "401") return location.reload();
+        // Logged out, or a request with the cursors of too many logs.
+        if (["401", "413"].includes(error.message)) return location.reload();
         reason = error.message;
       }
       if (signal.aborted) return;
-      if (!this.gotMessage) this.transport = await this.#next(name, reason);
-      if (signal.aborted) return;
+      if (!this.gotMessage) this.transport = this.#next(name, reason);
       this.failures += 1;
       this.#show(this.failures === 1 && !this.gotMessage ? "Connecting…" : "Reconnecting…");
       await this.#wait(this.gotMessage ? 300 : Math.min(MAX_DELAY_MS, 250 * 2 ** this.failures), signal);
@@ -108,13 +99,8 @@ export class LogStream {
   }
 
   // Returns the transport to try after one that brought no message. A server that is down says nothing about transports.
-  // A socket that has worked is given up if only sockets fail.
-  async #next(name, reason) {
-    if (name === "socket" && this.hasSocket) {
-      this.blocked = (await isPortalUp()) ? this.blocked + 1 : 0;
-      return this.blocked < MAX_BLOCKED ? 0 : 1;
-    }
-    if (name === "socket") return 1;
+  #next(name, reason) {
+    if (name === "socket") return this.hasSocket ? 0 : 1;
     return name === "stream" && reason === SILENT ? 2 : 0;
   }
 
@@ -123,21 +109,20 @@ export class LogStream {
     if (!this.gotMessage) {
       this.gotMessage = true;
       this.failures = 0;
-      this.blocked = 0;
       const name = TRANSPORTS[this.transport];
       this.hasSocket ||= name === "socket";
-      sessionStorage.setItem(storageKey, name);
+      sessionStorage.setItem(TRANSPORT_KEY, name);
       this.#show(NAMES[name] ? `Live (${NAMES[name]})` : "Live");
     }
-    if (message.cursor) Object.assign(this.request.cursor, message.cursor);
+    if (message.cursor) this.request.cursor = message.cursor;
     if (message.type === "end") return location.reload();
     if (message.type === "error") this.stop();
     if (message.type !== "ping") this.onMessage(message);
   }
 
   // Calls `fail` if the first message, or later any, does not arrive in time.
-  #watch(fail) {
-    let timer = setTimeout(fail, FIRST_MESSAGE_MS);
+  #watch(fail, ms = FIRST_MESSAGE_MS) {
+    let timer = setTimeout(fail, ms);
     return {
       reset: () => (clearTimeout(timer), (timer = setTimeout(fail, SILENCE_MS))),
       end: () => clearTimeout(timer),
@@ -170,26 +155,33 @@ export class LogStream {
     });
   }
 
-  async _stream(signal) {
-    const silence = new AbortController();
-    const watch = this.#watch(() => silence.abort());
+  _stream(signal) {
+    return this.#read("stream", signal, FIRST_MESSAGE_MS);
+  }
+
+  _poll(signal) {
+    return this.#read("poll", signal, SILENCE_MS);
+  }
+
+  // Reads the messages of a response; fails if the first does not arrive within some milliseconds.
+  async #read(path, signal, ms) {
+    // AbortSignal.any needs Safari 17.4 or Firefox 124.
+    const own = new AbortController();
+    const abort = () => own.abort();
+    signal.addEventListener("abort", abort);
+    const watch = this.#watch(abort, ms);
     try {
-      const response = await postJson("stream", this.request, AbortSignal.any([signal, silence.signal]));
+      const response = await postJson(path, this.request, own.signal);
       if (!response.ok) throw new Closed(String(response.status));
       await readMessages(response, (message) => {
         watch.reset();
         this.#receive(message, signal);
       });
     } catch (error) {
-      throw silence.signal.aborted ? new Closed(SILENT) : error;
+      throw own.signal.aborted ? new Closed(SILENT) : error;
     } finally {
       watch.end();
+      signal.removeEventListener("abort", abort);
     }
-  }
-
-  async _poll(signal) {
-    const response = await postJson("poll", this.request, AbortSignal.any([signal, AbortSignal.timeout(SILENCE_MS)]));
-    if (!response.ok) throw new Closed(String(response.status));
-    await readMessages(response, (message) => this.#receive(message, signal));
   }
 }

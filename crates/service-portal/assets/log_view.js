@@ -1,6 +1,6 @@
 // What is shown, as the page's URL and its form have it.
-const byId = (id) => document.getElementById(id);
-const form = byId("view");
+export const byId = (id) => document.getElementById(id);
+export const form = byId("view");
 
 export function readUrl() {
   const query = new URLSearchParams(location.search);
@@ -33,11 +33,17 @@ function localInput(text) {
   const time = seconds(text);
   if (!time) return "";
   const date = new Date(time * 1000);
-  return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+  return isoTime(date - date.getTimezoneOffset() * 60000).slice(0, 19);
+}
+
+// Years may have more digits than dates can have.
+function isoTime(time) {
+  const date = new Date(time);
+  return isNaN(date) ? "" : date.toISOString();
 }
 
 // Returns the time of a field.
-export const fromInput = (id) => (byId(id).value ? new Date(byId(id).value).toISOString() : "");
+export const fromInput = (id) => isoTime(byId(id).value);
 
 export function readForm() {
   const services = [...form.querySelectorAll("input[name=s]:checked")].map((box) => box.value);
@@ -51,6 +57,7 @@ export function writeForm(view) {
   byId("level").value = view.level;
   for (const name of ["since", "until", "time"]) byId(name).value = localInput(view[name]);
   byId("chosen").textContent = services.length === 0 ? "All logs" : services.length < 3 ? services.join(", ") : `${services.length} logs`;
+  byId("download").textContent = view.q || view.level || view.since || view.until ? "Download whole log" : "Download";
   byId("download").hidden = services.length !== 1;
   byId("download").href = `/leonardo/logs/download?s=${encodeURIComponent(services[0] ?? "")}`;
 }

@@ -1,10 +1,11 @@
 // The log page: what is shown, live or not, and the controls. Rows are in log_rows.js, those that wait for a frame in
 // log_queue.js, the connection in log_stream.js, URL and form in log_view.js.
 import { addCommands, addKeys, announce, copy } from "/leonardo/assets/app.js";
+import { hitPattern } from "/leonardo/assets/log_hits.js";
 import { Queue } from "/leonardo/assets/log_queue.js";
 import { Rows } from "/leonardo/assets/log_rows.js";
 import { LogStream, postJson, readMessages } from "/leonardo/assets/log_stream.js";
-import { address, fromInput, readForm, readUrl, seconds, writeForm } from "/leonardo/assets/log_view.js";
+import { address, byId, form, fromInput, readForm, readUrl, seconds, writeForm } from "/leonardo/assets/log_view.js";
 
 const ROWS_PER_FRAME = 50;
 const TYPING_MS = 500;
@@ -12,9 +13,7 @@ const NEAR_END = 40;
 const HIDDEN_MS = 10000;
 const WRAP_KEY = "leonardo-log-wrap";
 
-const byId = (id) => document.getElementById(id);
 const list = byId("rows");
-const form = byId("view");
 const stateText = byId("stream-state");
 const isWide = matchMedia("(min-width: 60rem)");
 
@@ -86,8 +85,13 @@ function receive(message) {
   }
   if (message.cursor) {
     queue.reach(message.cursor);
-    Object.assign(rows.to, queue.reached);
+    showReached();
   }
+}
+
+// A cursor names all logs that there are.
+function showReached() {
+  if (queue.reached) rows.to = { ...queue.reached };
 }
 
 const amount = ({ lines, bytes }) =>
@@ -114,7 +118,7 @@ function drawRows(count) {
     skipped = { lines: skipped.lines + gap.lines, bytes: skipped.bytes + gap.bytes };
   }
   const added = rows.append(next, isFollowing);
-  Object.assign(rows.to, queue.reached);
+  showReached();
   if (isFollowing) scrollToEnd();
   else unseen += added;
   showCounts();
@@ -228,6 +232,7 @@ function fill() {
 async function search() {
   const own = (loading = new AbortController());
   const bar = byId("progress");
+  let isDone = false;
   try {
     const response = await postJson("search", request({}), own.signal);
     if (response.status === 401) return location.reload();
@@ -246,23 +251,29 @@ async function search() {
       } else if (message.type === "rows") {
         rows.prepend(message.rows.reverse());
         if (isFollowing) scrollToEnd();
+      } else if (message.type === "waiting") {
+        showState("Waiting for another search…");
       } else if (message.type === "notice") {
         notice(message.text);
       } else if (message.type === "error") {
-        showError(message.message, message.field);
+        throw new Error(message.message);
       } else if (message.type === "done") {
+        isDone = true;
         Object.assign(rows, { from: message.from, to: message.to });
         [atStart, atEnd] = [message.at_start, true];
       }
     });
     if (own.signal.aborted) return;
+    if (!isDone) throw new Error("its connection has ended");
     loading = null;
     bar.hidden = true;
     announce(`${rows.size} lines found`);
     // A search that has taken too long goes on in pages.
     settle();
   } catch (error) {
-    if (!own.signal.aborted) showError(`The search was interrupted (${error.message}). Press Enter to search again.`);
+    if (own.signal.aborted) return;
+    showState("Stopped");
+    showError(`The search was interrupted (${error.message}). Press Enter to search again.`);
   } finally {
     if (loading === own || !loading) {
       loading = null;
@@ -300,6 +311,8 @@ async function newer() {
   else if (!answer.rows.length) setTimeout(newer);
 }
 
+// Scroll bars, problems, messages and keyboards change its height.
+new ResizeObserver(() => isFollowing && scrollToEnd()).observe(list);
 list.addEventListener("scroll", () => {
   const below = list.scrollHeight - list.scrollTop - list.clientHeight;
   isFollowing = below < NEAR_END && isLive() && !isPaused;
@@ -320,9 +333,8 @@ function navigate(change, replace = false) {
 
 function fillForm() {
   writeForm(view);
-  const isOne = view.services.length === 1;
-  list.classList.toggle("one", isOne);
-  rows.showsService = !isOne;
+  rows.showsService = view.services.length !== 1;
+  rows.pattern = hitPattern(view.q);
   const base = address({ ...view, at: "", time: "" });
   rows.base = base + (base.includes("?") ? "&" : "?");
 }
@@ -330,7 +342,10 @@ function fillForm() {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   clearTimeout(typing);
-  navigate({ ...readForm(), time: document.activeElement?.id === "time" || event.submitter?.id === "jump" ? fromInput("time") : "" });
+  // Enter in any field presses the first button.
+  const isJump = event.submitter?.id === "jump" && !["q", "since", "until"].includes(document.activeElement?.id);
+  form.querySelector(".times").open = false;
+  navigate({ ...readForm(), time: isJump ? fromInput("time") : "" });
 });
 form.addEventListener("change", (event) => {
   if (event.target.matches("input[name=s], select")) navigate(readForm());
@@ -355,7 +370,6 @@ addEventListener("popstate", () => {
 
 function showPause() {
   byId("pause").textContent = isPaused ? "Resume" : "Pause";
-  byId("pause").setAttribute("aria-pressed", String(isPaused));
 }
 
 function togglePause() {
@@ -434,7 +448,7 @@ on("unselect", () => select(null));
 const step = (direction, selector, words) => () => {
   const element = rows.neighbour(direction, selector);
   if (element) select(element);
-  else announce(words);
+  announce(element ? `${element.row.level ?? ""} ${element.querySelector(".text").textContent}` : words);
 };
 const keys = [
   ["/", "Focus the filter", () => byId("q").focus()],

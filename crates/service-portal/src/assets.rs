@@ -38,6 +38,7 @@ assets! {
     "app.js": SCRIPT;
     "logs.css": CSS;
     "logs.js": SCRIPT;
+    "log_hits.js": SCRIPT;
     "log_queue.js": SCRIPT;
     "log_rows.js": SCRIPT;
     "log_stream.js": SCRIPT;

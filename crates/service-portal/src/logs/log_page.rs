@@ -52,6 +52,7 @@ struct ShownView {
 struct ListedLog {
     name: String,
     chosen: bool,
+    is_empty: bool,
     /// Size and time since the last line.
     words: String,
 }
@@ -90,7 +91,12 @@ pub async fn log_page(
     render(StatusCode::OK, &LogPage { frame, view, logs, page, filter_error, error })
 }
 
-/// Lists all logs.
+/// True for logs of the base image's programs.
+fn is_of_image(log: &str) -> bool {
+    log == "supervisord" || log.starts_with("quicktunnel-") || process_control::is_base_program(log)
+}
+
+/// Lists all logs: those of the user's programs first, empty ones last.
 fn list(logs: &Logs, chosen: &[String]) -> Result<Vec<ListedLog>, String> {
     let listed = logs.names().map_err(|error| format!("{error:#}"))?;
     let now = SystemTime::now();
@@ -102,14 +108,17 @@ fn list(logs: &Logs, chosen: &[String]) -> Result<Vec<ListedLog>, String> {
             format!("{}, {} ago", format_bytes(bytes), duration::words(age))
         }
     };
-    Ok(listed
+    let mut listed: Vec<ListedLog> = listed
         .into_iter()
         .map(|log| ListedLog {
             chosen: chosen.contains(&log.name),
+            is_empty: log.bytes == 0,
             words: words(log.bytes, log.modified),
             name: log.name,
         })
-        .collect())
+        .collect();
+    listed.sort_by_key(|log| (log.is_empty, is_of_image(&log.name)));
+    Ok(listed)
 }
 
 impl ListedLog {
@@ -182,10 +191,15 @@ impl ShownView {
     /// Returns the chosen logs in words.
     fn chosen(&self) -> String {
         match &self.services[..] {
-            [] => "all".to_owned(),
+            [] => "All logs".to_owned(),
             few if few.len() < 3 => few.join(", "),
-            many => format!("{} chosen", many.len()),
+            many => format!("{} logs", many.len()),
         }
+    }
+
+    /// True if it has only some lines of its logs.
+    fn is_filtered(&self) -> bool {
+        [&self.q, &self.level, &self.since, &self.until].iter().any(|text| !text.is_empty())
     }
 
     fn download(&self) -> String {

@@ -22,6 +22,8 @@ pub enum Message {
     Skipped { service: String, lines: Option<u64>, bytes: u64 },
     /// What happened to a log. With `restarted`, it has new content: later rows replace none of the earlier ones.
     Notice { service: String, text: String, restarted: bool },
+    /// Another search runs, and this one waits for its end.
+    Waiting,
     /// Progress of a search, in bytes.
     Progress { done: u64, total: u64 },
     /// End of a search.

@@ -53,9 +53,7 @@ async fn take_seat<'a>(seats: &'a Semaphore, sender: &mpsc::Sender<String>) -> O
     if let Ok(seat) = seats.try_acquire() {
         return Some(seat);
     }
-    let text = "Waiting until another search has ended.".to_owned();
-    let notice = Message::Notice { service: String::new(), text, restarted: false };
-    sender.send(notice.to_json()).await.ok()?;
+    sender.send(Message::Waiting.to_json()).await.ok()?;
     tokio::select! {
         seat = seats.acquire() => seat.ok(),
         () = sender.closed() => None,
@@ -166,7 +164,7 @@ mod tests {
         let seat = take_seat(&seats, &sender).await;
         assert!(seat.is_some() && receiver.is_empty());
         let gone = async {
-            assert!(receiver.recv().await.unwrap().contains("another search"));
+            assert!(receiver.recv().await.unwrap().contains("waiting"));
             drop(receiver);
         };
         let (second, ()) = tokio::join!(take_seat(&seats, &sender), gone);

@@ -220,6 +220,60 @@ fn a_view_that_was_paused_or_hidden_continues_after_its_last_line() {
 }
 
 #[test]
+fn what_a_reader_looks_for_is_visible() {
+    let container = start();
+    container.sh(&format!("seq -f 'step %g' 200 > {0}; echo ERROR the end >> {0}", log("steps"))).text();
+    let browser = open(&container, "steps");
+    let letter =
+        "return getComputedStyle(document.querySelector('#rows .level-error'), '::before').content[1]";
+    assert_eq!(browser.run(letter), json!("E"), "a level is not only a colour");
+    browser.press("p");
+    browser.wait_for_text("#announcements", "error ERROR the end");
+    browser.run("document.getElementById('skipped').textContent = 'a message above the list'");
+    let hidden = "const {scrollHeight, scrollTop, clientHeight} = document.getElementById('rows'); \
+                  return scrollHeight - scrollTop - clientHeight";
+    browser.wait_for_value(hidden, &json!(0));
+
+    browser.type_into("#q", "the e[a-z]+|ERR");
+    let hits = "return [...CSS.highlights.get('hit')].map(({startContainer: {data}, startOffset, endOffset}) => \
+                data.slice(startOffset, endOffset))";
+    browser.wait_for_value(hits, &json!(["ERR", "the end"]));
+    let is_open = "return document.querySelector('.times').open";
+    for close in ["document.getElementById('rows').click()", ""] {
+        browser.click(".times summary");
+        assert_eq!(browser.run(is_open), json!(true));
+        if close.is_empty() {
+            browser.press("Escape")
+        } else {
+            browser.run(close);
+        }
+        assert_eq!(browser.run(is_open), json!(false));
+    }
+    // A year that browsers take and dates do not have.
+    browser.run("const since = document.getElementById('since'); since.type = 'text'; since.value = '12026-01-01T00:00'");
+    browser.type_into("#q", "step 19.");
+    browser.wait_for_value("return document.querySelectorAll('#rows .line').length", &json!(10));
+}
+
+#[test]
+fn a_view_without_sockets_is_streamed_or_polled() {
+    let container = start();
+    container.sh(&format!("echo first > {}", log("lines"))).text();
+    let browser = open(&container, "lines");
+    // As in a network without them, and a browser of 2022.
+    let source = "delete AbortSignal.any; delete URL.canParse; \
+                  window.WebSocket = class { constructor() { setTimeout(() => this.onclose()); } close() {} }";
+    browser.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({"source": source}));
+    for (first, state) in [("stream", "Live (streamed)"), ("poll", "Live (polled)")] {
+        browser
+            .run(&format!("sessionStorage.setItem('leonardo-log-transport', '{first}'); location.reload()"));
+        browser.wait_for_text("#stream-state", state);
+        container.sh(&format!("echo {first} >> {}", log("lines"))).text();
+        browser.wait_for_partial_text("#rows", first);
+    }
+}
+
+#[test]
 fn a_search_that_took_too_long_goes_on() {
     let container = start();
     container.sh(&format!("seq -f 'needle %g' 3 > {}", log("haystack"))).text();
@@ -232,7 +286,7 @@ fn a_search_that_took_too_long_goes_on() {
            if (!url.endsWith('/search')) return response; \
            const lines = (await response.text()).trim().split('\\n'); \
            const done = lines.map((line) => JSON.parse(line)).find(({type}) => type === 'done'); \
-           return new Response(JSON.stringify({...done, from: done.to, at_start: false})); }",
+           return new Response(JSON.stringify({...done, from: done.to, at_start: false}) + '\\n'); }",
     );
     let search = |filter: &str| {
         let field = "const field = document.getElementById('q')";

@@ -67,10 +67,10 @@ fn login_links_logs_and_restarts_work_without_javascript() {
 
     showcase.container.sh(&format!("for number in $(seq 600); do echo line $number; done >> {LOG}")).text();
     browser.open(&(showcase.origin(1111) + "/leonardo/logs?s=notebook"));
-    let lines = "return document.querySelectorAll('#rows .line').length";
+    let lines = "return document.querySelectorAll('.lines .line').length";
     browser.wait_for_value(lines, &json!(500));
-    assert!(browser.text("#rows").contains("line 101\n"), "the last 500 lines");
-    assert!(browser.text("#rows .line:last-of-type").contains("line 600"));
+    assert!(browser.text(".lines").contains("line 101\n"), "the last 500 lines");
+    assert!(browser.text(".lines .line:last-of-type").contains("line 600"));
 
     browser.open(&(showcase.origin(1111) + "/leonardo/processes"));
     let before = pid_of(&browser, "notebook");
@@ -214,6 +214,7 @@ fn a_user_filters_searches_history_and_jumps_to_a_time() {
     set("time", "2026-01-02T10:00:00");
     browser.click("#jump");
     browser.wait_for_value(marked, &json!(["3599", "3600", "3601", "true"]));
+    browser.click(".times summary");
     set("since", "2026-01-02T14:33:18");
     set("until", "2026-01-02T14:33:21");
     browser.click(".times .row:last-of-type button");
