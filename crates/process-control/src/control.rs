@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use kit::quote::escape_control_line;
 
 use crate::action::Job;
+use crate::base_programs;
 use crate::limits;
 use crate::outcome::outcome;
 use crate::process_info::ProcessInfo;
@@ -18,7 +19,6 @@ use crate::protocol::{Action, Outcome, Program, Refusal, RefusalKind, Request, R
 use crate::rate_limit::RateLimit;
 use crate::selection::{check, select};
 use crate::supervisord::{CallError, Supervisord};
-use crate::unfinished_restarts::UnfinishedRestarts;
 
 /// Pause before a supervisord that did not respond is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,22 +30,18 @@ pub struct Control {
     list: ProgramList,
     /// Programs with an action in progress.
     busy: Mutex<HashMap<String, Action>>,
-    unfinished: UnfinishedRestarts,
-    actions: RateLimit,
     /// Log lines about refused requests: a flood would push the lines about actions out of the log.
     refusal_lines: RateLimit,
 }
 
 impl Control {
-    /// Creates the state for a supervisord; `directory` is for restarts in progress.
-    pub fn new(supervisord: &Path, journal: &Path, directory: &Path) -> Self {
+    /// Creates the state for a supervisord; the record of exits is beside `journal`.
+    pub fn new(supervisord: &Path, journal: &Path) -> Self {
         let supervisord = Supervisord::new(supervisord);
         Self {
             list: ProgramList::new(supervisord.clone(), journal),
             supervisord,
             busy: Mutex::default(),
-            unfinished: UnfinishedRestarts::load(directory.join("restarts.json")),
-            actions: RateLimit::new(limits::ACTIONS, limits::ACTION_INTERVAL),
             refusal_lines: RateLimit::new(limits::REFUSAL_LINES, limits::REFUSAL_INTERVAL),
         }
     }
@@ -62,42 +58,38 @@ impl Control {
         answered.unwrap_or_else(Response::Refusal)
     }
 
-    /// Completes the restarts that an earlier process began: starts their programs if they are stopped.
-    pub fn complete_restarts(self: &Arc<Self>) {
-        // In threads: a program that takes long to stop must not delay the start of Caddy.
-        thread::scope(|scope| {
-            for name in self.unfinished.names() {
-                let complete = move || self.complete_restart(name);
-                if let Err(error) = thread::Builder::new().spawn_scoped(scope, complete) {
-                    log::error!("cannot start a thread that completes a restart: {error}");
+    /// Starts the programs that the portal cannot do without, where an earlier process has stopped them for a restart and was
+    /// killed before it started them.
+    pub fn start_protected(&self) {
+        while !self.try_start_protected() {
+            thread::sleep(RETRY_INTERVAL);
+        }
+    }
+
+    /// Returns false while one of them is stopping, or supervisord does not respond.
+    fn try_start_protected(&self) -> bool {
+        let Ok(processes) = self.list.processes(Instant::now()) else { return false };
+        let is_protected = |process: &&ProcessInfo| {
+            base_programs::find(process, &processes).is_some_and(|base| base.protection.is_some())
+        };
+        let mut is_done = true;
+        for process in processes.iter().filter(is_protected) {
+            is_done &= match process.state.as_str() {
+                "STOPPING" => false,
+                // One that never ran is not meant to.
+                "STOPPED" if process.start.is_some() => {
+                    log::info!("{} is stopped; starting it", process.full_name());
+                    !matches!(self.supervisord.start(process), Err(CallError::Unavailable(_)))
                 }
-            }
-        });
-    }
-
-    fn complete_restart(self: &Arc<Self>, name: String) {
-        let requester = "process-control, which was killed during the restart".to_owned();
-        let target = Target { name: name.clone(), requester };
-        while self.is_stopping(&name) {
-            thread::sleep(RETRY_INTERVAL);
+                _ => true,
+            };
         }
-        // A program that runs already needs nothing, and a refusal is in the log.
-        while let Err(Refusal { kind: RefusalKind::Unavailable, .. }) = self.act(Action::Start, &target) {
-            thread::sleep(RETRY_INTERVAL);
-        }
-        self.unfinished.remove(&[name]);
-    }
-
-    /// True while a program is stopping, or supervisord does not respond.
-    fn is_stopping(&self, name: &str) -> bool {
-        self.list.processes(recently()).map_or(true, |processes| {
-            select(&processes, name).iter().any(|process| process.state == "STOPPING")
-        })
+        is_done
     }
 
     /// Logs a refusal, unless there were many.
     pub fn log_refusal(&self, line: &str) {
-        if self.refusal_lines.take(Instant::now()).is_ok() {
+        if self.refusal_lines.take(Instant::now()) {
             log::warn!("{}", escape_control_line(line));
         }
     }
@@ -131,7 +123,7 @@ impl Control {
         let (control, of_job) = (Arc::clone(self), processes.clone());
         let thread = thread::Builder::new().name(action.to_string());
         let spawned = thread.spawn(move || {
-            let result = control.run(action, of_job);
+            let result = control.job(action, of_job).run().map_err(refusal);
             match &result {
                 Ok(outcome) => {
                     log::info!("{}", escape_control_line(&format!("{request}: {}", outcome.message)));
@@ -155,24 +147,11 @@ impl Control {
         })
     }
 
-    fn run(&self, action: Action, processes: Vec<ProcessInfo>) -> Result<Outcome, Refusal> {
-        let names: Vec<String> = processes.iter().map(ProcessInfo::full_name).collect();
-        let is_restart = action == Action::Restart;
-        if is_restart {
-            self.unfinished.add(&names);
-        }
-        let result = self.job(action, processes).run();
-        if is_restart {
-            self.unfinished.remove(&names);
-        }
-        result.map_err(refusal)
-    }
-
     fn job(&self, action: Action, processes: Vec<ProcessInfo>) -> Job<'_> {
         Job { supervisord: &self.supervisord, list: &self.list, action, processes }
     }
 
-    /// Reserves the programs for an action, and counts it.
+    /// Reserves the programs for an action.
     fn claim(self: &Arc<Self>, action: Action, processes: &[ProcessInfo]) -> Result<Claim, Refusal> {
         let names: Vec<String> = processes.iter().map(ProcessInfo::full_name).collect();
         let mut busy = self.busy();
@@ -180,10 +159,6 @@ impl Control {
             let message = format!("another action is in progress: {action} of {name}");
             return Err(Refusal::new(RefusalKind::Conflict, message));
         }
-        self.actions.take(Instant::now()).map_err(|wait| {
-            let message = format!("too many actions; try again in {} s", wait.as_secs() + 1);
-            Refusal::new(RefusalKind::Limited, message)
-        })?;
         busy.extend(names.iter().map(|name| (name.clone(), action)));
         Ok(Claim { control: Arc::clone(self), names })
     }

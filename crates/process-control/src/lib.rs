@@ -22,7 +22,6 @@ mod rate_limit;
 mod selection;
 mod server;
 mod supervisord;
-mod unfinished_restarts;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -46,10 +45,10 @@ pub fn run() -> ExitOutcome {
     let only = Lock::open(&directory.join("lock"))?;
     only.acquire(Duration::from_secs(5))?;
     let client = server::client_uid(&cli.account)?;
-    let control = Arc::new(control::Control::new(&cli.supervisord, &cli.journal, directory));
+    let control = Arc::new(control::Control::new(&cli.supervisord, &cli.journal));
     let listener = server::listen(&cli.socket)?;
     log::info!("listening on {}", cli.socket.display());
-    let completing = Arc::clone(&control);
-    std::thread::Builder::new().spawn(move || completing.complete_restarts())?;
+    let starting = Arc::clone(&control);
+    std::thread::Builder::new().spawn(move || starting.start_protected())?;
     server::serve(&listener, client, &control)
 }

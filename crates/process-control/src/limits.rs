@@ -20,10 +20,6 @@ pub const ACTION_WAIT: Duration = Duration::from_secs(20);
 pub const ACTION_END: Duration = Duration::from_mins(15);
 /// Age up to which a list is reused, so that supervisord answers at most that often.
 pub const LIST_AGE: Duration = Duration::from_millis(250);
-/// Number of actions that may follow one another at once.
-pub const ACTIONS: u32 = 30;
-/// Time after which another action is allowed.
-pub const ACTION_INTERVAL: Duration = Duration::from_secs(2);
 /// Maximum time that a client waits for a list.
 pub const LIST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum time that a client waits for the result of an action.

@@ -192,21 +192,25 @@ function showDialog(dialog) {
   dialog.showModal();
 }
 
-// Links to pages of one sheet open as a dialog.
-document.addEventListener("click", async (event) => {
-  const link = event.target.closest?.("a[data-dialog]");
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  event.preventDefault();
+// Shows a page of one sheet as a dialog.
+export async function openSheet(url) {
   try {
-    const page = parse(await (await request(link.href)).text());
+    const page = parse(await (await request(url)).text());
     const heading = page.querySelector(".sheet h1");
     heading.id = "dialog-heading";
     const dialog = element("dialog", {}, page.querySelector(".sheet"));
     dialog.setAttribute("aria-labelledby", heading.id);
     showDialog(dialog);
   } catch {
-    location.href = link.href;
+    location.href = url;
   }
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[data-dialog]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  openSheet(link.href);
 });
 
 // --- Keys ---

@@ -2,12 +2,9 @@
 //!
 //! The portal has no access to supervisord. It asks `process-control`, which knows four requests.
 
+mod action;
 mod exit_log;
-mod request;
-mod results;
 mod view;
-
-use std::path::PathBuf;
 
 use askama::Template;
 use axum::Json;
@@ -16,7 +13,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kit::unix_time;
-use process_control::{Program, Refusal};
+use process_control::{Action, Program, Refusal};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -26,12 +23,12 @@ use crate::client::Client;
 use crate::frame::{Frame, Page};
 use crate::page_access::{require_owner, require_owner_form};
 use crate::pages::render;
-use crate::requester;
 use crate::response;
 use crate::verdict::Verdict;
-use request::{ActionRequest, cuts_connections};
-use results::ActionResult;
+use action::{ActionRequest, caution, meant, parse_action};
 use view::{Section, sections};
+
+pub use action::{Performed, perform};
 
 /// Seconds after which a browser without scripts continues, while the portal or the proxy restarts.
 const RETURN_SECONDS: &str = "4; url=/leonardo/processes";
@@ -45,25 +42,23 @@ struct ProcessesPage {
     sections: Vec<Section>,
     /// Reason why there are none.
     unavailable: Option<String>,
-    /// Result of the last action.
-    result: Option<ActionResult>,
-    /// Action that the user has to confirm.
-    confirmation: Option<Confirmation>,
+    /// Result of the action that the page answers.
+    result: Option<Performed>,
 }
 
 /// Question before an action with a consequence.
-struct Confirmation {
-    action: String,
+#[derive(Template)]
+#[template(path = "confirm.html")]
+struct ConfirmPage {
+    frame: Frame,
+    action: Action,
     name: String,
-    caution: String,
+    caution: Option<String>,
 }
 
-/// Query of the page.
-#[derive(Default, Deserialize)]
+/// Query of the page: an action to confirm, and its program.
+#[derive(Deserialize)]
 pub struct PageQuery {
-    /// Id of a result that is shown.
-    result: Option<u64>,
-    /// Action to confirm, and its program.
     confirm: Option<String>,
     name: Option<String>,
 }
@@ -73,44 +68,46 @@ pub async fn programs(state: &AppState) -> Result<Vec<Program>, Refusal> {
     ask(state, |socket| process_control::list(&socket)).await
 }
 
-/// `GET /leonardo/processes`: shows the page.
+/// `GET /leonardo/processes`: shows the page, or asks before an action.
 pub async fn overview(
     State(state): State<AppState>,
     Query(query): Query<PageQuery>,
     headers: HeaderMap,
 ) -> Response {
     let client = Client(&headers);
-    match require_owner(&state, client) {
-        Ok(verdict) => show(&state, client, verdict, query).await,
-        Err(refusal) => *refusal,
+    let verdict = match require_owner(&state, client) {
+        Ok(verdict) => verdict,
+        Err(refusal) => return *refusal,
+    };
+    let action = query.confirm.and_then(|action| parse_action(&action));
+    if let Some((action, name)) = action.zip(query.name)
+        && let programs = programs(&state).await.unwrap_or_default()
+        && meant(&programs, &name).next().is_some()
+    {
+        let caution = caution(meant(&programs, &name), action);
+        let frame = Frame::new(&state, client, verdict, Page::Processes).with_closed_problems();
+        return render(StatusCode::OK, &ConfirmPage { frame, action, name, caution });
     }
+    show(&state, client, verdict, None).await
 }
 
-async fn show(state: &AppState, client: Client<'_>, verdict: Verdict, query: PageQuery) -> Response {
+async fn show(state: &AppState, client: Client<'_>, verdict: Verdict, result: Option<Performed>) -> Response {
     let (programs, unavailable) = match programs(state).await {
         Ok(programs) => (programs, None),
         Err(refusal) => (Vec::new(), Some(refusal.message)),
     };
-    let confirmation = query.confirm.zip(query.name).and_then(|(action, name)| {
-        let is_known = programs.iter().any(|program| program.name == name);
-        let plain = || is_known.then(|| "Its connections are cut until it runs again.".to_owned());
-        let caution = request::caution(&programs, &name).or_else(plain)?;
-        let action = request::parse_action(&action)?.to_string();
-        Some(Confirmation { action, name, caution })
-    });
     let root = state.log_root().to_owned();
     let sections = state.log_pages().read(move || sections(&programs, unix_time::now(), &root)).await;
     let page = ProcessesPage {
         frame: Frame::new(state, client, verdict, Page::Processes),
         sections: sections.unwrap_or_default(),
         unavailable,
-        result: query.result.and_then(results::get),
-        confirmation,
+        result,
     };
     render(StatusCode::OK, &page)
 }
 
-/// `POST /leonardo/processes`: carries out an action of a form, and returns to the page with the result.
+/// `POST /leonardo/processes`: carries out an action of a form, and shows the page with the result.
 pub async fn act_form(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Response {
     let client = Client(&headers);
     let verdict = match require_owner_form(&state, client) {
@@ -121,28 +118,21 @@ pub async fn act_form(State(state): State<AppState>, headers: HeaderMap, body: B
         return response::text_error(StatusCode::UNPROCESSABLE_ENTITY, "This action is unknown.");
     };
     let known = programs(&state).await.unwrap_or_default();
-    if !request.confirmed
-        && request.action != process_control::Action::Start
-        && request::caution(&known, &request.name).is_some()
-    {
+    if !request.confirmed && caution(meant(&known, &request.name), request.action).is_some() {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("confirm", &request.action.to_string())
             .append_pair("name", &request.name)
             .finish();
         return response::redirect(&format!("/leonardo/processes?{query}"), StatusCode::SEE_OTHER);
     }
-    let detached = cuts_connections(&known, &request.name);
-    let result = perform(&state, client, request, detached).await;
-    if detached {
-        // The redirect could not be followed while the proxy or the portal restarts.
-        let id = results::keep(result);
-        let mut page =
-            show(&state, client, verdict, PageQuery { result: Some(id), ..PageQuery::default() }).await;
+    let performed = perform(&state, client, request.action, &request.name).await;
+    let result = performed.unwrap_or_else(Performed::from);
+    let is_detached = result.is_detached;
+    let mut page = show(&state, client, verdict, Some(result)).await;
+    if is_detached {
         page.headers_mut().insert("refresh", HeaderValue::from_static(RETURN_SECONDS));
-        return page;
     }
-    let id = results::keep(result);
-    response::redirect(&format!("/leonardo/processes?result={id}"), StatusCode::SEE_OTHER)
+    page
 }
 
 /// `POST /leonardo/processes/act`: carries out an action of the page's script; the body and the response are JSON.
@@ -154,31 +144,13 @@ pub async fn act_json(State(state): State<AppState>, headers: HeaderMap, body: B
     let Some(request) = ActionRequest::from_json(&body) else {
         return response::json_error(StatusCode::UNPROCESSABLE_ENTITY, "This action is unknown.");
     };
-    let cuts_connections = cuts_connections(&programs(&state).await.unwrap_or_default(), &request.name);
-    let result = perform(&state, client, request, cuts_connections).await;
-    let body = json!({ "ok": result.ok, "finished": result.finished, "message": result.message });
+    let performed = perform(&state, client, request.action, &request.name).await;
+    let Performed { outcome, is_detached } = performed.unwrap_or_else(Performed::from);
+    let body = json!({
+        "ok": outcome.ok,
+        "finished": outcome.finished,
+        "detached": is_detached,
+        "message": outcome.message,
+    });
     ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response()
-}
-
-/// Carries out an action. One that cuts this connection is only begun, so that there is a response to it.
-async fn perform(
-    state: &AppState,
-    client: Client<'_>,
-    request: ActionRequest,
-    cuts_connections: bool,
-) -> ActionResult {
-    let ActionRequest { action, name, .. } = request;
-    let requester = requester::describe(state, client);
-    let begun = ActionResult::begun(action, &name);
-    let act = move |socket: PathBuf| process_control::act(&socket, action, &name, &requester);
-    if cuts_connections {
-        let state = state.clone();
-        tokio::spawn(async move {
-            // Until the response is on its way: nothing reports that.
-            tokio::time::sleep(request::RESPONSE_TIME).await;
-            ask(&state, act).await
-        });
-        return begun;
-    }
-    ask(state, act).await.into()
 }

@@ -13,7 +13,8 @@ use tokio::sync::Semaphore;
 
 use crate::app_state::AppState;
 use crate::client::Client;
-use crate::{requester, response};
+use crate::processes::{Performed, perform};
+use crate::response;
 
 /// `GET /processes`: returns all programs.
 pub async fn list(State(state): State<AppState>) -> Response {
@@ -42,8 +43,10 @@ async fn act(
     Path(name): Path<String>,
     action: Action,
 ) -> Response {
-    let requester = requester::describe(&state, Client(headers));
-    respond(ask(&state, move |socket| process_control::act(&socket, action, &name, &requester)).await)
+    match perform(&state, Client(headers), action, &name).await {
+        Ok(Performed { outcome, is_detached: true }) => (StatusCode::ACCEPTED, Json(outcome)).into_response(),
+        performed => respond(performed.map(|performed| performed.outcome)),
+    }
 }
 
 /// Questions at a time; others wait.

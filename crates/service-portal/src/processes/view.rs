@@ -6,14 +6,33 @@ use kit::duration::words;
 use kit::units::format_memory;
 use process_control::{Action, Program};
 
+use super::action::caution;
 use super::exit_log;
+use crate::status::counted;
 
 /// Heading with programs.
 pub struct Section {
-    /// Heading.
     pub title: &'static str,
-    /// Groups of programs.
     pub groups: Vec<Group>,
+    /// True for the programs of the base image.
+    pub is_base: bool,
+}
+
+impl Section {
+    /// True if a program is not as it should be.
+    pub fn has_problem(&self) -> bool {
+        self.rows().any(|row| row.class == "bad")
+    }
+
+    /// Returns `9 running, 3 stopped`.
+    pub fn summary(&self) -> String {
+        let running = self.rows().filter(|row| row.pid.is_some()).count();
+        format!("{running} running, {} stopped", self.rows().count() - running)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.groups.iter().flat_map(|group| &group.rows)
+    }
 }
 
 /// Programs with the same group.
@@ -32,6 +51,8 @@ pub struct Row {
     pub name: String,
     /// Element id.
     pub id: String,
+    /// Group, for actions on all of it.
+    pub group: String,
     /// Purpose.
     pub description: Option<String>,
     /// Name of its log in the portal, for a URL.
@@ -48,8 +69,6 @@ pub struct Row {
     pub cpu: Option<String>,
     /// Memory in words.
     pub memory: Option<String>,
-    /// Number of restarts by supervisord.
-    pub restarts: u32,
     /// Its last exit.
     pub exit: Option<ExitView>,
     /// Actions that are possible.
@@ -64,6 +83,8 @@ pub struct ExitView {
     pub sentence: String,
     /// Time since then in words.
     pub ago: String,
+    /// Number of restarts by supervisord in words.
+    pub restarts: Option<String>,
     /// True if it was neither requested nor expected.
     pub is_failure: bool,
     /// Last lines of its log before.
@@ -77,8 +98,8 @@ pub struct Button {
     pub action: String,
     /// Text on the button.
     pub label: &'static str,
-    /// Question before the action.
-    pub caution: Option<String>,
+    /// True if the user has to confirm the action.
+    pub has_caution: bool,
 }
 
 /// Returns the programs below their headings; reads logs below `root`.
@@ -104,7 +125,10 @@ pub fn sections(programs: &[Program], now: u64, root: &Path) -> Vec<Section> {
                 group.actions = of_group(members);
             }
         }
-        Section { title, groups }
+        if is_base {
+            groups.sort_by_key(|group| group.rows.iter().all(|row| row.class == "muted"));
+        }
+        Section { title, groups, is_base }
     };
     let sections = [section("Your programs", false), section("Programs of the base image", true)];
     sections.into_iter().filter(|section| !section.groups.is_empty()).collect()
@@ -114,16 +138,19 @@ fn row(program: &Program, now: u64, root: &Path) -> Row {
     let (state, class) = state(program);
     let log = program.log.as_deref().and_then(journal::log_name);
     let log = log.map(|name| form_urlencoded::byte_serialize(name.as_bytes()).collect());
+    let count = usize::try_from(program.restarts).unwrap_or(usize::MAX);
     let exit = program.last_exit.as_ref().map(|exit| ExitView {
         sentence: exit.sentence.clone(),
         // Whole seconds are enough.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         ago: words(now.saturating_sub(exit.at.max(0.0) as u64)),
+        restarts: (program.restarts > 0).then(|| counted(count, "restart")),
         is_failure: !exit.expected,
         lines: if exit.expected { Vec::new() } else { exit_log::last_lines(root, exit) },
     });
     Row {
         id: element_id(&program.name),
+        group: program.group.clone(),
         description: program.description.clone(),
         log,
         state,
@@ -132,7 +159,6 @@ fn row(program: &Program, now: u64, root: &Path) -> Row {
         uptime: program.uptime.map(words),
         cpu: program.cpu_percent.map(|percent| format!("{percent:.1} %")),
         memory: program.memory_bytes.map(format_memory),
-        restarts: program.restarts,
         exit,
         actions: actions(program),
         protection: program.protection.clone(),
@@ -172,12 +198,12 @@ fn state(program: &Program) -> (String, &'static str) {
 }
 
 fn button(program: &Program, action: Action) -> Button {
-    let (label, caution) = match action {
-        Action::Start => ("Start", None),
-        Action::Stop => ("Stop", program.caution.clone()),
-        Action::Restart => ("Restart", program.caution.clone()),
+    let label = match action {
+        Action::Start => "Start",
+        Action::Stop => "Stop",
+        Action::Restart => "Restart",
     };
-    Button { action: action.to_string(), label, caution }
+    Button { action: action.to_string(), label, has_caution: caution([program], action).is_some() }
 }
 
 fn actions(program: &Program) -> Vec<Button> {
@@ -197,19 +223,23 @@ fn actions(program: &Program) -> Vec<Button> {
 
 fn of_group(members: &[Program]) -> Vec<Button> {
     let runs = |program: &Program| matches!(program.state.as_str(), "RUNNING" | "STARTING" | "BACKOFF");
-    let caution = || members.iter().find_map(|program| program.caution.clone());
+    let button = |action: Action, label| Button {
+        action: action.to_string(),
+        label,
+        has_caution: caution(members, action).is_some(),
+    };
     let mut buttons = Vec::new();
     if members.iter().any(|program| program.action.is_some()) {
         return buttons;
     }
     if members.iter().any(runs) && members.iter().all(|program| program.can_restart) {
-        buttons.push(Button { action: "restart".to_owned(), label: "Restart all", caution: caution() });
+        buttons.push(button(Action::Restart, "Restart all"));
     }
     if !members.iter().all(runs) {
-        buttons.push(Button { action: "start".to_owned(), label: "Start all", caution: None });
+        buttons.push(button(Action::Start, "Start all"));
     }
     if members.iter().any(runs) && members.iter().all(|program| program.can_stop) {
-        buttons.push(Button { action: "stop".to_owned(), label: "Stop all", caution: caution() });
+        buttons.push(button(Action::Stop, "Stop all"));
     }
     buttons
 }

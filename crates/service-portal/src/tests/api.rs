@@ -63,9 +63,10 @@ const CALLS: &[(&str, &str, u16, &str)] = &[
         "start all:* for WEB_TOKEN from 192.0.2.1",
     ),
     ("POST /processes/{name}/stop", "/processes/a%2F..%0A/stop", 200, "stop a/..\\n for WEB_TOKEN"),
-    ("POST /processes/{name}/restart", "/processes/caddy/restart", 200, "restart caddy for WEB_TOKEN"),
+    ("POST /processes/{name}/restart", "/processes/mine/restart", 200, "restart mine for WEB_TOKEN"),
+    ("POST /processes/{name}/restart", "/processes/caddy/restart", 202, "restart of caddy has begun"),
     ("POST /processes/{name}/restart", "/processes/none/restart", 404, "no program none"),
-    ("POST /processes/{name}/restart", "/processes/many/restart", 429, "too many actions"),
+    ("POST /processes/{name}/restart", "/processes/many/restart", 429, "too many connections"),
     ("POST /processes/{name}/restart", "/processes/%ff/restart", 400, "malformed"),
     ("GET /logs", "", 200, "\"sync\""),
     ("GET /logs/{name}", "/logs/sync?lines=1&pattern=o", 200, "\"text\":\"two\""),
@@ -94,6 +95,8 @@ fn serve_processes(portal: &Portal) {
                     state: "RUNNING".into(),
                     pid: Some(7),
                     cpu_percent: Some(0.5),
+                    can_restart: true,
+                    description: Some("web".into()),
                     ..Program::default()
                 },
                 Program { last_exit: Some(exit), action: Some(Action::Stop), ..Program::default() },
@@ -102,7 +105,7 @@ fn serve_processes(portal: &Portal) {
             let answer = match (text("request").as_str(), text("name").as_str()) {
                 ("list", _) => json!({ "programs": programs }),
                 (_, "none") => json!({ "refusal": { "kind": "unknown", "message": "no program none" } }),
-                (_, "many") => json!({ "refusal": { "kind": "limited", "message": "too many actions" } }),
+                (_, "many") => json!({ "refusal": { "kind": "limited", "message": "too many connections" } }),
                 (action, name) => json!({ "outcome": {
                     "ok": true,
                     "finished": true,
@@ -154,7 +157,7 @@ fn every_endpoint_is_described_and_responds_as_described() {
         );
         assert!(answer.body.contains(part), "{call}: {}", answer.body);
         let operation = format!("/paths/{}/{}", path.replace('/', "~1"), method.to_lowercase());
-        let code = if *status == 200 { "200" } else { "default" };
+        let code = if *status < 300 { status.to_string() } else { "default".to_owned() };
         let response = description.pointer(&format!("{operation}/responses/{code}")).unwrap();
         let pointer = match response["$ref"].as_str() {
             Some(reference) => reference[1..].to_owned(),

@@ -33,7 +33,8 @@ fn programs(log: &str) -> Vec<Program> {
     };
     let broken = Program { last_exit: Some(exit), restarts: 3, ..program("broken", "FATAL") };
     let busy = Program { action: Some(Action::Restart), ..program("busy", "STOPPING") };
-    vec![broken, busy, program("<script>&\"'ä:*", "RUNNING"), caddy]
+    let notebook = Program { pid: Some(8), uptime: Some(7_200), ..program("notebook", "RUNNING") };
+    vec![broken, busy, notebook, program("<script>&\"'ä:*", "RUNNING"), caddy]
 }
 
 /// Answers as `process-control` does; every action is sent to the test.
@@ -97,7 +98,7 @@ fn only_the_owner_on_the_portals_port_sees_and_changes_programs() {
 }
 
 #[test]
-fn an_action_of_a_form_returns_to_the_page_with_its_result() {
+fn a_form_is_answered_by_the_page_with_the_result() {
     let portal = Portal::new();
     let actions = serve(&portal);
     let post = |body: &str| {
@@ -108,24 +109,26 @@ fn an_action_of_a_form_returns_to_the_page_with_its_result() {
     };
     let shown = |location: &str| portal.send(&format!("portal page session {location}"), "").body;
     let done = post("name=broken&action=start");
-    assert_eq!(done.status, 303, "{}", done.body);
+    assert_eq!((done.status, done.header("refresh")), (200, None), "{}", done.body);
     let asked = actions.recv().unwrap();
     assert!(asked.starts_with("start broken for session ") && asked.ends_with(" from 192.0.2.1"), "{asked}");
-    assert!(shown(done.header("location").unwrap()).contains("broken is running with pid 8</p>"));
-    let unknown = post("name=none&action=start");
-    assert!(shown(unknown.header("location").unwrap()).contains("no &#60;program&#62; none</p>"));
+    assert!(done.body.contains("broken is running with pid 8</p>"), "{}", done.body);
+    let unknown = post("name=none&action=start").body;
+    assert!(unknown.contains("no &#60;program&#62; none</p>"), "{unknown}");
     assert_eq!(post("name=broken&action=kill").status, 422);
-    // What interrupts the user's own connection is confirmed first.
-    let asked = post("name=caddy&action=restart");
-    let location = asked.header("location").unwrap().to_owned();
-    assert_eq!(location, "/leonardo/processes?confirm=restart&name=caddy");
-    assert!(shown(&location).contains("All pages are away."));
+    // What interrupts connections or ends work is confirmed first.
+    for (program, consequence) in [("caddy", "All pages are away."), ("notebook", "It has run for 2 h;")] {
+        let asked = post(&format!("name={program}&action=restart"));
+        let location = asked.header("location").unwrap().to_owned();
+        assert_eq!(location, format!("/leonardo/processes?confirm=restart&name={program}"));
+        assert!(shown(&location).contains(consequence), "{program}");
+    }
     assert_eq!(actions.try_iter().count(), 0);
     let begun = post("name=caddy&action=restart&confirmed=yes");
     assert_eq!(begun.header("refresh"), Some("4; url=/leonardo/processes"), "{}", begun.body);
     // A link cannot make the page ask for anything else.
-    for query in ["confirm=%3Cb%3E&name=caddy", "confirm=restart&name=%3Cb%3E", "result=99999"] {
-        assert!(!shown(&format!("/leonardo/processes?{query}")).contains("<b>?"), "{query}");
+    for query in ["confirm=%3Cb%3E&name=caddy", "confirm=restart&name=%3Cb%3E"] {
+        assert!(!shown(&format!("/leonardo/processes?{query}")).contains("?</h1>"), "{query}");
     }
 }
 
@@ -140,7 +143,9 @@ fn each_program_is_shown_with_its_last_exit_and_its_name_is_text() {
         "&#60;b&#62;Epoch 1\nOut of memory &#38; gone\n</pre>",
         "Cannot be stopped: it is the door",
         "restarting: stopping",
-        "data-caution=\"All pages are away.\"",
+        "data-command=\"Stop notebook\" data-confirm>",
+        "; 3 restarts",
+        "<details id=\"base-programs\"><summary>",
         "Your programs",
         "Programs of the base image",
     ] {
