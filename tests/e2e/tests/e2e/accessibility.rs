@@ -58,7 +58,7 @@ const DIALOGS: &[(&str, Open)] = &[
     ("services", |browser| browser.press("?")),
     ("services", |browser| browser.click(".service [data-dialog]")),
     ("services", |browser| browser.click(".menu summary")),
-    ("processes", |browser| browser.click("[data-name='caddy'] [value='restart']")),
+    ("processes", |browser| browser.click("[data-name='notebook'] [value='restart']")),
     ("logs", |browser| browser.click(".times summary")),
 ];
 /// What is open of them.
