@@ -43,9 +43,6 @@ const MAX_NAME_LENGTH: usize = 30;
 pub fn describe(agent: &str) -> String {
     let products: Vec<Product<'_>> =
         agent.split([' ', '(', ')', ';', ',']).filter_map(Product::parse).collect();
-    if let Some(bot) = products.iter().find(|product| product.is_bot()) {
-        return bot.with_version(2);
-    }
     if !agent.starts_with("Mozilla/") {
         return products
             .first()
@@ -78,11 +75,6 @@ impl<'a> Product<'a> {
             .then_some(Self { name, version })
     }
 
-    fn is_bot(self) -> bool {
-        let name = self.name.to_ascii_lowercase();
-        ["bot", "spider", "crawler"].iter().any(|end| name.ends_with(end))
-    }
-
     /// Returns the name with the first `parts` numbers of the version.
     fn with_version(self, parts: usize) -> String {
         let numbers = self.version.split('.').take(parts).map(|part| {
@@ -108,32 +100,8 @@ mod tests {
                 "Chrome 131 on macOS",
             ),
             (
-                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) WEBKIT Chrome/131.0.0.0 Safari/537.36",
-                "Chrome 131 on Windows",
-            ),
-            (
-                "Mozilla/5.0 (X11; Linux x86_64) WEBKIT HeadlessChrome/150.0.0.0 Safari/537.36",
-                "Headless Chrome 150 on Linux",
-            ),
-            (
-                "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) WEBKIT Chrome/129.0.0.0 Safari/537.36",
-                "Chrome 129 on ChromeOS",
-            ),
-            (
-                "Mozilla/5.0 (Linux; Android 10; K) WEBKIT Chrome/131.0.0.0 Mobile Safari/537.36",
-                "Chrome 131 on Android",
-            ),
-            (
-                "Mozilla/5.0 (Linux; Android 10; K) WEBKIT SamsungBrowser/27.0 Chrome/125.0.0.0 Mobile Safari/537.36",
-                "Samsung Internet 27 on Android",
-            ),
-            (
                 "Mozilla/5.0 (Windows NT 10.0; Win64; x64) WEBKIT Chrome/131.0.0.0 Safari/537.36 Edg/131.0.2903.86",
                 "Edge 131 on Windows",
-            ),
-            (
-                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) WEBKIT Chrome/131.0.0.0 Safari/537.36 OPR/116.0.0.0",
-                "Opera 116 on Windows",
             ),
             (
                 "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0",
@@ -144,10 +112,6 @@ mod tests {
                 "Firefox 133 on Android",
             ),
             (
-                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605.1.15",
-                "Safari 18 on macOS",
-            ),
-            (
                 "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
                 "Safari 18 on iPhone",
             ),
@@ -156,20 +120,8 @@ mod tests {
                 "Chrome 131 on iPad",
             ),
             (
-                "Mozilla/5.0 (iPhone; CPU iPhone OS 17_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 EdgiOS/131.0.2903.92 Mobile/15E148 Safari/605.1.15",
-                "Edge 131 on iPhone",
-            ),
-            (
-                "Mozilla/5.0 (iPhone; CPU iPhone OS 17_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) FxiOS/133.0 Mobile/15E148 Safari/605.1.15",
-                "Firefox 133 on iPhone",
-            ),
-            (
                 "Mozilla/5.0 (X11; Linux x86_64) WEBKIT Code/1.95.3 Chrome/128.0.6613.186 Electron/32.2.1 Safari/537.36",
                 "VS Code 1 on Linux",
-            ),
-            (
-                "Mozilla/5.0 (X11; FreeBSD amd64; rv:132.0) Gecko/20100101 Firefox/132.0",
-                "Firefox 132 on FreeBSD",
             ),
             ("Mozilla/5.0", "unknown browser"),
             ("Mozilla/5.0 (SMART-TV; Linux; Tizen 6.0)", "unknown browser on Linux"),
@@ -179,51 +131,20 @@ mod tests {
     }
 
     #[test]
-    fn programs_and_bots_are_named_with_their_version() {
+    fn programs_are_named_with_their_version() {
         for (agent, words) in [
             ("curl/7.88.1", "curl 7.88"),
-            ("Wget/1.21.3", "Wget 1.21"),
-            ("python-requests/2.32.3", "python-requests 2.32"),
             ("Python/3.11 aiohttp/3.9.5", "Python 3.11"),
-            ("Go-http-client/2.0", "Go-http-client 2.0"),
-            ("Prometheus/2.53.1", "Prometheus 2.53"),
-            ("PostmanRuntime/7.42.0", "PostmanRuntime 7.42"),
-            ("Grafana/11.3.0", "Grafana 11.3"),
             ("node-fetch/1.0 (+https://github.com/bitinn/node-fetch)", "node-fetch 1.0"),
-            ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "Googlebot 2.1"),
-            (
-                "Mozilla/5.0 WEBKIT; compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm) Chrome/116.0.1938.76",
-                "bingbot 2.0",
-            ),
-            (
-                "Mozilla/5.0 (compatible; Baiduspider/2.0; +http://www.baidu.com/search/spider.html)",
-                "Baiduspider 2.0",
-            ),
-            ("Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)", "AhrefsBot 7.0"),
         ] {
-            assert_eq!(describe(&agent.replace("WEBKIT", WEBKIT)), words, "{agent}");
+            assert_eq!(describe(agent), words, "{agent}");
         }
     }
 
     #[test]
     fn hostile_text_is_not_repeated() {
         let long = format!("{}/1", "x".repeat(31));
-        for agent in [
-            "",
-            "unknown",
-            "/",
-            "/1",
-            "a/",
-            "a/b",
-            "<script>alert(1)</script>/1",
-            "\u{202e}lruc/7",
-            "\u{1b}[31m/1",
-            long.as_str(),
-            "() { :;}; echo x",
-            "${jndi:ldap://a}/1",
-            "' or 1=1/1",
-            "ä/1",
-        ] {
+        for agent in ["", "a/b", "<script>alert(1)</script>/1", "\u{202e}lruc/7", long.as_str()] {
             assert_eq!(describe(agent), "unknown program", "{agent:?}");
         }
         assert_eq!(describe("curl/99999999999999.1<b>"), "curl 999999.1");

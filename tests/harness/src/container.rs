@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::{HttpClient, Output};
 
@@ -287,14 +287,12 @@ impl Container {
         Output::from(docker(&["restart", &self.name]).output().expect("docker")).text();
     }
 
-    /// `docker stop` with its default timeout; returns its duration and the container's exit code.
+    /// `docker stop` with its default timeout; returns the container's exit code.
     #[track_caller]
-    pub fn stop(&self) -> (Duration, i32) {
-        let started = Instant::now();
+    pub fn stop(&self) -> i32 {
         Output::from(docker(&["stop", &self.name]).output().expect("docker")).text();
-        let took = started.elapsed();
         let mut inspect = docker(&["inspect", "--format", "{{.State.ExitCode}}", &self.name]);
-        (took, Output::from(inspect.output().expect("docker")).text().parse().expect("a number"))
+        Output::from(inspect.output().expect("docker")).text().parse().expect("a number")
     }
 }
 

@@ -291,19 +291,3 @@ fn lines_of_an_earlier_time_have_their_own_times() {
         (700..1_000).map(|second| Some(1_795_478_400.0 + f64::from(second))).collect();
     assert_eq!(times, expected);
 }
-
-#[test]
-fn ten_megabytes_without_a_newline_are_shown_in_bounded_rows() {
-    let portal = LogPortal::new();
-    portal.append("app.log", "begin\n");
-    let mut cursor = portal.page(&json!({}))["to"].clone();
-    portal.append("app.log", "y".repeat(10 << 20));
-    let size = |messages: &[Value]| messages.iter().map(|message| message.to_string().len()).sum::<usize>();
-    let messages = portal.poll(&mut cursor, "");
-    assert!(size(&messages) < 1 << 20, "{}", size(&messages));
-    portal.append("app.log", "\nafter\n");
-    assert_eq!(all_texts(&portal.poll(&mut cursor, "")).last().unwrap(), "after");
-    let page = portal.page(&json!({}));
-    assert!(page.to_string().len() < 4 << 20, "{}", page.to_string().len());
-    assert_eq!(texts(&page).last().unwrap(), "after");
-}

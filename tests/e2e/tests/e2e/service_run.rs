@@ -5,6 +5,7 @@ use std::io::Read;
 use harness::{Container, HttpClient, Image, Output, RunOptions};
 use serde_json::{Value, json};
 
+use crate::balanced_services::wait_for_upstreams;
 use crate::proxy::{authorized, open};
 
 /// Responds with its number, process and GPU; `/hold` does so in an event stream that ends after `/tmp/go` exists.
@@ -67,8 +68,7 @@ fn eight_gpus_are_one_address_and_a_killed_instance_is_replaced_alone() {
     };
     container.wait_until("eight instances", || phases() == ["running"; 8]);
     container.wait_for(8080);
-    let upstreams = "grep -c 'reverse_proxy.* 127.0.0.1:18087 {' /opt/caddy/etc/Caddyfile";
-    container.wait_until("eight upstreams", || container.sh(upstreams).code == Some(0));
+    wait_for_upstreams(&container, &(18_080..18_088).collect::<Vec<_>>());
     let labels: Vec<String> =
         (0..8).map(|gpu| format!("GPU-{gpu}0000000-0000-0000-0000-000000000000")).collect();
     let service = shown(&container, 8080);
@@ -169,8 +169,7 @@ fn a_service_waits_for_provisioning_and_runs_as_the_system_user() {
     assert_eq!(web.get("/").body, "ada ada stored");
     let log = container.sh("cat /var/log/supervisor/app2.log").text();
     assert!(log.contains(", which an earlier start left on port 18080\n"), "{log}");
-    let (took, code) = container.stop();
-    assert!(code == 0 && took.as_secs() < 10, "{code} {took:?}");
+    assert_eq!(container.stop(), 0);
 }
 
 #[test]

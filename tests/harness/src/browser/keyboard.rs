@@ -5,24 +5,8 @@ use serde_json::{Value, json};
 use super::Browser;
 
 /// Keys that print nothing, and their code points in the `WebDriver` protocol.
-const NAMED: &[(&str, char)] = &[
-    ("Alt", '\u{e00a}'),
-    ("ArrowDown", '\u{e015}'),
-    ("ArrowLeft", '\u{e012}'),
-    ("ArrowRight", '\u{e014}'),
-    ("ArrowUp", '\u{e013}'),
-    ("Backspace", '\u{e003}'),
-    ("Control", '\u{e009}'),
-    ("End", '\u{e010}'),
-    ("Enter", '\u{e007}'),
-    ("Escape", '\u{e00c}'),
-    ("Home", '\u{e011}'),
-    ("PageDown", '\u{e00f}'),
-    ("PageUp", '\u{e00e}'),
-    ("Shift", '\u{e008}'),
-    ("Space", ' '),
-    ("Tab", '\u{e004}'),
-];
+const NAMED: &[(&str, char)] =
+    &[("Control", '\u{e009}'), ("Enter", '\u{e007}'), ("Escape", '\u{e00c}'), ("Tab", '\u{e004}')];
 
 impl Browser {
     /// Presses keys together: `Control+k`, `Escape`, `?`.
