@@ -70,15 +70,34 @@ struct Program {
     log: String,
 }
 
+/// A program that alone writes a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogOwner {
+    /// Name as `supervisorctl` has it.
+    pub name: String,
+    /// True if it runs, or supervisord starts it again by itself.
+    pub is_active: bool,
+}
+
+impl LogOwner {
+    /// Returns the action that makes it run anew.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        if self.is_active { "restart" } else { "start" }
+    }
+}
+
 /// Returns the program of each log that belongs to one program alone, by the name that [`log_name`] returns.
-pub fn programs_by_log(journal: &Path) -> BTreeMap<String, String> {
-    let mut owners: BTreeMap<String, Option<String>> = BTreeMap::new();
+pub fn programs_by_log(journal: &Path) -> BTreeMap<String, LogOwner> {
+    let mut owners: BTreeMap<String, Option<LogOwner>> = BTreeMap::new();
     for (name, program) in read_programs(journal) {
         if let Some(log) = log_name(&program.log) {
-            owners.entry(log.to_owned()).and_modify(|owner| *owner = None).or_insert(Some(name));
+            let is_active = matches!(program.state.as_str(), "STARTING" | "RUNNING" | "BACKOFF" | "STOPPING");
+            let owner = LogOwner { name, is_active };
+            owners.entry(log.to_owned()).and_modify(|owner| *owner = None).or_insert(Some(owner));
         }
     }
-    owners.into_iter().filter_map(|(log, name)| Some((log, name?))).collect()
+    owners.into_iter().filter_map(|(log, owner)| Some((log, owner?))).collect()
 }
 
 /// Returns the states of programs; none before supervisord has started.
@@ -299,10 +318,13 @@ mod tests {
             fs::write(dir.path().join("programs.json"), text).unwrap();
             programs_by_log(&journal)
                 .into_iter()
-                .map(|(log, name)| format!("{log}: {name}"))
+                .map(|(log, owner)| format!("{log}: {} {}", owner.action(), owner.name))
                 .collect::<Vec<_>>()
         };
-        assert_eq!((owners(&shared), owners(&owned)), (vec![], vec!["a: sshd".into(), "b: caddy".into()]));
+        assert_eq!(
+            (owners(&shared), owners(&owned)),
+            (vec![], vec!["a: restart sshd".into(), "b: start caddy".into()])
+        );
         fs::write(dir.path().join("programs.json"), &written[..40]).unwrap();
         assert_eq!(down_programs(&journal, 2.0), []);
     }

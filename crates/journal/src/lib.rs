@@ -25,7 +25,7 @@ use anyhow::{Context, Result};
 use kit::ReadPolicy;
 use kit::atomic::{self, WriteOptions};
 
-pub use down_programs::{DownProgram, Severity, log_name};
+pub use down_programs::{DownProgram, LogOwner, Severity, log_name};
 pub use event::{Entry, Event, Stage, StageResult};
 pub use program_exits::{Cause, ProgramExit};
 pub use proxy_problem::{PROXY_PROBLEM_FILE, proxy_problem};
@@ -88,7 +88,7 @@ impl Journal {
 
     /// Returns the program of each log that belongs to one program alone, by the log's name.
     #[must_use]
-    pub fn programs_by_log(&self) -> BTreeMap<String, String> {
+    pub fn programs_by_log(&self) -> BTreeMap<String, LogOwner> {
         down_programs::programs_by_log(&self.path)
     }
 

@@ -10,7 +10,7 @@ function showUnreachable() {
   if (!line || line.dataset.unreachable) return;
   line.dataset.unreachable = "yes";
   line.className = "status bad";
-  line.textContent = "The portal is not responding";
+  line.replaceChildren(element("span", { textContent: "The portal is not responding" }));
 }
 
 function hideUnreachable() {
@@ -94,7 +94,7 @@ export async function post(url, body = {}) {
 
 // Changes `old` into `next` and keeps elements that are in both: the focus, open details and selections stay.
 // The content of an element with `data-keep` belongs to a script.
-export function morph(old, next) {
+function morph(old, next) {
   if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName || old.id !== next.id) {
     old.replaceWith(next.cloneNode(true));
     return;
@@ -133,7 +133,25 @@ export async function refreshFrame() {
     if (old && next) morph(old, next);
   }
   if (before !== statusLine()?.textContent) document.dispatchEvent(new Event("statuschange"));
+  showTitle();
 }
+
+// Puts the number of problems in front of the tab's title.
+function showTitle() {
+  const count = parseInt(document.querySelector("#problems .bad.badge")?.textContent);
+  document.title = (count ? `(${count}) ` : "") + document.title.replace(/^\(\d+\) /, "");
+}
+
+showTitle();
+
+// The status shows and hides the list of problems, which may be scrolled away.
+document.addEventListener("click", (event) => {
+  if (!event.target.closest?.("#status a")) return;
+  event.preventDefault();
+  const list = document.querySelector("#problems details");
+  list.open = !list.open || scrollY > 0;
+  scrollTo(0, 0);
+});
 
 if (document.body.dataset.live) setTimeout(() => repeat(3000, refreshFrame), 3000);
 
@@ -236,6 +254,8 @@ for (const link of document.querySelectorAll("nav.pages a[data-key]")) {
 }
 
 let prefix = "";
+// Speech input types words, which must not act as keys (WCAG 2.1.4).
+const keySetting = "leonardo-keys";
 
 document.addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k" && !event.altKey && !event.shiftKey) {
@@ -243,6 +263,7 @@ document.addEventListener("keydown", (event) => {
     openPalette();
     return;
   }
+  if (localStorage.getItem(keySetting) === "off") return;
   const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const isPress = [" ", "Enter"].includes(event.key);
@@ -268,9 +289,12 @@ function showKeys() {
     const caps = key.split(" ").map((cap) => element("kbd", { textContent: cap }));
     list.append(element("dt", {}, ...caps), element("dd", { textContent: text }));
   }
+  const box = element("input", { type: "checkbox", checked: localStorage.getItem(keySetting) !== "off" });
+  box.addEventListener("change", () => localStorage.setItem(keySetting, box.checked ? "on" : "off"));
+  const choice = element("label", { className: "choice" }, box, "Keys without Ctrl are on");
   const close = element("button", { className: "button quiet", textContent: "Close" });
   close.dataset.close = "";
-  const sheet = element("div", { className: "sheet" }, element("h2", { textContent: "Keys" }), list, close);
+  const sheet = element("div", { className: "sheet" }, element("h2", { textContent: "Keys" }), list, choice, close);
   const dialog = element("dialog", {}, sheet);
   dialog.setAttribute("aria-label", "Keys");
   showDialog(dialog);
@@ -354,12 +378,20 @@ function openPalette() {
   input.focus();
 }
 
+function menuItem(textContent, key, action) {
+  const item = element("button", { type: "button", textContent }, element("kbd", { textContent: key }));
+  item.addEventListener("click", action);
+  return item;
+}
+
+document.querySelector(".menu div")?.prepend(
+  menuItem("Find a page or an action", "Ctrl-K", openPalette),
+  menuItem("Keys", "?", showKeys),
+);
+
 document.addEventListener("click", ({ target }) => {
-  const opens = target.closest?.("[data-opens]")?.dataset.opens;
   const menu = document.querySelector(".menu[open], .times[open]");
-  if (menu && (opens || !menu.contains(target))) menu.open = false;
-  if (opens === "palette") openPalette();
-  if (opens === "keys") showKeys();
+  if (menu && (target.closest?.(".menu button") || !menu.contains(target))) menu.open = false;
 });
 document.addEventListener("keydown", ({ key }) => {
   const menu = document.querySelector(".menu[open], .times[open]");

@@ -48,7 +48,9 @@ assets! {
     "login.js": SCRIPT;
     "processes.css": CSS;
     "processes.js": SCRIPT;
+    "icons.svg": SVG;
     "mark.svg": SVG;
+    "retry.js": SCRIPT;
     "system.css": CSS;
     "system.js": SCRIPT;
     "vendor/uPlot.iife.min.js": SCRIPT;
@@ -74,7 +76,12 @@ pub async fn asset(Path(name): Path<String>, RawQuery(query): RawQuery, headers:
         return response::text_error(StatusCode::NOT_FOUND, "Page not found.");
     };
     let is_current = query.is_some_and(|query| query.strip_prefix("v=") == Some(digest));
-    let cache = if is_current { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let cache = match asset.media_type {
+        _ if is_current => "public, max-age=31536000, immutable",
+        // The style names its pictures without their digests.
+        SVG => "public, max-age=3600",
+        _ => "no-cache",
+    };
     let tag = format!("\"{digest}\"");
     let caching = [
         (header::CACHE_CONTROL, HeaderValue::from_static(cache)),

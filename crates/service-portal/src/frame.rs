@@ -9,8 +9,8 @@ use crate::problems::{self, Problem, Severity};
 use crate::status::{Status, counted};
 use crate::verdict::Verdict;
 
-/// Maximum number of errors that the page of services lists at once: more would hide the services on a phone.
-const MAX_SHOWN_ERRORS: usize = 3;
+/// Maximum number of problems that the page of services lists at once: more would hide the services on a phone.
+const MAX_SHOWN_PROBLEMS: usize = 3;
 
 /// A page of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,20 +69,6 @@ impl Page {
             Self::Access => 'a',
         }
     }
-
-    /// Returns the outline of the page's icon, as path of an image of 16 by 16 units.
-    pub fn icon(self) -> &'static str {
-        match self {
-            Self::Services => "M2.5 2.5h4v4h-4zM9.5 2.5h4v4h-4zM2.5 9.5h4v4h-4zM9.5 9.5h4v4h-4z",
-            Self::Logs => "M2.5 3.5h11M2.5 6.5h7M2.5 9.5h9M2.5 12.5h5",
-            Self::Processes => {
-                "M4.5 4.5h7v7h-7zM6.5 2v2.5M9.5 2v2.5M6.5 11.5V14M9.5 11.5V14M2 6.5h2.5M2 9.5h2.5M11.5 6.5H14M11.5 9.5H14"
-            }
-            Self::Boot => "M2.5 3.5h6M5.5 8h5M8.5 12.5h5",
-            Self::System => "M2 9h2.5l2-5.5 3 9 2-6 .8 2.5H14",
-            Self::Access => "M2.5 8a3 3 0 1 0 6 0a3 3 0 1 0-6 0M8.5 8h5.5v2.5M11.5 8v2",
-        }
-    }
 }
 
 /// Values of the frame; every page has them as its field `frame`.
@@ -97,7 +83,7 @@ pub struct Frame {
     pub status: Status,
     /// Problems, errors first.
     pub problems: Vec<Problem>,
-    /// True if the page lists the errors at once; otherwise the first is shown, and the list is opened on request.
+    /// True if the page lists the problems at once; otherwise the first is shown, and the list is opened on request.
     pub shows_problems: bool,
     /// True on the portal's own port. Pages of a service's port can be read by the service, so they have no navigation.
     pub is_portal: bool,
@@ -113,10 +99,10 @@ impl Frame {
         let problems = if is_portal { problems::problems(state, &entries) } else { Vec::new() };
         let status =
             if is_portal { Status::new(&entries, &problems) } else { Status::without_details(&entries) };
-        let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        let has_error = problems.iter().any(|problem| problem.severity == Severity::Error);
         Self {
             page,
-            shows_problems: page == Page::Services && errors <= MAX_SHOWN_ERRORS,
+            shows_problems: page == Page::Services && has_error && problems.len() <= MAX_SHOWN_PROBLEMS,
             title: state.title().to_owned(),
             container: state.container_name().to_owned(),
             status,
@@ -155,28 +141,13 @@ impl Frame {
         self.verdict == Verdict::Session && self.is_portal
     }
 
-    /// Returns the errors.
-    pub fn errors(&self) -> Vec<&Problem> {
-        self.of(Severity::Error)
-    }
-
-    /// Returns the warnings.
-    pub fn warnings(&self) -> Vec<&Problem> {
-        self.of(Severity::Warning)
-    }
-
-    fn of(&self, severity: Severity) -> Vec<&Problem> {
-        self.problems.iter().filter(|problem| problem.severity == severity).collect()
-    }
-
-    /// Returns the number of errors in words.
-    pub fn error_count(&self) -> String {
-        counted(self.errors().len(), "problem")
-    }
-
-    /// Returns the number of warnings in words.
-    pub fn warning_count(&self) -> String {
-        counted(self.warnings().len(), "warning")
+    /// Returns the class and the number of the errors and of the warnings, in words.
+    pub fn problem_counts(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let severities = [(Severity::Error, "problem"), (Severity::Warning, "warning")];
+        severities.into_iter().filter_map(|(severity, noun)| {
+            let count = self.problems.iter().filter(|problem| problem.severity == severity).count();
+            (count > 0).then(|| (severity.class(), counted(count, noun)))
+        })
     }
 }
 

@@ -205,8 +205,16 @@ impl<'a> Destination<'a> {
     ) -> Response {
         let is_portal = client.port() == Some(ports::PORTAL);
         let proof = if is_portal { String::new() } else { sign_proof(state, client) };
-        let title = state.title();
-        let shown = LoginPage { title, next: self.next, port: self.port, username, message, proof: &proof };
+        let (title, container) = (state.title(), state.container_name());
+        let shown = LoginPage {
+            title,
+            container,
+            next: self.next,
+            port: self.port,
+            username,
+            message,
+            proof: &proof,
+        };
         let mut response = render(status, &shown);
         if !is_portal {
             response::sandbox(&mut response);

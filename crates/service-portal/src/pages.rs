@@ -13,6 +13,8 @@ use crate::response;
 pub struct LoginPage<'a> {
     /// Name of the image.
     pub title: &'a str,
+    /// Name of the container.
+    pub container: &'a str,
     /// Path to return to after the login.
     pub next: &'a str,
     /// Port of the service that has this path; empty for the port of the form.

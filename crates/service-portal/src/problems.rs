@@ -1,8 +1,10 @@
 //! Problems of the container, the same on every page: each with its source, a remedy and the log to read.
 
-use journal::{DownProgram, Entry};
+use std::collections::BTreeMap;
+
+use journal::{DownProgram, Entry, LogOwner};
 use kit::settings;
-use ports::{Phase, RejectedFile};
+use ports::{Phase, RejectedFile, Service, Status};
 use serde::Serialize;
 
 use crate::app_state::AppState;
@@ -49,6 +51,9 @@ pub struct Problem {
     /// Name of the log that says more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
+    /// Program whose start or restart may resolve it.
+    #[serde(skip)]
+    pub program: Option<LogOwner>,
 }
 
 impl Problem {
@@ -63,7 +68,7 @@ impl Problem {
     }
 
     fn new(severity: Severity, source: String, message: String) -> Self {
-        Self { severity, source, message, remedy: None, log: None }
+        Self { severity, source, message, remedy: None, log: None, program: None }
     }
 
     /// Adds the next step of the user.
@@ -90,13 +95,31 @@ impl Problem {
 
 /// Returns all present problems, errors first. `entries` is the journal of the boot.
 pub fn problems(state: &AppState, entries: &[Entry]) -> Vec<Problem> {
-    let mut all: Vec<Problem> = down_programs(state);
+    let (services, rejected) = state.registry().load().unwrap_or_else(|error| {
+        log_limit::error(&error);
+        Default::default()
+    });
+    let programs = state.journal().programs_by_log();
+    let names: BTreeMap<&str, &str> = services
+        .iter()
+        .filter_map(|service| {
+            Some((programs.get(&service_log(service)?)?.name.as_str(), service.service_name.as_str()))
+        })
+        .collect();
+    let mut all: Vec<Problem> =
+        state.journal().down_programs().into_iter().map(|down| down_program(down, &names)).collect();
     all.extend(
         journal::proxy_problem(state.proxy_problem())
             .map(|problem| Problem::warning(problem.setting, problem.message).log("caddy")),
     );
     all.extend(boot_problems::list(entries));
-    all.extend(services(state, &all));
+    all.extend(rejected.iter().take(MAX_FILES).map(rejected_file));
+    let failed: Vec<Problem> = services
+        .into_iter()
+        .map(without_stale_states)
+        .flat_map(|service| failures(&service, &programs, &all))
+        .collect();
+    all.extend(failed);
     all.extend(
         state.unsaved_warning().map(|message| Problem::warning("portal", message).log("serviceportal")),
     );
@@ -110,21 +133,21 @@ pub fn problems(state: &AppState, entries: &[Entry]) -> Vec<Problem> {
     all
 }
 
-fn down_programs(state: &AppState) -> Vec<Problem> {
-    state.journal().down_programs().into_iter().map(down_program).collect()
-}
-
-fn down_program(down: DownProgram) -> Problem {
+/// Describes a program that is down; `names` has the services of programs.
+fn down_program(down: DownProgram, names: &BTreeMap<&str, &str>) -> Problem {
     let severity = match down.severity {
         journal::Severity::Error => Severity::Error,
         journal::Severity::Warning => Severity::Warning,
     };
-    let log = down.log.as_deref().and_then(journal::log_name).map(str::to_owned);
-    let start = |name: &str| format!("start it on the page Processes, or run: supervisorctl start {name}");
+    let source = match names.get(down.name.as_str()) {
+        Some(service) if **service != down.name => format!("{service} ({})", down.name),
+        _ => down.name.clone(),
+    };
     Problem {
-        remedy: down.remedy.map(|_| start(&down.name)),
-        log,
-        ..Problem::new(severity, down.name, down.message)
+        program: down.remedy.is_some().then_some(LogOwner { name: down.name, is_active: false }),
+        remedy: down.remedy,
+        log: down.log.as_deref().and_then(journal::log_name).map(str::to_owned),
+        ..Problem::new(severity, source, down.message)
     }
 }
 
@@ -133,28 +156,28 @@ fn of_system(warning: system_metrics::Warning) -> Problem {
     Problem { remedy: warning.remedy, ..problem }
 }
 
-/// Returns rejected registry files, and services that have failed unless their program is among the `known` problems.
-fn services(state: &AppState, known: &[Problem]) -> Vec<Problem> {
-    let (services, rejected) = state.registry().load().unwrap_or_else(|error| {
-        log_limit::error(&error);
-        Default::default()
-    });
-    let mut found: Vec<Problem> = rejected.iter().take(MAX_FILES).map(rejected_file).collect();
-    for service in services.into_iter().map(without_stale_states) {
-        let log = service.log_file().and_then(|file| Some(file.strip_suffix(".log")?.to_owned()));
-        if log.is_some() && known.iter().any(|problem| problem.log == log) {
-            continue;
-        }
-        let whole = service.status.iter().map(|status| (String::new(), status));
-        let instances =
-            service.instances.iter().map(|instance| (format!("{}: ", instance.label), &instance.status));
-        found.extend(whole.chain(instances).filter_map(|(label, status)| {
-            let cause = status.cause.as_ref().map_or_else(String::new, |cause| format!(": {cause}"));
-            let problem = Problem::error(&service.service_name, format!("{label}failed{cause}"));
-            (status.phase == Phase::Failed).then(|| Problem { log: log.clone(), ..problem })
-        }));
+/// Returns the name of a service's log.
+fn service_log(service: &Service) -> Option<String> {
+    Some(service.log_file()?.strip_suffix(".log")?.to_owned())
+}
+
+/// Returns the failures of a service and its instances, unless its program is among the `known` problems.
+fn failures(service: &Service, programs: &BTreeMap<String, LogOwner>, known: &[Problem]) -> Vec<Problem> {
+    let log = service_log(service);
+    if log.is_some() && known.iter().any(|problem| problem.log == log) {
+        return Vec::new();
     }
-    found
+    let program = log.as_ref().and_then(|log| programs.get(log));
+    let whole = service.status.iter().map(|status| (String::new(), status));
+    let instances =
+        service.instances.iter().map(|instance| (format!("{}: ", instance.label), &instance.status));
+    let failed = whole.chain(instances).filter(|(_, status)| status.phase == Phase::Failed);
+    let problem = |(label, status): (String, &Status)| {
+        let cause = status.cause.as_ref().map_or_else(String::new, |cause| format!(": {cause}"));
+        let problem = Problem::error(&service.service_name, format!("{label}failed{cause}"));
+        Problem { log: log.clone(), program: program.cloned(), ..problem }
+    };
+    failed.map(problem).collect()
 }
 
 fn rejected_file(rejected: &RejectedFile) -> Problem {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use journal::LogOwner;
 use kit::unix_time;
 use ports::{Instance, Phase, Service, Status};
 use serde::Serialize;
@@ -45,7 +46,7 @@ pub struct Link {
     pub log: Option<String>,
     /// Program of supervisord that writes the log, and nothing else does.
     #[serde(skip)]
-    pub program: Option<String>,
+    pub program: Option<LogOwner>,
 }
 
 /// One instance of a service on the page.
@@ -66,7 +67,7 @@ pub struct InstanceLink {
 pub async fn service_links(
     services: Vec<Service>,
     origins: &Origins<'_>,
-    programs: &BTreeMap<String, String>,
+    programs: &BTreeMap<String, LogOwner>,
 ) -> Vec<Link> {
     let services: Vec<_> = services.into_iter().map(without_stale_states).collect();
     let checks: Vec<_> = services.iter().map(start_checks).collect();
@@ -96,7 +97,7 @@ fn start_checks(service: &Service) -> Vec<JoinHandle<bool>> {
 fn link(
     service: Service,
     origins: &Origins<'_>,
-    programs: &BTreeMap<String, String>,
+    programs: &BTreeMap<String, LogOwner>,
     accepts: &[bool],
     now: u64,
 ) -> Link {

@@ -55,16 +55,14 @@ fn label_and_details(status: Option<&Status>, accepts: bool, now: u64) -> (&'sta
         Phase::Waiting => {
             ("not started", Some(format!("waits for {}", cause.as_deref().unwrap_or(ITS_TURN))))
         }
-        Phase::Starting if accepts => {
-            ("starting", Some(format!("for {age}; it listens and is not ready yet")))
-        }
-        Phase::Starting => ("starting", Some(format!("for {age}; it does not listen yet"))),
+        Phase::Starting if accepts => ("starting", Some(format!("for {age}, port open, not ready yet"))),
+        Phase::Starting => ("starting", Some(format!("for {age}, port not open yet"))),
         Phase::Failed => {
-            let cause = cause.as_ref().map_or_else(String::new, |cause| format!("; {cause}"));
-            (FAILED, Some(format!("{age} ago{cause}")))
+            let cause = cause.as_ref().map_or_else(String::new, |cause| format!("{cause}, "));
+            (FAILED, Some(format!("{cause}{age} ago")))
         }
         Phase::Running if accepts => ("up", Some(format!("for {age}"))),
-        Phase::Running => ("not responding", Some(format!("started {age} ago; nothing listens on its port"))),
+        Phase::Running => ("not responding", Some(format!("started {age} ago, nothing listens on its port"))),
     }
 }
 
@@ -143,7 +141,7 @@ mod tests {
             (
                 Some(status(Phase::Running, None)),
                 false,
-                ("warn", "not responding", "not responding started 3 min ago; nothing listens on its port"),
+                ("warn", "not responding", "not responding started 3 min ago, nothing listens on its port"),
             ),
             (
                 Some(status(Phase::Waiting, provisioning)),
@@ -159,17 +157,17 @@ mod tests {
             (
                 Some(status(Phase::Starting, None)),
                 true,
-                ("busy", "starting for 3 min", "starting for 3 min; it listens and is not ready yet"),
+                ("busy", "starting for 3 min", "starting for 3 min, port open, not ready yet"),
             ),
             (
                 Some(status(Phase::Starting, None)),
                 false,
-                ("busy", "starting for 3 min", "starting for 3 min; it does not listen yet"),
+                ("busy", "starting for 3 min", "starting for 3 min, port not open yet"),
             ),
             (
                 Some(status(Phase::Failed, code)),
                 true,
-                ("bad", "failed: exit code 1", "failed 3 min ago; exit code 1"),
+                ("bad", "failed: exit code 1", "failed exit code 1, 3 min ago"),
             ),
             (Some(status(Phase::Failed, None)), false, ("bad", "failed", "failed 3 min ago")),
         ] {

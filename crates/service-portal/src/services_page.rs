@@ -22,6 +22,7 @@ use crate::service_address::ServiceAddress;
 use crate::service_links::{self, Link};
 use crate::status::{self, Status};
 use crate::storage_status::storage_status;
+use crate::system;
 use crate::url_token;
 use crate::verdict::Verdict;
 
@@ -34,6 +35,8 @@ struct ServicesPage {
     links: Vec<Link>,
     /// Current activity of late boot.
     activity: Option<String>,
+    /// Main figures of the system.
+    gauges: Option<String>,
     /// Summary of the storage monitor.
     storage: Option<String>,
     /// Sentence about missing tunnels that is no problem.
@@ -55,12 +58,15 @@ pub async fn services(State(state): State<AppState>, uri: Uri, headers: HeaderMa
     let mut shown = ServicesPage {
         links: links(&state, &origins).await,
         activity: None,
+        gauges: None,
         storage: None,
         tunnel_note: None,
         frame,
     };
     if shown.frame.is_portal {
         shown.activity = status::activity(&frame::entries(&state));
+        shown.gauges =
+            state.system().latest().map(|sample| system::gauges(&sample)).filter(|line| !line.is_empty());
         shown.storage = storage_status(state.storage()).map(|storage| storage.summary);
         shown.tunnel_note = origins.tunnels().note();
     } else {

@@ -38,6 +38,9 @@ pub struct Status {
     pub level: Level,
     /// The line, such as `Ready, 1 problem`.
     pub text: String,
+    /// Its two parts: the phase of the boot, and the number of problems if there are any.
+    #[serde(skip)]
+    pub parts: (String, Option<String>),
 }
 
 impl Status {
@@ -51,19 +54,21 @@ impl Status {
             (_, 1.., Level::Ready) => Level::Warning,
             (_, _, level) => level,
         };
-        let text = match (errors, warnings) {
-            (0, 0) => phase,
-            (0, warnings) => format!("{phase}, {}", counted(warnings, "warning")),
-            (errors, _) => format!("{phase}, {}", counted(errors, "problem")),
+        let count = match (errors, warnings) {
+            (0, 0) => None,
+            (0, warnings) => Some(counted(warnings, "warning")),
+            (errors, _) => Some(counted(errors, "problem")),
         };
-        Self { level, text }
+        let text = count.as_ref().map_or_else(|| phase.clone(), |count| format!("{phase}, {count}"));
+        Self { level, text, parts: (phase, count) }
     }
 
     /// Returns what pages on a service's port may show.
     pub fn without_details(entries: &[Entry]) -> Self {
         let is_ready = journal::is_ready(entries);
         let level = if is_ready { Level::Ready } else { Level::Starting };
-        Self { level, text: if is_ready { "Ready" } else { "Starting" }.to_owned() }
+        let phase = if is_ready { "Ready" } else { "Starting" };
+        Self { level, text: phase.to_owned(), parts: (phase.to_owned(), None) }
     }
 }
 
@@ -132,7 +137,7 @@ mod tests {
     fn line(events: &[Event], problems: &[Problem]) -> String {
         let entries: Vec<Entry> =
             events.iter().map(|event| Entry { at: 0.0, event: event.clone() }).collect();
-        let Status { level, text } = Status::new(&entries, problems);
+        let Status { level, text, .. } = Status::new(&entries, problems);
         format!("{} {text}", level.class())
     }
 

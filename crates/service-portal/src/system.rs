@@ -22,6 +22,7 @@ use crate::pages::render;
 use crate::response;
 use figures::Figures;
 
+pub use figures::gauges;
 pub use metrics::metrics;
 
 /// The page.

@@ -12,6 +12,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use journal::LogOwner;
 use kit::{ReadPolicy, unix_time};
 use ports::Service;
 use serde::Deserialize;
@@ -27,7 +28,7 @@ use crate::service_state::{State as ServiceState, explanation, without_stale_sta
 
 /// Header with Caddy's error message.
 const CAUSE_HEADER: &str = "x-leonardo-cause";
-/// Interval at which the page reloads, in seconds.
+/// Interval at which the page of a service that starts reloads, in seconds.
 const RETRY_SECONDS: u64 = 3;
 /// Maximum number of log lines on the page.
 const MAX_LINES: usize = 20;
@@ -47,15 +48,16 @@ pub struct UnavailableQuery {
 #[derive(Template)]
 #[template(path = "unavailable.html")]
 struct UnavailablePage<'a> {
+    /// Name of the image.
+    title: &'a str,
     name: &'a str,
     port: u16,
     /// Origin of the portal; empty if it is unknown.
     portal: &'a str,
-    /// Its program; empty if that is unknown.
-    program: &'a str,
-    /// Class and words of its state in the header.
-    class: &'static str,
-    label: &'static str,
+    /// Its program, if that is known.
+    program: Option<LogOwner>,
+    /// Its registered state.
+    state_now: &'a ServiceState,
     /// Its state, as the end of a sentence that begins with the name.
     state: &'a str,
     /// Sentences about the state.
@@ -80,31 +82,29 @@ pub async fn unavailable(
         .and_then(|service| explanation(service, unix_time::now()))
         .unwrap_or_else(|| unregistered_state(is_closed, port));
     let client = Client(&headers);
+    let registered = service.as_ref().and_then(|service| service.status.as_ref());
+    let state_now = ServiceState::new(registered, false, unix_time::now());
     let mut response = if client.is_browser_page() {
         let name = service.as_ref().map_or("The service", |service| &service.service_name);
-        let registered = service.as_ref().and_then(|service| service.status.as_ref());
         let log = service.as_ref().filter(|service| service.proxy_secure).and_then(Service::log_file);
         let lines = log.as_deref().map_or_else(Vec::new, |log| last_lines(&state.log_directory().join(log)));
         let log_name = log.as_deref().and_then(|log| log.strip_suffix(".log")).unwrap_or_default();
         let program = state.journal().programs_by_log().remove(log_name);
-        let state_now = ServiceState::new(registered, false, unix_time::now());
         let portal = Origins::new(&state, client).portal();
         let shown = UnavailablePage {
+            title: state.title(),
             name,
             port,
             portal: portal.as_deref().unwrap_or_default(),
-            program: program.as_deref().unwrap_or_default(),
-            class: state_now.class(),
-            label: state_now.label,
+            program,
+            state_now: &state_now,
             state: &words,
             details: &details,
             log: log_name,
             lines: &lines,
             retry_seconds: RETRY_SECONDS,
         };
-        let mut response = render(status, &shown);
-        response.headers_mut().insert("refresh", HeaderValue::from(RETRY_SECONDS));
-        response
+        render(status, &shown)
     } else {
         let message = format!("the service {words}");
         let name = service.map(|service| service.service_name);
@@ -112,6 +112,10 @@ pub async fn unavailable(
             .into_response()
     };
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+    // Any other page waits with a script, which takes neither the focus nor the place in the log.
+    if state_now.pending {
+        response.headers_mut().insert("refresh", HeaderValue::from(RETRY_SECONDS));
+    }
     response
 }
 
@@ -261,12 +265,12 @@ mod tests {
     fn names_and_log_lines_are_escaped() {
         let lines = ["<script>alert(1)</script>".to_owned()];
         let shown = UnavailablePage {
+            title: "<u>",
             name: "<b>",
             port: 8188,
             portal: "http://gpu.lan:1111",
-            program: "forge",
-            class: "bad",
-            label: "failed",
+            program: None,
+            state_now: &ServiceState::new(None, false, 0),
             state: "failed: <i>",
             details: "It failed 5 s ago.",
             log: "a",
@@ -274,7 +278,13 @@ mod tests {
             retry_seconds: RETRY_SECONDS,
         };
         let html = shown.render().unwrap();
-        assert!(!html.contains("<script>") && !html.contains("<b><b>") && !html.contains("<i>"), "{html}");
+        assert!(
+            !html.contains("<script>alert")
+                && !html.contains("<u>")
+                && !html.contains("<b><b>")
+                && !html.contains("<i>"),
+            "{html}"
+        );
         assert!(html.contains("&#60;script&#62;alert(1)"), "{html}");
     }
 }

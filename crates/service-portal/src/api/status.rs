@@ -19,7 +19,7 @@ pub async fn status(State(state): State<AppState>, Extension(requester): Extensi
         Err(error) => return response::json_error(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
     };
     let problems = problems(&state, &entries);
-    let Status { level, text } = Status::new(&entries, &problems);
+    let Status { level, text, .. } = Status::new(&entries, &problems);
     let ready = journal::is_ready(&entries);
     Json(json!({ "ready": ready, "level": level, "text": text, "problems": problems })).into_response()
 }

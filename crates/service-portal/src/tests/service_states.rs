@@ -58,14 +58,14 @@ fn the_page_shows_each_state_and_each_instance() {
     let (portal, _) = portal_with_all_states(&listener);
     let page = portal.send("portal page session host=gpu.lan:1111 /", "").body;
     let expected = [
-        "warn: Demo not responding port 3000 no login Direct gpu.lan:3000",
-        "busy: Waits not started waits for provisioning port 8001 Direct gpu.lan:8001",
-        "busy: Starts starting for 3 min; it listens and is not ready yet port 8002 Direct gpu.lan:8002",
-        "bad: Fails failed 3 min ago; &#60;i&#62;exit code 1&#60;/i&#62; port 8003 Direct gpu.lan:8003",
+        "warn: Demo not responding port 3000 no login Direct gpu.lan:3000 Open Demo",
+        "busy: Waits not started waits for provisioning port 8001 Direct gpu.lan:8001 Open Waits",
+        "busy: Starts starting for 3 min, port open, not ready yet port 8002 Direct gpu.lan:8002 Open Starts",
+        "bad: Fails failed &#60;i&#62;exit code 1&#60;/i&#62;, 3 min ago port 8003 Direct gpu.lan:8003 Open Fails",
         "good: vLLM up for 3 min port 8004 GPU-0e1f failed: exit code 1 &#60;b&#62;GPU-9c4d&#60;/b&#62; running \
-         GPU-5b2a not responding Direct gpu.lan:8004",
-        "warn: Killed not responding started 3 min ago; nothing listens on its port port 8005 Direct gpu.lan:8005",
-        "warn: Echo not responding port 8188 Direct gpu.lan:8188",
+         GPU-5b2a not responding Direct gpu.lan:8004 Open vLLM",
+        "warn: Killed not responding started 3 min ago, nothing listens on its port port 8005 Direct gpu.lan:8005 Open Killed",
+        "warn: Echo not responding port 8188 Direct gpu.lan:8188 Open Echo",
     ];
     assert_eq!(cards(&page), expected);
     assert!(page.contains("data-copy=\"http://gpu.lan:8004/\"") && !page.contains("No services yet"));
@@ -74,6 +74,24 @@ fn the_page_shows_each_state_and_each_instance() {
         std::fs::remove_file(empty.directory.path().join("registry").join(file)).unwrap();
     }
     assert!(empty.send("portal page session /", "").body.contains("No services yet"));
+}
+
+#[test]
+fn a_problem_of_a_program_names_its_service_and_starts_it() {
+    let portal = Portal::new();
+    let program = json!({"state": "FATAL", "at": 1, "failures": 4, "end": "exit code 3", "log": "/var/log/supervisor/echo.log"});
+    std::fs::write(
+        portal.directory.path().join("programs.json"),
+        json!({"echo server": program}).to_string(),
+    )
+    .unwrap();
+    let page = portal.send("portal page session /", "").body;
+    assert!(
+        page.contains("<b>Echo (echo server)</b> the program is down after 4 starts in a row (exit code 3)"),
+        "{page}"
+    );
+    let start = "href=\"/leonardo/processes?confirm=start&amp;name=echo%20server\"";
+    assert_eq!(page.matches(start).count(), 2, "the problem and the service: {page}");
 }
 
 #[test]
@@ -131,12 +149,14 @@ fn a_visitor_of_a_service_that_does_not_respond_learns_its_state() {
         let cause = "x-leonardo-cause=dial";
         portal.send(&format!("{kind} {cause} /gate/unavailable?port={port}"), "")
     };
-    for (port, name, state, details) in [
-        (8001, "Waits", "waits for provisioning", "It has waited for 3 min."),
-        (8002, "Starts", "is starting", "It has been starting for 3 min."),
-        (8003, "Fails", "failed: <i>exit code 1</i>", "It failed 3 min ago."),
+    for (port, name, state, details, reloads) in [
+        (8001, "Waits", "waits for provisioning", "It has waited for 3 min.", true),
+        (8002, "Starts", "is starting", "It has been starting for 3 min.", true),
+        (8003, "Fails", "failed: <i>exit code 1</i>", "It failed 3 min ago.", false),
     ] {
         let page = ask("page", port);
+        assert_eq!(page.header("refresh"), reloads.then_some("3"), "{name}");
+        assert_eq!(page.body.contains("assets/retry.js?"), !reloads, "{name}");
         let escaped = state.replace('<', "&#60;").replace('>', "&#62;");
         let shown = format!("<h1>{name} {escaped}</h1>\n<p>{details}</p>\n");
         assert!(page.body.contains(&shown), "{}", page.body);

@@ -38,7 +38,7 @@ fn each_service_shows_its_tunnel_and_problems_are_on_the_portals_port_only() {
     assert!(own.contains(link) && own.contains(reason), "{own}");
     let problem = "<b>tunnel to port 9000</b> outgoing TCP and UDP to port 7844 are blocked</p>\n\
                    <p class=\"remedy\">allow one of them, or use a published port or an SSH tunnel</p>";
-    assert!(own.contains(problem) && own.contains(">Starting, 1 warning<"), "{own}");
+    assert!(own.contains(problem) && own.contains("Starting, </span>1 warning<"), "{own}");
     let of_service = page("host=gpu.lan:8188");
     assert!(of_service.contains(link) && !of_service.contains("7844"), "{of_service}");
 

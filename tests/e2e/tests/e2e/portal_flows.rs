@@ -234,3 +234,20 @@ fn a_user_filters_searches_history_and_jumps_to_a_time() {
     browser.wait_for_value(TEXTS, &json!(of_two_files));
     assert_quiet(&showcase, &browser);
 }
+
+#[test]
+fn the_page_of_a_failed_service_keeps_its_place_and_continues_once_the_service_responds() {
+    let (showcase, browser) = at_work();
+    browser.open(&(showcase.origin(6006) + "/"));
+    browser.wait_for_partial_text("h1", "Training failed");
+    assert_eq!(browser.text(".toolbar"), "Start Training\nLog\nAll services");
+    let requested =
+        "return performance.getEntriesByType('resource').some((entry) => entry.initiatorType === 'fetch')";
+    browser.run("document.querySelector('pre').focus()");
+    browser.wait_for_value(requested, &json!(true));
+    assert_eq!(browser.run("return document.activeElement.localName"), json!("pre"));
+    let serve = "port=$(python3 -c 'import json; print(json.load(open(\"/run/http_ports/6006\"))[\"listen_port\"])')
+                 setsid -f python3 -m http.server $port --bind 127.0.0.1 --directory /opt/showcase >/dev/null 2>&1";
+    showcase.container.sh(serve).text();
+    browser.wait_for_partial_text("h1", "Directory listing");
+}
