@@ -13,6 +13,7 @@ mod content;
 pub mod file_id;
 pub mod file_name;
 mod gzip;
+mod last_lines;
 mod level;
 pub mod line_time;
 mod log;
@@ -25,6 +26,7 @@ pub mod safe_text;
 mod search;
 pub mod time_index;
 
+pub use last_lines::last_lines;
 pub use level::{Level, LevelSet};
 pub use log::{Change, Line, Log};
 pub use logs::{LogInfo, Logs, MERGED_LOG};

@@ -3,10 +3,9 @@
 //! Caddy requests it, with the port and the cause, after a service failed to respond to a request that had passed the gate;
 //! visitors cannot request it. It shows the end of the service's log, but only for services behind the login.
 
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Context;
 use askama::Template;
 use axum::Json;
 use axum::extract::{Query, State};
@@ -17,7 +16,6 @@ use kit::{ReadPolicy, unix_time};
 use ports::Service;
 use serde::Deserialize;
 use serde_json::json;
-use terminal::ESCAPE;
 
 use crate::app_state::AppState;
 use crate::client::Client;
@@ -30,12 +28,6 @@ use crate::service_state::{State as ServiceState, explanation, without_stale_sta
 const CAUSE_HEADER: &str = "x-leonardo-cause";
 /// Interval at which the page of a service that starts reloads, in seconds.
 const RETRY_SECONDS: u64 = 3;
-/// Maximum number of log lines on the page.
-const MAX_LINES: usize = 20;
-/// Number of bytes read from the end of the log; progress bars make long lines.
-const TAIL_BYTES: u64 = 16 * 1024;
-/// Maximum length of a line, in characters.
-const MAX_LINE_LENGTH: usize = 400;
 
 /// Query of Caddy's request.
 #[derive(Deserialize)]
@@ -151,61 +143,18 @@ fn did_not_listen(headers: &HeaderMap) -> bool {
     cause.starts_with(b"dial ") || cause == b"no upstreams available"
 }
 
-/// Returns the last lines of a log as plain text; none if it cannot be read.
+/// Returns the last lines of a regular file; none if it cannot be read. No link is followed.
 fn last_lines(path: &Path) -> Vec<String> {
-    match read_tail(path) {
-        Ok(end) => lines(&end),
-        Err(error) => {
-            log_limit::info(&error);
-            Vec::new()
-        }
-    }
-}
-
-/// Reads the end of a regular file, from the start of a line; no link is followed.
-fn read_tail(path: &Path) -> Result<Vec<u8>> {
-    let cannot = || format!("cannot read {}", path.display());
-    let opened = ReadPolicy::max_size(u64::MAX).no_follow().open(path)?;
-    let start = opened.meta().len().saturating_sub(TAIL_BYTES);
-    let mut file = opened.into_file();
-    file.seek(SeekFrom::Start(start)).with_context(cannot)?;
-    let mut end = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut end).with_context(cannot)?;
-    if start > 0
-        && let Some(newline) = end.iter().position(|&byte| byte == b'\n')
-    {
-        end.drain(..=newline);
-    }
-    Ok(end)
-}
-
-/// Returns the last lines that are not blank, without terminal control sequences.
-pub fn lines(text: &[u8]) -> Vec<String> {
-    let mut lines: Vec<String> = text
-        .rsplit(|&byte| byte == b'\n')
-        // A progress bar overwrites its line: only the last state counts.
-        .map(|line| plain(terminal::last_state(line)))
-        .filter(|line| !line.trim().is_empty())
-        .take(MAX_LINES)
-        .collect();
-    lines.reverse();
-    lines
-}
-
-/// Returns a line without control sequences, control characters and changes of direction.
-fn plain(line: &[u8]) -> String {
-    let mut text = Vec::with_capacity(line.len());
-    let mut rest = line;
-    while let Some((&byte, behind)) = rest.split_first() {
-        if byte == ESCAPE {
-            rest = terminal::after_sequence(rest);
-        } else {
-            text.push(if byte == b'\t' { b' ' } else { byte });
-            rest = behind;
-        }
-    }
-    let is_visible = |character: &char| !character.is_control() && !terminal::changes_direction(*character);
-    String::from_utf8_lossy(&text).chars().filter(is_visible).take(MAX_LINE_LENGTH).collect()
+    let read = || -> anyhow::Result<Vec<String>> {
+        let opened = ReadPolicy::max_size(u64::MAX).no_follow().open(path)?;
+        let end = opened.meta().len();
+        let lines = log_history::last_lines(&opened.into_file(), end);
+        lines.with_context(|| format!("cannot read {}", path.display()))
+    };
+    read().unwrap_or_else(|error| {
+        log_limit::info(&error);
+        Vec::new()
+    })
 }
 
 #[cfg(test)]
@@ -213,36 +162,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_is_shown_as_plain_text() {
-        for (line, shown) in [
-            ("\u{1b}[1;31mred\u{1b}[0m alert", "red alert"),
-            ("\u{1b}]0;title\u{7}text \u{1b}]8;;http://x\u{1b}\\link", "text link"),
-            ("a\tb\u{0}\u{8}c\u{202e}d", "a bcd"),
-            ("<script>alert(1)</script>", "<script>alert(1)</script>"),
-            ("\u{1b}[never ends", "ever ends"),
-            ("\u{1b}(B\u{1b}[mreset \u{1b}Pq#0\u{1b}\\image", "reset image"),
-        ] {
-            assert_eq!(plain(line.as_bytes()), shown, "{line:?}");
-        }
-        assert_eq!(plain(&b"x".repeat(1_000)).len(), MAX_LINE_LENGTH);
-    }
-
-    #[test]
-    fn the_last_lines_and_the_last_state_of_a_progress_bar_are_shown() {
-        let text: Vec<String> = (0..100).map(|number| format!("line {number}\n\n")).collect();
-        let shown = lines((text.concat() + "10%\r50%\r100%\r\n").as_bytes());
-        assert_eq!((shown.len(), shown[0].as_str(), shown[19].as_str()), (20, "line 81", "100%"));
-        assert_eq!(lines(b""), [""; 0]);
-    }
-
-    #[test]
-    fn only_the_end_of_a_regular_file_is_read() {
+    fn only_a_regular_file_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("a.log");
         std::fs::write(&log, "first\nlast\n").unwrap();
         assert_eq!(last_lines(&log), ["first", "last"]);
-        std::fs::write(&log, format!("{}\nlast\n", "x".repeat(100_000))).unwrap();
-        assert_eq!(last_lines(&log), ["last"]);
         std::os::unix::fs::symlink(&log, dir.path().join("link.log")).unwrap();
         assert_eq!(last_lines(&dir.path().join("link.log")), [""; 0]);
         assert_eq!(last_lines(dir.path()), [""; 0]);
