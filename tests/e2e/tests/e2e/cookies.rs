@@ -32,6 +32,7 @@ fn cookies_of_another_server_of_the_host_lock_no_user_out() {
         ("without names", nameless.to_owned()),
     ] {
         browser.open("http://localhost:9000/page/a/b/c/d/e/f");
+        browser.wait_for_text("h1", "hostile");
         browser.run(&script);
         // Reading waits until they are set.
         assert!(browser.cookies_seen_by_scripts().len() > 24_000, "{attack}");
@@ -138,6 +139,7 @@ fn by_https_no_server_without_it_touches_the_session() {
     }
     for (name, attributes) in [("a", "path=/"), ("leonardo_", "path=/"), ("__Host-a", "path=/; secure")] {
         browser.open("https://gpu.example:8080/page");
+        browser.wait_for_text("h1", "hostile");
         browser.run(&flood(60, name, attributes));
         assert!(browser.cookies_seen_by_scripts().len() > 240_000, "{name}");
         browser.open("https://gpu.example:8080/page");

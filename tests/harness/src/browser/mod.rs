@@ -84,10 +84,13 @@ impl Browser {
 
     /// Visible text of an element; waits while the page is loading.
     ///
-    /// One script, so that a reload between finding and reading does not matter.
+    /// One script, so that a reload between finding and reading does not matter. Chromium interrupts pages when a network
+    /// interface of the machine comes or goes, as with each container; those are loaded again.
     #[track_caller]
     pub fn text(&self, css: &str) -> String {
-        let read = json!({"script": "return document.querySelector(arguments[0])?.innerText", "args": [css]});
+        let script = "if (document.querySelector('.error-code')?.innerText === 'ERR_NETWORK_CHANGED') location.reload(); \
+                      return document.querySelector(arguments[0])?.innerText";
+        let read = json!({"script": script, "args": [css]});
         let text =
             kit::wait::until(DEADLINE, css, || self.post("execute/sync", &read).as_str().map(str::to_owned));
         text.unwrap_or_else(|error| panic!("{error} at {}", self.url()))
