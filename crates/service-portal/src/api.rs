@@ -32,7 +32,6 @@ use crate::gate;
 use crate::response;
 use crate::verdict::Verdict;
 
-/// Path of the API.
 const PREFIX: &str = "/leonardo/api/v1";
 
 /// What an endpoint needs.
@@ -62,7 +61,6 @@ pub struct Endpoint {
 /// What the requester may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requester {
-    /// The owner.
     Owner,
     /// A program with an API token.
     Token(TokenScope),
@@ -75,7 +73,6 @@ impl Requester {
     }
 }
 
-/// Returns all endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         read("/openapi.json", Needs::Nothing, description),

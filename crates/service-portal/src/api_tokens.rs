@@ -18,7 +18,6 @@ use crate::state_file::StateFile;
 const PREFIX: &str = "leo_";
 /// Length of a token: the prefix, and 256 bits in base64.
 const LENGTH: usize = PREFIX.len() + 43;
-/// Maximum number of tokens.
 const MAX_TOKENS: usize = 100;
 /// Maximum length of a name, in characters.
 const MAX_NAME_LENGTH: usize = 64;

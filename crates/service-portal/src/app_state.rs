@@ -37,7 +37,6 @@ struct Shared {
     enable_auth: bool,
     /// Name of the image.
     title: String,
-    /// Name of the container.
     container_name: String,
     /// One-click token of the provider.
     one_click: Option<Secret>,
@@ -179,7 +178,6 @@ impl AppState {
         lock(&self.0.api_tokens).touch(word, &login.fingerprint(), address, unix_time::now())
     }
 
-    /// Returns the API tokens.
     pub fn api_tokens(&self) -> MutexGuard<'_, ApiTokens> {
         lock(&self.0.api_tokens)
     }

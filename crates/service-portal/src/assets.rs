@@ -14,7 +14,6 @@ use crate::response;
 #[cfg(test)]
 mod shrink;
 
-/// One file.
 struct Asset {
     name: &'static str,
     media_type: &'static str,

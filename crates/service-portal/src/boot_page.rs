@@ -28,7 +28,6 @@ const STEPS: [f64; 15] =
 /// Number of parts of the scale.
 const PARTS: u8 = 4;
 
-/// The page.
 #[derive(Template)]
 #[template(path = "boot.html")]
 struct BootPage {
@@ -47,7 +46,6 @@ struct BootPage {
     problems: Vec<SettingProblem>,
 }
 
-/// One row of the waterfall.
 struct Row {
     name: String,
     start: String,
@@ -75,7 +73,6 @@ struct CopyRow {
 /// An earlier run of late boot.
 struct EarlierRow {
     began: String,
-    /// Class and words for its end.
     end: (&'static str, String),
     stages: String,
 }

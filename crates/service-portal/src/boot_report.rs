@@ -49,12 +49,9 @@ pub enum Phase {
     Ready,
 }
 
-/// One stage of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StageReport {
-    /// The stage.
     pub stage: Stage,
-    /// State of the stage.
     pub state: StageState,
     /// Seconds from the beginning of the waterfall to the stage's start.
     pub start: f64,
@@ -74,7 +71,6 @@ pub struct StageReport {
     pub notes: Vec<TreeNote>,
 }
 
-/// State of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageState {
@@ -95,13 +91,9 @@ pub enum StageState {
 pub struct TreeCopy {
     /// Name below `/opt`.
     pub tree: String,
-    /// Number of bytes copied.
     pub bytes: u64,
-    /// Total number of bytes.
     pub bytes_total: u64,
-    /// Number of entries copied.
     pub entries: u64,
-    /// Total number of entries.
     pub entries_total: u64,
     /// Average rate since the copy started.
     pub bytes_per_second: u64,
@@ -109,7 +101,6 @@ pub struct TreeCopy {
     pub seconds_left: Option<u64>,
 }
 
-/// A note about a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TreeNote {
     /// Name below `/opt`.
@@ -127,11 +118,9 @@ pub struct EarlierRun {
     pub seconds: f64,
     /// How it ended.
     pub end: RunEnd,
-    /// The stages that it started.
     pub stages: Vec<StageReport>,
 }
 
-/// End of an earlier run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunEnd {
@@ -139,7 +128,6 @@ pub enum RunEnd {
     Finished,
     /// It was asked to stop.
     Stopped,
-    /// It was killed.
     Killed,
 }
 

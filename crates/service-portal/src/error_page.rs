@@ -10,7 +10,6 @@ use crate::app_state::AppState;
 use crate::client::Client;
 use crate::pages::render;
 
-/// The page.
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage<'a> {

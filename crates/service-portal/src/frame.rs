@@ -77,9 +77,7 @@ pub struct Frame {
     pub page: Page,
     /// Name of the image.
     pub title: String,
-    /// Name of the container.
     pub container: String,
-    /// Status of the container.
     pub status: Status,
     /// Problems, errors first.
     pub problems: Vec<Problem>,

@@ -13,7 +13,6 @@ use crate::response;
 pub struct LoginPage<'a> {
     /// Name of the image.
     pub title: &'a str,
-    /// Name of the container.
     pub container: &'a str,
     /// Path to return to after the login.
     pub next: &'a str,
@@ -94,7 +93,6 @@ impl<'a> LinkPage<'a> {
 #[derive(Template)]
 #[template(path = "phone.html")]
 pub struct PhonePage {
-    /// The frame of the page.
     pub frame: Frame,
     /// URL of the link.
     pub url: String,

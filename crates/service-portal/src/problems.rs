@@ -36,7 +36,6 @@ impl Severity {
     }
 }
 
-/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// How much it matters.
@@ -57,12 +56,10 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Creates an error.
     pub fn error(source: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(Severity::Error, source.into(), message.into())
     }
 
-    /// Creates a warning.
     pub fn warning(source: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, source.into(), message.into())
     }

@@ -33,7 +33,6 @@ pub use action::{Performed, perform};
 /// Seconds after which a browser without scripts continues, while the portal or the proxy restarts.
 const RETURN_SECONDS: &str = "4; url=/leonardo/processes";
 
-/// The page.
 #[derive(Template)]
 #[template(path = "processes.html")]
 struct ProcessesPage {
@@ -63,7 +62,6 @@ pub struct PageQuery {
     name: Option<String>,
 }
 
-/// Returns all programs.
 pub async fn programs(state: &AppState) -> Result<Vec<Program>, Refusal> {
     ask(state, |socket| process_control::list(&socket)).await
 }

@@ -23,7 +23,6 @@ pub struct QrQuery {
     route: Route,
 }
 
-/// The page.
 #[derive(Template)]
 #[template(path = "qr.html")]
 struct QrPage {

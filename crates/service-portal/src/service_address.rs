@@ -13,7 +13,6 @@ pub enum Route {
     Direct,
     /// A hostname of the named tunnel.
     Named,
-    /// The quick tunnel.
     Quick,
 }
 
@@ -27,7 +26,6 @@ impl Route {
         }
     }
 
-    /// Returns the label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Direct => "Direct",

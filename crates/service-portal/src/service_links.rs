@@ -38,10 +38,8 @@ pub struct Link {
     pub state: State,
     /// Programs that are balanced behind the port; empty for a service of one program.
     pub instances: Vec<InstanceLink>,
-    /// Its addresses for people.
     #[serde(skip)]
     pub addresses: Vec<ServiceAddress>,
-    /// Name of its log.
     #[serde(skip)]
     pub log: Option<String>,
     /// Program of supervisord that writes the log, and nothing else does.

@@ -26,7 +26,6 @@ use crate::system;
 use crate::url_token;
 use crate::verdict::Verdict;
 
-/// The page.
 #[derive(Template)]
 #[template(path = "services.html")]
 struct ServicesPage {

@@ -25,7 +25,6 @@ use figures::Figures;
 pub use figures::gauges;
 pub use metrics::metrics;
 
-/// The page.
 #[derive(Template)]
 #[template(path = "system.html")]
 struct SystemPage {

@@ -38,7 +38,6 @@ pub enum Notice {
     Link(String),
     /// Name and secret of a new token, which is shown once.
     Token {
-        /// The name.
         name: String,
         /// The secret.
         word: String,
@@ -47,7 +46,6 @@ pub enum Notice {
     Error(String),
 }
 
-/// One session, formatted.
 struct SessionLine {
     id: String,
     address: String,

@@ -10,7 +10,6 @@ use crate::app_state::AppState;
 use crate::boot_report::BootReport;
 use crate::response;
 
-/// Returns the boot.
 pub async fn boot(State(state): State<AppState>, Extension(requester): Extension<Requester>) -> Response {
     match super::entries(&state, requester) {
         Ok(entries) => Json(BootReport::new(&entries, journal::unix_time())).into_response(),

@@ -30,7 +30,6 @@ const MAX_TEXT: usize = 128 << 10;
 /// Characters of a wrong value that an error repeats.
 const SHOWN: usize = 100;
 
-/// One log of the list.
 #[derive(Serialize)]
 struct LogEntry {
     name: String,
@@ -38,7 +37,6 @@ struct LogEntry {
     modified: f64,
 }
 
-/// Lines of a log.
 #[derive(Debug, Serialize)]
 struct LogLines {
     lines: Vec<LogLine>,

@@ -28,7 +28,6 @@ const CHUNK: usize = 256 * 1024;
 /// Time after which a download ends whose visitor takes nothing: others wait, and deleted files use space.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Query of a download.
 #[derive(Deserialize)]
 pub struct DownloadQuery {
     /// Name of the log.
@@ -74,7 +73,6 @@ fn attachment(name: &str) -> [(HeaderName, HeaderValue); 3] {
     ]
 }
 
-/// Returns the name of the file.
 fn file_name(log: &str) -> String {
     let plain = |letter: char| {
         if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '_' }

@@ -19,7 +19,6 @@ use super::view::{InvalidView, Place, View, ViewRequest};
 use crate::app_state::AppState;
 use crate::response;
 
-/// Number of lines of a page.
 pub const PAGE_LINES: usize = 300;
 /// Bytes that a page reads of all logs, unless each has its least.
 const MAX_BYTES: usize = 2 << 20;
@@ -46,7 +45,6 @@ pub struct PageRequest {
     pub time: Option<f64>,
 }
 
-/// A row of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowName {
     /// Name of the log.
@@ -56,7 +54,6 @@ pub struct RowName {
     pub id: String,
 }
 
-/// Page of lines.
 #[derive(Debug, Default, Serialize)]
 pub struct Page {
     /// Rows in the order of their times.
@@ -94,7 +91,6 @@ impl IntoResponse for InvalidView {
     }
 }
 
-/// Reads a page.
 pub fn page(logs: &Logs, request: &PageRequest, limit: usize) -> Result<Page, InvalidView> {
     let view = View::new(&request.view)?;
     let (opened, mut notices) = view.open(logs);
@@ -340,7 +336,6 @@ impl Reading {
 
 /// What one side of a page has.
 struct Found {
-    /// Rows of each log.
     rows: Vec<Vec<LogRow>>,
     /// Where each log continues on this side.
     reached: Vec<String>,

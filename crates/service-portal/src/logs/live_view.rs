@@ -17,7 +17,6 @@ const MAX_BATCH_BYTES: usize = 256 * 1024;
 /// Interval at which new logs are looked for.
 const LIST_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Live view of one visitor.
 pub struct LiveView {
     logs: Logs,
     view: View,

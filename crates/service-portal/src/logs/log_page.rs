@@ -22,7 +22,6 @@ use crate::pages::render;
 /// Number of lines on the page without a script.
 const LINES: usize = 500;
 
-/// The page.
 #[derive(Template)]
 #[template(path = "logs.html")]
 struct LogPage {
@@ -34,7 +33,6 @@ struct LogPage {
     error: Option<String>,
 }
 
-/// View as the URL has it.
 #[derive(Debug, Default)]
 struct ShownView {
     services: Vec<String>,
@@ -48,7 +46,6 @@ struct ShownView {
     is_plain: bool,
 }
 
-/// A log in the list.
 struct ListedLog {
     name: String,
     chosen: bool,
@@ -188,7 +185,6 @@ impl ShownView {
         format!("/leonardo/logs?{}", query.finish())
     }
 
-    /// Returns the chosen logs in words.
     fn chosen(&self) -> String {
         match &self.services[..] {
             [] => "All logs".to_owned(),

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::row::LogRow;
 
-/// One message.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Message {
@@ -37,7 +36,6 @@ pub enum Message {
 }
 
 impl Message {
-    /// Returns the message as JSON.
     pub fn to_json(&self) -> String {
         // No value here can fail to serialize: maps have text keys.
         serde_json::to_string(self).unwrap_or_default()

@@ -54,7 +54,6 @@ const MAX_SEARCHES: usize = 1;
 /// Maximum number of downloads at a time.
 const MAX_DOWNLOADS: usize = 8;
 
-/// Routes of the page.
 pub fn routes(state: &AppState) -> Router<AppState> {
     let of_script = Router::new()
         .route("/leonardo/logs/socket", get(transports::socket))
@@ -109,7 +108,6 @@ impl LogPages {
         }))
     }
 
-    /// Returns the logs.
     pub fn logs(&self) -> &Logs {
         &self.0.logs
     }

@@ -14,7 +14,6 @@ const MAX_SPANS: usize = 1_000;
 /// Approximate size of a span's style as JSON, in bytes.
 const SPAN_BYTES: usize = 48;
 
-/// One row.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LogRow {
     /// Position of its first byte.
@@ -23,16 +22,13 @@ pub struct LogRow {
     pub service: String,
     /// When it was written, in seconds since the epoch.
     pub time: Option<f64>,
-    /// Level that it names.
     pub level: Option<Level>,
-    /// Its text.
     pub spans: Vec<RowSpan>,
 }
 
 /// Text of one style.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RowSpan {
-    /// The text.
     pub text: String,
     /// Classes of the style sheet.
     #[serde(skip_serializing_if = "String::is_empty")]

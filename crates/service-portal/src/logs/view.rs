@@ -208,11 +208,9 @@ pub struct Place {
 /// How much of the log behind a position belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
-    /// Nothing.
     Nothing,
     /// The line that begins there.
     Line,
-    /// Bytes.
     Bytes(u64),
 }
 

@@ -22,7 +22,6 @@ const IN_BETWEEN: [&str; 4] = ["caddy", "serviceportal", "cloudflared", "quicktu
 /// An action on a program or a group.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub struct ActionRequest {
-    /// Change.
     pub action: Action,
     /// Name of a program, or `GROUP:*`.
     pub name: String,
@@ -45,18 +44,15 @@ impl ActionRequest {
         })
     }
 
-    /// Reads JSON.
     pub fn from_json(body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body).ok()
     }
 }
 
-/// Returns the action of this name.
 pub fn parse_action(name: &str) -> Option<Action> {
     [Action::Start, Action::Stop, Action::Restart].into_iter().find(|action| action.to_string() == name)
 }
 
-/// Result of an action.
 pub struct Performed {
     pub outcome: Outcome,
     /// True if the action was only begun, because it cuts the connection over which it was requested.

@@ -39,25 +39,19 @@ impl Section {
 pub struct Group {
     /// Name for actions on all of them; nothing for a program by itself.
     pub all: Option<String>,
-    /// Actions on all of them.
     pub actions: Vec<Button>,
-    /// The programs.
     pub rows: Vec<Row>,
 }
 
-/// One program.
 pub struct Row {
     /// Name as `supervisorctl` has it.
     pub name: String,
-    /// Element id.
     pub id: String,
     /// Group, for actions on all of it.
     pub group: String,
-    /// Purpose.
     pub description: Option<String>,
     /// Name of its log in the portal, for a URL.
     pub log: Option<String>,
-    /// State in words.
     pub state: String,
     /// Class of the state.
     pub class: &'static str,
@@ -67,11 +61,8 @@ pub struct Row {
     pub uptime: Option<String>,
     /// Processor time, in percent of one core.
     pub cpu: Option<String>,
-    /// Memory in words.
     pub memory: Option<String>,
-    /// Its last exit.
     pub exit: Option<ExitView>,
-    /// Actions that are possible.
     pub actions: Vec<Button>,
     /// Reason why it cannot be stopped.
     pub protection: Option<String>,
@@ -91,12 +82,10 @@ pub struct ExitView {
     pub lines: Vec<String>,
 }
 
-/// Button of an action.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Button {
     /// The action's name.
     pub action: String,
-    /// Text on the button.
     pub label: &'static str,
     /// True if the user has to confirm the action.
     pub has_caution: bool,

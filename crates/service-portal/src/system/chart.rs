@@ -6,22 +6,17 @@ use system_metrics::Summary;
 /// Unit of a chart's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// CPU cores.
     Cores,
-    /// Bytes of memory.
     Memory,
     /// Bytes in a second.
     Rate,
-    /// Percent.
     Percent,
 }
 
-/// One card.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
     /// Name in the page, such as `cpu` or `gpu-0`.
     pub id: String,
-    /// Heading.
     pub title: String,
     /// Present value in words.
     pub figure: String,
@@ -35,7 +30,6 @@ pub struct Chart {
     pub series: String,
     /// Number of the GPU whose series these are.
     pub gpu: Option<usize>,
-    /// Unit of the values.
     pub unit: Unit,
     /// Upper end of the scale; chosen by the values if there is none.
     pub maximum: Option<f64>,
@@ -48,7 +42,6 @@ pub struct Chart {
 pub struct Row {
     /// Name of the series.
     pub label: String,
-    /// Average.
     pub average: String,
     /// Largest value.
     pub maximum: String,
@@ -65,7 +58,6 @@ impl Unit {
         }
     }
 
-    /// Formats a value.
     pub fn format(self, value: f64) -> String {
         match self {
             Self::Cores => format!("{} cores", cores(value)),

@@ -13,11 +13,8 @@ const HIGH: f64 = 95.0;
 pub struct Figures {
     /// Sentences about figures that mean something else than usual.
     pub notes: Vec<String>,
-    /// Cards.
     pub charts: Vec<Chart>,
-    /// File systems.
     pub file_systems: Vec<FileSystemRow>,
-    /// Processes on GPUs.
     pub gpu_processes: Vec<GpuProcessRow>,
     /// Reasons why GPUs cannot be read.
     pub gpu_problems: Vec<String>,
@@ -25,10 +22,8 @@ pub struct Figures {
     pub period: String,
 }
 
-/// One file system.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FileSystemRow {
-    /// Its path.
     pub path: String,
     /// Part that is used, in percent.
     pub percent: Option<u8>,
@@ -36,22 +31,15 @@ pub struct FileSystemRow {
     pub class: &'static str,
     /// Used and whole space in words, or why they are unknown.
     pub space: String,
-    /// Free space.
     pub free: String,
-    /// Inodes.
     pub inodes: String,
 }
 
-/// One process on a GPU.
 #[derive(Debug, PartialEq, Eq)]
 pub struct GpuProcessRow {
-    /// Number of the GPU.
     pub gpu: String,
-    /// Its number.
     pub pid: u64,
-    /// Its program.
     pub name: String,
-    /// Memory on the GPU.
     pub memory: String,
 }
 
@@ -320,8 +308,8 @@ fn file_system(file_system: &FileSystem) -> FileSystemRow {
     }
 }
 
-/// Returns a part in percent, from 0 to 100.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+/// Returns a part in percent, from 0 to 100.
 fn percent(part: f64, whole: f64) -> Option<u8> {
     (whole > 0.0).then(|| (100.0 * part / whole).round().clamp(0.0, 100.0) as u8)
 }

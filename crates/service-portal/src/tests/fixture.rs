@@ -154,7 +154,6 @@ impl Portal {
         answer.cookies()[0].clone()
     }
 
-    /// Adds a word for a header.
     pub fn add_header(&mut self, word: &'static str, name: &str, value: String) {
         self.words.insert(word, (HeaderName::try_from(name).unwrap(), value));
     }

@@ -104,7 +104,6 @@ impl<'engine> Container<'engine> {
         self.read_all("stream", &json!({"services": [log]}).to_string())
     }
 
-    /// Starts a search.
     pub fn start_search(&self, log: &str, pattern: &str) -> Result<Reader> {
         self.read_all("search", &json!({"services": [log], "filter": pattern}).to_string())
     }
