@@ -61,6 +61,11 @@ function clearErrors() {
   showError("", "log");
 }
 
+function fail(message, field) {
+  showError(message, field);
+  if (!stream.isOpen) showState("Stopped");
+}
+
 function notice(text) {
   rows.mark(text);
   announce(text);
@@ -164,11 +169,11 @@ async function page(body) {
     const response = await postJson("history", request(body), own.signal);
     if (response.status === 401) return void location.reload();
     const answer = await response.json();
-    if (!response.ok) return void showError(answer.message, answer.field);
+    if (!response.ok) return void fail(answer.message, answer.field);
     answer.notices.forEach(notice);
     return answer;
   } catch (error) {
-    if (!own.signal.aborted) showError(`The portal is not responding (${error.message}). Reload the page to try again.`);
+    if (!own.signal.aborted) fail(`The portal is not responding (${error.message}). Reload the page to try again.`);
   } finally {
     if (loading === own) {
       loading = null;
@@ -238,8 +243,7 @@ async function search() {
     if (response.status === 401) return location.reload();
     if (!response.ok) {
       const { message, field } = await response.json();
-      showState("Stopped");
-      return showError(message, field);
+      return fail(message, field);
     }
     await readMessages(response, (message) => {
       if (own.signal.aborted) return;
@@ -271,9 +275,7 @@ async function search() {
     // A search that has taken too long goes on in pages.
     settle();
   } catch (error) {
-    if (own.signal.aborted) return;
-    showState("Stopped");
-    showError(`The search was interrupted (${error.message}). Press Enter to search again.`);
+    if (!own.signal.aborted) fail(`The search was interrupted (${error.message}). Press Enter to search again.`);
   } finally {
     if (loading === own || !loading) {
       loading = null;
