@@ -33,6 +33,16 @@ struct LogPage {
     error: Option<String>,
 }
 
+impl LogPage {
+    /// True for the row that the view is about.
+    fn is_marked(&self, row: &LogRow) -> bool {
+        self.page
+            .marked
+            .as_ref()
+            .is_some_and(|marked| (&marked.service, &marked.id) == (&row.service, &row.id))
+    }
+}
+
 #[derive(Debug, Default)]
 struct ShownView {
     services: Vec<String>,
@@ -170,9 +180,9 @@ impl ShownView {
         self.url(&[("at", &format!("{}:{}", row.service, row.id))])
     }
 
-    /// Returns the URL of this view for browsers without scripts.
+    /// Returns the URL of this view for browsers without scripts; they scroll to the row that it is about, or to the end.
     fn plain_url(&self) -> String {
-        self.url(&[("at", &self.at), ("time", &self.time), ("plain", "1")])
+        self.url(&[("at", &self.at), ("time", &self.time), ("plain", "1")]) + "#shown"
     }
 
     /// Returns the URL of these logs and lines, with parameters that are not empty.

@@ -51,7 +51,7 @@ fn the_last_lines_are_on_the_page_as_text() {
     portal.append("app.log", "ERROR <script>alert(1)</script>\n\u{1b}[31mred\u{1b}[0m \"quoted\" \u{202e}\n");
     portal.append("app.log", b"nul \0 bad \xff\n10%\r20%");
     let with_script = portal.0.send("portal page session /leonardo/logs?s=app&q=a%22b&at=app:1-2.3", "").body;
-    let plain = "content=\"0;url=/leonardo/logs?s=app&#38;q=a%22b&#38;at=app%3A1-2.3&#38;plain=1\"";
+    let plain = "content=\"0;url=/leonardo/logs?s=app&#38;q=a%22b&#38;at=app%3A1-2.3&#38;plain=1#shown\"";
     assert!(with_script.contains(plain) && !with_script.contains("class=\"at\""), "{with_script}");
     let page = portal.0.send("portal page session /leonardo/logs?plain=1&s=app", "");
     assert!(page.status == 200 && !page.body.contains("http-equiv") && !page.body.contains("logs.js"));

@@ -75,6 +75,9 @@ fn login_links_logs_and_restarts_work_without_javascript() {
     browser.open(&(showcase.origin(1111) + "/leonardo/logs?s=notebook"));
     let lines = "return document.querySelectorAll('.lines .line').length";
     browser.wait_for_value(lines, &json!(500));
+    let at_end = "const list = document.querySelector('.lines'); \
+                  return list.scrollTop > 0 && list.scrollHeight - list.scrollTop - list.clientHeight < 9";
+    browser.wait_for_value(at_end, &json!(true));
     assert!(browser.text(".lines").contains("line 101\n"), "the last 500 lines");
     assert!(browser.text(".lines .line:last-of-type").contains("line 600"));
 
