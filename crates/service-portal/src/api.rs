@@ -34,7 +34,7 @@ use crate::verdict::Verdict;
 
 const PREFIX: &str = "/leonardo/api/v1";
 
-/// What an endpoint needs.
+/// Permission that an endpoint needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     /// Nothing: it has no data of this container.
@@ -53,12 +53,11 @@ pub enum Needs {
 pub struct Endpoint {
     /// Path below `/leonardo/api/v1`.
     pub path: &'static str,
-    /// What the requester must be allowed to do.
     pub needs: Needs,
     handler: MethodRouter<AppState>,
 }
 
-/// What the requester may see.
+/// Sender of an authorized request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requester {
     Owner,

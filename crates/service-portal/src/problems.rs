@@ -16,7 +16,7 @@ use crate::storage_status::storage_status;
 /// Maximum number of invalid registry files that are listed; the log has all of them.
 const MAX_FILES: usize = 20;
 
-/// How much a problem matters.
+/// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -38,11 +38,10 @@ impl Severity {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// How much it matters.
     pub severity: Severity,
     /// The setting, program or service that has it.
     pub source: String,
-    /// What is wrong, as a sentence without a full stop.
+    /// The problem, as a sentence without a full stop.
     pub message: String,
     /// Next step of the user.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -30,9 +30,6 @@ pub fn run() -> Outcome {
     let pages = selected(&cli.pages)?;
     let showcase = Showcase::start(RunOptions::new());
     let taken = pictures::take(&showcase, &pages, &cli.output)?;
-    if cli.pages.is_empty() {
-        pictures::remove_stale(&cli.output)?;
-    }
     let mut lines: String = taken.iter().map(|(name, size)| format!("{size:>8}  {name}\n")).collect();
     let total: usize = taken.iter().map(|(_, size)| size).sum();
     lines.push_str(&format!("{total:>8}  bytes in {} pictures\n", taken.len()));

@@ -1,6 +1,5 @@
 //! Takes the pictures.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -9,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use harness::{Browser, Scheme};
 
-use crate::pages::{DEVICES, PAGES, Page, file_name};
+use crate::pages::{DEVICES, Page, file_name};
 use crate::scene::Showcase;
 
 /// Encodes a PNG as WebP without loss: for pages, that is a fifth of the bytes of a lossy WebP without visible noise.
@@ -51,22 +50,4 @@ fn encode(png: &[u8]) -> Result<Vec<u8>> {
         .context("cannot run cwebp (package webp)")?;
     ensure!(output.status.success(), "cwebp failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(output.stdout)
-}
-
-/// Removes pictures of pages that no longer exist.
-pub fn remove_stale(directory: &Path) -> Result<()> {
-    let known: BTreeSet<String> = PAGES
-        .iter()
-        .flat_map(|page| DEVICES.map(|device| Scheme::ALL.map(|scheme| file_name(page, device, scheme))))
-        .flatten()
-        .collect();
-    let entries = fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
-    for entry in entries {
-        let path = entry.with_context(|| format!("cannot list {}", directory.display()))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.extension().is_some_and(|end| end == "webp") && !known.contains(&name) {
-            kit::remove_file(&path)?;
-        }
-    }
-    Ok(())
 }

@@ -68,7 +68,7 @@ pub struct Page {
     pub at_end: bool,
     /// The row that was asked for, or the first one at the time that was asked for.
     pub marked: Option<RowName>,
-    /// What the visitor must know.
+    /// Failures, as sentences.
     pub notices: Vec<String>,
 }
 
@@ -334,12 +334,12 @@ impl Reading {
     }
 }
 
-/// What one side of a page has.
+/// Rows on one side of a page.
 struct Found {
     rows: Vec<Vec<LogRow>>,
-    /// Where each log continues on this side.
+    /// Place in each log at which this side continues.
     reached: Vec<String>,
-    /// Where a live view of each log continues.
+    /// Place in each log at which a live view continues.
     cursors: Option<Vec<String>>,
     /// True if no more lines are on this side.
     is_complete: bool,
