@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use journal::StageRun;
+use journal::{Phase, StageRun};
 use kit::duration;
 use kit::quote::escape_control;
 
-use crate::boot_state::{BootState, Phase};
+use crate::boot_state::BootState;
 use crate::report::{STOPPED_MESSAGE, one_line};
 
 /// Maximum length of a cause; the report has all of it.

@@ -1,27 +1,8 @@
 //! The present state: the journal, and whether the process that wrote it is alive.
 
-use journal::{Stage, StageResult, Timeline};
+use journal::{Phase, Timeline};
 use kit::process::Process;
 use serde::Serialize;
-
-/// Progress of the container's start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Late boot has not started.
-    Starting,
-    /// Late boot is running.
-    Running,
-    /// Late boot was killed.
-    Interrupted,
-    /// Late boot was asked to stop, and did.
-    Stopped,
-    /// Late boot was killed too often and is not restarted.
-    #[serde(rename = "given_up")]
-    Abandoned,
-    /// All stages but sync and permissions have ended, successfully or not.
-    Ready,
-}
 
 /// The journal's timeline, and the state of the process that writes it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -43,17 +24,8 @@ impl BootState {
     }
 
     fn with(timeline: Timeline, is_alive: impl Fn(u32) -> bool) -> Self {
-        let ready = timeline.stage_run(Stage::Ready).and_then(|ready| ready.result);
         let is_running = timeline.pid.is_some_and(is_alive);
-        let phase = match timeline.pid {
-            None => Phase::Starting,
-            Some(_) if ready == Some(StageResult::Failed) => Phase::Abandoned,
-            Some(_) if ready.is_some() => Phase::Ready,
-            Some(_) if is_running => Phase::Running,
-            Some(_) if timeline.stopped => Phase::Stopped,
-            Some(_) => Phase::Interrupted,
-        };
-        Self { phase, is_running, timeline }
+        Self { phase: timeline.phase(is_running), is_running, timeline }
     }
 }
 
@@ -65,7 +37,7 @@ fn is_boot(pid: u32) -> bool {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use journal::{Entry, Event};
+    use journal::{Entry, Event, Stage, StageResult};
 
     /// A state from events one second apart, at 1, 2, 3… seconds.
     pub fn state(events: &[Event], alive: bool) -> BootState {

@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use journal::{Stage, StageResult, StageRun};
-use kit::duration;
+use journal::{Phase, Stage, StageResult, StageRun};
+use kit::duration::seconds;
 use kit::quote::escape_control;
 
-use crate::boot_state::{BootState, Phase};
+use crate::boot_state::BootState;
 
 /// Message about a boot that was asked to stop.
 pub const STOPPED_MESSAGE: &str = "Late boot was stopped; to resume it, run: supervisorctl start boot";
@@ -25,9 +25,9 @@ pub fn text(state: &BootState, now: f64) -> String {
     let mut text = headline(state, now);
     text.push('\n');
     if let Some(milliseconds) = state.timeline.init_milliseconds {
-        let seconds = std::time::Duration::from_millis(milliseconds).as_secs_f64();
+        let length = std::time::Duration::from_millis(milliseconds).as_secs_f64();
         let scale = Scale::of(state, now);
-        text.push_str(&row("init", seconds, "done", &scale.bar(scale.began, scale.began + seconds)));
+        text.push_str(&row("init", length, "done", &scale.bar(scale.began, scale.began + length)));
     }
     for run in &state.timeline.stages {
         text.push_str(&stage(run, state, now));
@@ -134,13 +134,6 @@ impl Scale {
     }
 }
 
-/// Formats a duration with the digits that matter.
-// Seconds since the start fit into any integer.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-pub fn seconds(length: f64) -> String {
-    if length < 60.0 { format!("{:.2} s", length.max(0.0)) } else { duration::words(length as u64) }
-}
-
 /// Joins a text to one line; notes are the last line of a program's output.
 pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -184,12 +177,12 @@ mod tests {
             ended(Stage::Ready, StageResult::Done),
         ];
         let expected = "\
-Ready, 10.00 s after the start.
+Ready, 10 s after the start.
 
-init              1.00 s  done          |####                                    |
-sync              1.00 s  nothing to do |                ####                    |
-provisioning      2.00 s  FAILED        |                        ########        |
-ready             1.00 s  done
+init                 1 s  done          |####                                    |
+sync                 1 s  nothing to do |                ####                    |
+provisioning         2 s  FAILED        |                        ########        |
+ready                1 s  done
 
 provisioning failed: exit code 3 \\u{1b}[2J
   fix: read the log
@@ -208,7 +201,7 @@ WEB_X: is a typo
             Event::StageNote { stage: Stage::Provisioning, message: "a\n b".into() },
         ];
         let running = text(&state(&events, true), 123.0);
-        assert!(running.starts_with("Late boot has been running for 2 min.\n"), "{running}");
+        assert!(running.starts_with("Late boot has been running for 2 min 2 s.\n"), "{running}");
         assert!(running.contains("provisioning       2 min  running       | ##"), "{running}");
         assert!(running.ends_with("                          a b\n"), "{running}");
         let killed = text(&state(&events, false), 123.0);
@@ -241,8 +234,8 @@ WEB_X: is a typo
             progress,
         ];
         let running = text(&state(&events, true), 43.0);
-        assert!(running.starts_with("Ready, 4.00 s after the start. Sync is still running.\n"), "{running}");
-        assert!(running.contains("sync             40.00 s  running       |  ###"), "{running}");
+        assert!(running.starts_with("Ready, 4 s after the start. Sync is still running.\n"), "{running}");
+        assert!(running.contains("sync                40 s  running       |  ###"), "{running}");
         assert!(
             running.contains("\n                          app: 50 %, 500.0 kB of 1.0 MB, 8 min left\n"),
             "{running}"
@@ -252,7 +245,7 @@ WEB_X: is a typo
         let stopped = text(&state(&[&events[..], &[Event::BootStopped]].concat(), false), 43.0);
         assert!(stopped.contains("\nsync                      stopped\n"), "{stopped}");
         let end = [&events[..], &[ended(Stage::Sync, StageResult::Done)]].concat();
-        assert!(text(&state(&end, false), 43.0).starts_with("Ready, 4.00 s after the start.\n"));
+        assert!(text(&state(&end, false), 43.0).starts_with("Ready, 4 s after the start.\n"));
     }
 
     #[test]

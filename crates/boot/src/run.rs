@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use env_store::Store;
 use journal::{Event, Journal, SettingProblem, Stage, StageResult, Timeline};
+use kit::duration::seconds;
 use kit::lock::Lock;
 use kit::{Env, Exit, HintExt, Outcome};
 
 use crate::boot_state::BootState;
 use crate::cli::Run;
-use crate::report::seconds;
 use crate::stage_outcome::StageOutcome;
 use crate::{permissions, preflight, programs, provisioning, shutdown, summary, sync};
 

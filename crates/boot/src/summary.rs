@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use kit::duration::seconds;
 use kit::process::Process;
 use kit::variables::{self, Kind};
 use kit::{Env, SettingsReader};
 
 use crate::boot_state::BootState;
-use crate::report::seconds;
 
 /// Port of the portal inside the container.
 const PORTAL: u16 = 1111;
@@ -168,7 +168,7 @@ mod tests {
             ended(Stage::Ready, StageResult::Done),
         ];
         let expected = [
-            "ready, 6.00 s after the start; sync continues in the background",
+            "ready, 6 s after the start; sync continues in the background",
             "portal: http://localhost:1111, where 1111 is the port inside the container; the one outside: docker port \
              0123456789ab 1111",
             "login: user ada, password by: docker exec 0123456789ab bash -lc 'env | grep WEB_'",
@@ -183,7 +183,7 @@ mod tests {
         events[4] = ended(Stage::Provisioning, StageResult::Done);
         let pod: Env = [("RUNPOD_POD_ID", "abc"), ("WEB_ENABLE_AUTH", "false")].into_iter().collect();
         let expected = [
-            "ready, 6.00 s after the start",
+            "ready, 6 s after the start",
             "portal: https://abc-1111.proxy.runpod.net",
             "login: disabled (WEB_ENABLE_AUTH=false)",
             "SSH: off, no public key was given (SSH_PUBKEY)",

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use journal::{Journal, Stage, StageResult, Timeline};
+use journal::{Journal, Phase, Stage, StageResult, Timeline};
 use kit::{Exit, Outcome, cmd};
 
-use crate::boot_state::{BootState, Phase};
+use crate::boot_state::BootState;
 use crate::cli::Wait;
 
 /// A poll takes microseconds, a stage seconds to hours.

@@ -123,7 +123,7 @@ fn down(name: String, program: &Program, exit: Option<&ProgramExit>, now: f64) -
     let start = format!("run: supervisorctl start {name}");
     let (severity, message, remedy) = match program.state.as_str() {
         // A single exit is resolved by the next start.
-        "STARTING" | "RUNNING" | "EXITED" if *failures < 2 || now - program.at > RECOVERED_AFTER => {
+        "STARTING" | "RUNNING" | "EXITED" if *failures < 2 || (now - program.at).abs() > RECOVERED_AFTER => {
             return None;
         }
         "STARTING" | "RUNNING" | "EXITED" => {
@@ -186,6 +186,8 @@ mod tests {
             ("RUNNING", 99.0, 0, None),
             ("RUNNING", 99.0, 1, None),
             ("RUNNING", 39.0, 7, None),
+            // The clock was set back since.
+            ("RUNNING", 900.0, 7, None),
             ("STOPPING", 99.0, 7, None),
             // Only until its next start.
             ("EXITED", 99.0, 1, None),

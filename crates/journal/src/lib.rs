@@ -29,7 +29,7 @@ pub use down_programs::{DownProgram, LogOwner, Severity, log_name};
 pub use event::{Entry, Event, Stage, StageResult};
 pub use program_exits::{Cause, ProgramExit};
 pub use proxy_problem::{PROXY_PROBLEM_FILE, proxy_problem};
-pub use timeline::{SettingProblem, StageRun, Timeline};
+pub use timeline::{Phase, SettingProblem, StageRun, Timeline};
 
 /// Path of this container's journal.
 pub const PATH: &str = "/run/leonardo/boot.jsonl";

@@ -33,6 +33,24 @@ pub struct StageRun {
     pub note: Option<String>,
 }
 
+/// Progress of the container's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Late boot has not started.
+    Starting,
+    /// Late boot is running.
+    Running,
+    /// Late boot was killed; supervisord restarts it.
+    Interrupted,
+    /// Late boot was asked to stop, and did.
+    Stopped,
+    /// Late boot was killed too often and is not restarted.
+    Abandoned,
+    /// All stages but sync and permissions have ended, successfully or not.
+    Ready,
+}
+
 /// Everything since the container's start. A second run of late boot replaces the stages of the first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Timeline {
@@ -64,6 +82,20 @@ impl Timeline {
             timeline.take(entry);
         }
         timeline
+    }
+
+    /// Returns the progress; `is_running` is true while the process of the latest run is alive.
+    #[must_use]
+    pub fn phase(&self, is_running: bool) -> Phase {
+        let ready = self.stage_run(Stage::Ready).and_then(|ready| ready.result);
+        match (self.pid, ready) {
+            (None, _) => Phase::Starting,
+            (_, Some(StageResult::Failed)) => Phase::Abandoned,
+            (_, Some(_)) => Phase::Ready,
+            (_, None) if is_running => Phase::Running,
+            (_, None) if self.stopped => Phase::Stopped,
+            (_, None) => Phase::Interrupted,
+        }
     }
 
     /// True if all stages of the latest run have ended, successfully or not; sync and permissions may end after ready.

@@ -38,6 +38,22 @@ pub fn words(seconds: u64) -> String {
     }
 }
 
+/// Formats seconds with the digits that matter: `38 ms`, `1.2 s`, `2 min 5 s`, `3 h 10 min`.
+#[must_use]
+pub fn seconds(seconds: f64) -> String {
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let whole = duration.as_secs();
+    match duration.as_millis() {
+        0 => "0 s".to_owned(),
+        millis @ 1..1_000 => format!("{millis} ms"),
+        1_000..60_000 if duration.subsec_millis() >= 100 => {
+            format!("{whole}.{} s", duration.subsec_millis() / 100)
+        }
+        60_000..3_600_000 if !whole.is_multiple_of(60) => format!("{} min {} s", whole / 60, whole % 60),
+        _ => words(whole),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +67,20 @@ mod tests {
             assert_eq!(words(seconds), formatted);
         }
         assert_eq!((words(7_260).as_str(), words(90_000).as_str()), ("2 h 1 min", "1 d 1 h"));
+        for (exact, formatted) in [
+            (0.0, "0 s"),
+            (-1.0, "0 s"),
+            (f64::NAN, "0 s"),
+            (0.038, "38 ms"),
+            (1.0, "1 s"),
+            (1.26, "1.2 s"),
+            (59.99, "59.9 s"),
+            (60.0, "1 min"),
+            (125.4, "2 min 5 s"),
+            (11_400.0, "3 h 10 min"),
+        ] {
+            assert_eq!(super::seconds(exact), formatted, "{exact}");
+        }
         for wrong in ["", "h", "2", "-2h", "+2h", "2 h", "2w", "2ä", "99999999999999999999d"] {
             assert_eq!(parse(wrong), None, "{wrong:?}");
         }

@@ -118,7 +118,11 @@ function create(host) {
           width: 1.5,
           points: { show: false },
           spanGaps: host.dataset.gpu !== undefined,
-          value: (chart, value) => (value == null ? "–" : show(value)),
+          // While the cursor is elsewhere, the latest value.
+          value: (chart, value, number, at) => {
+            const shown = at == null ? chart.data[number].at(-1) : value;
+            return shown == null ? "–" : show(shown);
+          },
         })),
       ],
     },

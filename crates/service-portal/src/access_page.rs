@@ -59,7 +59,7 @@ pub async fn end_session(
     Form(IdForm { id }): Form<IdForm>,
 ) -> Response {
     change_and_redirect(&state, Client(&headers), |state| {
-        state.sessions().end_by_id(&id, unix_time::now());
+        state.sessions().end_by_id(&id);
     })
 }
 
@@ -67,7 +67,7 @@ pub async fn end_session(
 pub async fn end_all(State(state): State<AppState>, headers: HeaderMap) -> Response {
     change_and_redirect(&state, Client(&headers), |state| {
         let login = state.credentials().map(|known| known.fingerprint()).unwrap_or_default();
-        state.sessions().end_all(&login, unix_time::now());
+        state.sessions().end_all(&login);
         state.login_codes().clear();
     })
 }
@@ -80,7 +80,7 @@ pub async fn revoke_share(
 ) -> Response {
     change_and_redirect(&state, Client(&headers), |state| {
         state.shares().revoke(&id);
-        state.sessions().end_share(&id, unix_time::now());
+        state.sessions().end_share(&id);
     })
 }
 
@@ -160,7 +160,7 @@ pub async fn revoke_token(
 ) -> Response {
     let client = Client(&headers);
     change_and_redirect(&state, client, |state| {
-        let revoked = state.api_tokens().revoke(&id, unix_time::now());
+        let revoked = state.api_tokens().revoke(&id);
         if let Some(name) = revoked {
             log::info!("API token revoked name={name:?} from={}", client.address());
         }

@@ -23,8 +23,6 @@ const MAX_TOKENS: usize = 100;
 const MAX_NAME_LENGTH: usize = 64;
 /// Maximum lifetime of a token, in seconds: a year.
 pub const MAX_LIFETIME: u64 = 365 * 24 * 3_600;
-/// Minimum time between writes of the times of last use, in seconds.
-const FLUSH_INTERVAL: u64 = 30;
 /// Maximum size of the file, in bytes: ten times that of the maximum number of tokens.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -33,10 +31,6 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct ApiTokens {
     file: StateFile,
     by_digest: HashMap<String, ApiToken>,
-    /// Time of the last write, in seconds since the epoch.
-    written: u64,
-    /// True if a change has not been written.
-    changed: bool,
 }
 
 /// One token, without its secret.
@@ -90,7 +84,7 @@ impl ApiTokens {
             .flatten()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let file = StateFile::new(path, WriteOptions::durable(0o600));
-        Self { file, by_digest: kept.unwrap_or_default(), written: 0, changed: false }
+        Self { file, by_digest: kept.unwrap_or_default() }
     }
 
     /// Creates a token of the current `login`; returns it with its secret.
@@ -129,7 +123,7 @@ impl ApiTokens {
             login: login.to_owned(),
         };
         self.by_digest.insert(digest, token.clone());
-        self.write(now);
+        self.write();
         Ok((token, word))
     }
 
@@ -143,7 +137,7 @@ impl ApiTokens {
         }
         if token.used != Some(now) || token.used_from != Some(address) {
             (token.used, token.used_from) = (Some(now), Some(address));
-            self.changed = true;
+            self.file.mark_changed();
         }
         Some(token.scope)
     }
@@ -154,12 +148,11 @@ impl ApiTokens {
     }
 
     /// Revokes the token with this public id; returns its name if there was one.
-    pub fn revoke(&mut self, id: &str, now: u64) -> Option<String> {
+    pub fn revoke(&mut self, id: &str) -> Option<String> {
         let digest = self.by_digest.iter().find(|(_, token)| token.id == id)?.0.clone();
         let revoked = self.by_digest.remove(&digest)?;
         let bytes = self.bytes();
         self.file.replace_or_remove(bytes);
-        (self.written, self.changed) = (now, self.file.problem().is_some());
         Some(revoked.name)
     }
 
@@ -171,10 +164,10 @@ impl ApiTokens {
         active
     }
 
-    /// Writes pending changes, if the last write was long enough ago or `at_once` is set.
-    pub fn flush(&mut self, now: u64, at_once: bool) {
-        if self.changed && (at_once || now >= self.written + FLUSH_INTERVAL) {
-            self.write(now);
+    /// Writes pending changes.
+    pub fn flush(&mut self) {
+        if self.file.needs_write() {
+            self.write();
         }
     }
 
@@ -183,10 +176,9 @@ impl ApiTokens {
         self.file.problem()
     }
 
-    fn write(&mut self, now: u64) {
+    fn write(&mut self) {
         let bytes = self.bytes();
         self.file.write(bytes);
-        (self.written, self.changed) = (now, self.file.problem().is_some());
     }
 
     fn bytes(&self) -> Result<Vec<u8>> {
@@ -232,7 +224,7 @@ mod tests {
         assert!(!text.contains(&word) && !text.contains(&word[4..]), "the file gives no access");
         assert_eq!(touch(&mut tokens, &word, NOW + 59), Some(TokenScope::Read));
         assert_eq!(touch(&mut tokens, &word, NOW + 60), None);
-        tokens.flush(NOW + 59, true);
+        tokens.flush();
         let mut restarted = ApiTokens::load(&path);
         let kept = &restarted.list("login", NOW)[0];
         assert_eq!((kept.used, kept.used_from), (Some(NOW + 59), Some(ADDRESS)));
@@ -278,15 +270,15 @@ mod tests {
         let mut tokens = ApiTokens::load(&path);
         let (token, word) = create(&mut tokens, "one");
         std::fs::write(disk.path().join("fill"), vec![0; 128 << 10]).unwrap_err();
-        assert_eq!(tokens.revoke(&token.id, NOW).as_deref(), Some("one"));
-        assert_eq!(tokens.revoke(&token.id, NOW), None);
+        assert_eq!(tokens.revoke(&token.id).as_deref(), Some("one"));
+        assert_eq!(tokens.revoke(&token.id), None);
         assert_eq!(touch(&mut tokens, &word, NOW), None);
         assert_eq!(touch(&mut ApiTokens::load(&path), &word, NOW), None);
         std::fs::write(disk.path().join("more"), vec![0; 128 << 10]).unwrap_err();
         let (_, word) = create(&mut tokens, "two");
         assert!(tokens.problem().is_some() && touch(&mut tokens, &word, NOW).is_some());
         disk.free();
-        tokens.flush(NOW, true);
+        tokens.flush();
         assert_eq!(touch(&mut ApiTokens::load(&path), &word, NOW), Some(TokenScope::Read));
     }
 

@@ -147,7 +147,7 @@ impl AppState {
                 *lock(&self.0.former) = Some(former);
             }
             let login = known.as_ref().map_or_else(String::new, |known| known.fingerprint());
-            lock(&self.0.sessions).end_all(&login, unix_time::now());
+            lock(&self.0.sessions).end_all(&login);
             lock(&self.0.login_codes).clear();
             lock(&self.0.handover_codes).clear();
             lock(&self.0.service_tokens).clear();

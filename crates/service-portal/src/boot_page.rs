@@ -6,13 +6,13 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use journal::SettingProblem;
-use kit::duration::words;
+use journal::Phase;
+use kit::duration::{seconds, words};
 use kit::units::{format_bytes, format_count};
 use kit::{quote, rfc3339};
 
 use crate::app_state::AppState;
-use crate::boot_report::{BootReport, EarlierRun, Phase, RunEnd, StageReport, StageState, TreeCopy};
+use crate::boot_report::{BootReport, StageReport, StageState, TreeCopy};
 use crate::client::Client;
 use crate::frame::{self, Frame, Page};
 use crate::page_access::require_owner;
@@ -42,8 +42,6 @@ struct BootPage {
     /// Position of ready on the scale.
     ready: Option<String>,
     rows: Vec<Row>,
-    earlier: Vec<EarlierRow>,
-    problems: Vec<SettingProblem>,
 }
 
 struct Row {
@@ -70,13 +68,6 @@ struct CopyRow {
     text: String,
 }
 
-/// An earlier run of late boot.
-struct EarlierRow {
-    began: String,
-    end: (&'static str, String),
-    stages: String,
-}
-
 /// `GET /leonardo/boot`: shows the boot; an open page replaces its content every few seconds.
 pub async fn boot_page(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let client = Client(&headers);
@@ -94,17 +85,15 @@ impl BootPage {
     fn new(frame: Frame, report: BootReport) -> Self {
         let step = step(report.length());
         let scale = step * f64::from(PARTS);
-        let init = report.init_seconds().map(|seconds| init_row(seconds, scale));
+        let init = report.init_seconds().map(|length| init_row(length, scale));
         Self {
             frame,
             phase: phase(&report),
             began: moment(report.began),
-            age: seconds_words((report.now - report.began).floor()),
-            marks: (0..=PARTS).map(|part| seconds_words(step * f64::from(part))).collect(),
+            age: seconds((report.now - report.began).floor()),
+            marks: (0..=PARTS).map(|part| seconds(step * f64::from(part))).collect(),
             ready: report.ready_after.map(|after| units(after, scale)),
             rows: init.into_iter().chain(report.stages.into_iter().map(|stage| row(stage, scale))).collect(),
-            earlier: report.earlier_runs.iter().map(earlier_row).collect(),
-            problems: report.problems,
         }
     }
 }
@@ -119,23 +108,21 @@ fn step(length: f64) -> f64 {
 fn phase(report: &BootReport) -> (&'static str, String) {
     match report.phase {
         Phase::Starting => ("busy", "Services are starting".to_owned()),
-        Phase::Running => ("busy", format!("Running for {}", seconds_words(report.now - report.began))),
-        Phase::Ready => {
-            ("good", format!("Ready after {}", seconds_words(report.ready_after.unwrap_or_default())))
-        }
+        Phase::Running => ("busy", format!("Running for {}", seconds(report.now - report.began))),
+        Phase::Ready => ("good", format!("Ready after {}", seconds(report.ready_after.unwrap_or_default()))),
         Phase::Interrupted => ("bad", "Killed; supervisord starts it again".to_owned()),
         Phase::Stopped => ("warn", "Stopped; to resume, run: supervisorctl start boot".to_owned()),
         Phase::Abandoned => ("bad", "Abandoned after too many failures".to_owned()),
     }
 }
 
-fn init_row(seconds: f64, scale: f64) -> Row {
+fn init_row(length: f64, scale: f64) -> Row {
     Row {
         name: "init".to_owned(),
-        start: seconds_words(0.0),
-        duration: seconds_words(seconds),
+        start: seconds(0.0),
+        duration: seconds(length),
         result: result(StageState::Done),
-        bar: (units(0.0, scale), width(seconds, scale)),
+        bar: (units(0.0, scale), width(length, scale)),
         in_background: false,
         message: None,
         remedy: None,
@@ -149,8 +136,8 @@ fn row(stage: StageReport, scale: f64) -> Row {
     let is_skipped = stage.state == StageState::Skipped;
     Row {
         name: stage.stage.to_string(),
-        start: seconds_words(stage.start),
-        duration: seconds_words(stage.seconds),
+        start: seconds(stage.start),
+        duration: seconds(stage.seconds),
         result: result(stage.state),
         bar: (units(stage.start, scale), width(stage.seconds, scale)),
         in_background: stage.in_background,
@@ -188,52 +175,26 @@ fn copy_row(copy: TreeCopy, state: StageState) -> CopyRow {
         format_count(entries),
         format_count(entries_total),
     );
-    if let Some(seconds) = seconds_left {
-        text.extend([", ", &words(seconds), " left"]);
+    if let Some(left) = seconds_left {
+        text.extend([", ", &words(left), " left"]);
     }
     CopyRow { tree, percent: Some(percent), text }
 }
 
-fn earlier_row(run: &EarlierRun) -> EarlierRow {
-    let after = seconds_words(run.seconds);
-    let end = match run.end {
-        RunEnd::Finished => ("good", format!("finished after {after}")),
-        RunEnd::Stopped => ("warn", format!("stopped after {after}")),
-        RunEnd::Killed => ("bad", format!("killed after {after}")),
-    };
-    let stages = run.stages.iter().map(|stage| format!("{} {}", stage.stage, result(stage.state).1));
-    EarlierRow { began: moment(run.began), end, stages: stages.collect::<Vec<_>>().join(", ") }
-}
-
 /// Returns a moment as `2026-11-24 00:25:58 UTC`.
-fn moment(seconds: f64) -> String {
-    let since = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+fn moment(at: f64) -> String {
+    let since = Duration::try_from_secs_f64(at).unwrap_or_default();
     rfc3339::seconds(UNIX_EPOCH + since).replace('T', " ").replace('Z', " UTC")
 }
 
-/// Returns seconds in words: `38 ms`, `1.2 s`, `2 min 5 s`, `3 h 10 min`.
-fn seconds_words(seconds: f64) -> String {
-    let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let whole = duration.as_secs();
-    match duration.as_millis() {
-        0 => "0 s".to_owned(),
-        millis @ 1..1_000 => format!("{millis} ms"),
-        1_000..60_000 if duration.subsec_millis() == 0 => format!("{whole} s"),
-        1_000..60_000 => format!("{whole}.{} s", duration.subsec_millis() / 100),
-        60_000..3_600_000 if whole.is_multiple_of(60) => format!("{} min", whole / 60),
-        60_000..3_600_000 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => words(whole),
-    }
-}
-
 /// Returns a position on a timeline.
-fn units(seconds: f64, scale: f64) -> String {
-    format!("{:.1}", (seconds / scale * WIDTH).clamp(0.0, WIDTH - MIN_WIDTH))
+fn units(at: f64, scale: f64) -> String {
+    format!("{:.1}", (at / scale * WIDTH).clamp(0.0, WIDTH - MIN_WIDTH))
 }
 
 /// Returns the width of a bar.
-fn width(seconds: f64, scale: f64) -> String {
-    format!("{:.1}", (seconds / scale * WIDTH).clamp(MIN_WIDTH, WIDTH))
+fn width(length: f64, scale: f64) -> String {
+    format!("{:.1}", (length / scale * WIDTH).clamp(MIN_WIDTH, WIDTH))
 }
 
 #[cfg(test)]
@@ -257,26 +218,8 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_two_units_at_most() {
-        for (seconds, expected) in [
-            (0.0, "0 s"),
-            (-1.0, "0 s"),
-            (f64::NAN, "0 s"),
-            (0.038, "38 ms"),
-            (1.0, "1 s"),
-            (1.26, "1.2 s"),
-            (59.99, "59.9 s"),
-            (60.0, "1 min"),
-            (125.4, "2 min 5 s"),
-            (11_400.0, "3 h 10 min"),
-        ] {
-            assert_eq!(seconds_words(seconds), expected, "{seconds}");
-        }
-        assert_eq!(moment(1_795_954_211.4), "2026-11-29 12:10:11 UTC");
-    }
-
-    #[test]
     fn every_bar_is_visible_and_inside() {
+        assert_eq!(moment(1_795_954_211.4), "2026-11-29 12:10:11 UTC");
         assert_eq!((units(5.0, 10.0), width(0.001, 10.0)), ("500.0".to_owned(), "4.0".to_owned()));
         assert_eq!((units(11.0, 10.0), width(11.0, 10.0)), ("996.0".to_owned(), "1000.0".to_owned()));
     }

@@ -1,11 +1,8 @@
 //! The boot as the boot page and the API show it: stages with their times, copies, messages and remedies.
 
-use journal::{Entry, Event, SettingProblem, Stage, StageResult, StageRun, Timeline};
+use journal::{Entry, Event, Phase, SettingProblem, Stage, StageResult, StageRun, Timeline};
 use kit::process::Process;
 use serde::Serialize;
-
-/// Maximum number of earlier runs that are listed; the latest are kept.
-const MAX_EARLIER_RUNS: usize = 20;
 
 /// Everything since the container's start.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,28 +22,8 @@ pub struct BootReport {
     pub ready_after: Option<f64>,
     /// Stages of the latest run of late boot, in the order of their starts.
     pub stages: Vec<StageReport>,
-    /// Runs of late boot before the latest one, oldest first.
-    pub earlier_runs: Vec<EarlierRun>,
     /// Settings that cannot be used as given.
     pub problems: Vec<SettingProblem>,
-}
-
-/// Progress of the container's start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Late boot has not started.
-    Starting,
-    /// Late boot is running.
-    Running,
-    /// Late boot was killed; supervisord restarts it.
-    Interrupted,
-    /// Late boot was asked to stop, and did.
-    Stopped,
-    /// Late boot was killed too often and is not restarted.
-    Abandoned,
-    /// All stages but sync and permissions have ended, successfully or not.
-    Ready,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -109,28 +86,6 @@ pub struct TreeNote {
     pub message: String,
 }
 
-/// A run of late boot before the latest one.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct EarlierRun {
-    /// Start time, in seconds since the Unix epoch.
-    pub began: f64,
-    /// Seconds from its start to its last event.
-    pub seconds: f64,
-    /// How it ended.
-    pub end: RunEnd,
-    pub stages: Vec<StageReport>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunEnd {
-    /// All stages ended.
-    Finished,
-    /// It was asked to stop.
-    Stopped,
-    Killed,
-}
-
 impl BootReport {
     /// Builds the report from the journal; `now` is in seconds since the Unix epoch.
     pub fn new(entries: &[Entry], now: f64) -> Self {
@@ -139,18 +94,23 @@ impl BootReport {
 
     fn with(entries: &[Entry], now: f64, is_alive: impl Fn(u32) -> bool) -> Self {
         let timeline = Timeline::from_entries(entries);
-        let runs = split_runs(entries);
         let is_running = timeline.pid.is_some_and(is_alive);
-        let phase = phase(&timeline, is_running);
+        let phase = timeline.phase(is_running);
         // A run that was started hours later would not be visible on a scale from the container's start.
-        let is_first_attempt = runs.first().is_none_or(|first| timeline.attempt == Some(first[0].at));
+        let is_start = |entry: &Entry| matches!(entry.event, Event::BootStarted { .. });
+        let is_first_attempt = entries
+            .iter()
+            .find(|entry| is_start(entry))
+            .is_none_or(|first| timeline.attempt == Some(first.at));
         let start_of_container =
             timeline.began.or_else(|| entries.first().map(|entry| entry.at)).unwrap_or(now);
         let began = if is_first_attempt { start_of_container } else { timeline.attempt.unwrap_or(now) };
-        let (latest, earlier) =
-            runs.split_last().map_or((&[][..], &[][..]), |(latest, earlier)| (*latest, earlier));
+        let latest = &entries[entries.iter().rposition(is_start).unwrap_or(entries.len())..];
         // After ready, the process waits for sync and permissions.
-        let stages = stages(latest, began, now, (!is_running).then_some(StageState::Interrupted));
+        let unfinished = if is_running { StageState::Running } else { StageState::Interrupted };
+        let end = if is_running { now } else { latest.last().map_or(now, |entry| entry.at) };
+        let stages = timeline.stages.iter().map(|run| stage_report(run, latest, began, (end, unfinished)));
+        let stages = stages.collect();
         let ready = timeline.stage_run(Stage::Ready).and_then(|ready| ready.ended);
         Self {
             phase,
@@ -160,11 +120,6 @@ impl BootReport {
             shows_init: is_first_attempt,
             ready_after: ready.filter(|_| phase == Phase::Ready).map(|ready| milliseconds(ready - began)),
             stages,
-            earlier_runs: earlier
-                .iter()
-                .skip(earlier.len().saturating_sub(MAX_EARLIER_RUNS))
-                .map(|run| earlier_run(run))
-                .collect(),
             problems: timeline.problems,
         }
     }
@@ -182,53 +137,20 @@ impl BootReport {
     }
 }
 
-fn phase(timeline: &Timeline, is_running: bool) -> Phase {
-    let ready = timeline.stage_run(Stage::Ready).and_then(|ready| ready.result);
-    match (timeline.pid, ready) {
-        (None, _) => Phase::Starting,
-        (Some(_), Some(StageResult::Failed)) => Phase::Abandoned,
-        (Some(_), Some(_)) => Phase::Ready,
-        (Some(_), None) if is_running => Phase::Running,
-        (Some(_), None) if timeline.stopped => Phase::Stopped,
-        (Some(_), None) => Phase::Interrupted,
-    }
-}
-
-/// Returns the entries of each run of late boot, which begin with its start.
-fn split_runs(entries: &[Entry]) -> Vec<&[Entry]> {
-    let is_start = |entry: &Entry| matches!(entry.event, Event::BootStarted { .. });
-    let starts: Vec<usize> =
-        entries.iter().enumerate().filter(|(_, entry)| is_start(entry)).map(|(index, _)| index).collect();
-    let ends = starts.iter().skip(1).copied().chain([entries.len()]);
-    starts.iter().copied().zip(ends).map(|(start, end)| &entries[start..end]).collect()
-}
-
-/// Returns the stages of one run; stages without an end have the state `unfinished`, or run until `now`.
-fn stages(run: &[Entry], began: f64, now: f64, unfinished: Option<StageState>) -> Vec<StageReport> {
-    let timeline = Timeline::from_entries(run);
-    let last = run.last().map_or(now, |entry| entry.at);
-    timeline
-        .stages
-        .into_iter()
-        .map(|stage| stage_report(stage, run, began, (now, last), unfinished))
-        .collect()
-}
-
+/// Describes a stage of the run; one without an end has the state `unfinished` until `end`.
 fn stage_report(
-    stage_run: StageRun,
+    stage_run: &StageRun,
     run: &[Entry],
     began: f64,
-    (now, last): (f64, f64),
-    unfinished: Option<StageState>,
+    (end, unfinished): (f64, StageState),
 ) -> StageReport {
-    let StageRun { stage, began: start, ended, result, cause, hint, note } = stage_run;
+    let StageRun { stage, began: start, ended, result, cause, hint, note } = stage_run.clone();
     let outcome = match result {
         Some(StageResult::Done) => StageState::Done,
         Some(StageResult::Skipped) => StageState::Skipped,
         Some(StageResult::Failed) => StageState::Failed,
-        None => unfinished.unwrap_or(StageState::Running),
+        None => unfinished,
     };
-    let end = ended.unwrap_or(if outcome == StageState::Running { now } else { last });
     let is_sync = stage == Stage::Sync;
     let copies = if is_sync { copies(run, ended.is_some()) } else { Vec::new() };
     // The last progress of a copy is with the copy.
@@ -237,7 +159,7 @@ fn stage_report(
         stage,
         state: outcome,
         start: milliseconds(start - began),
-        seconds: milliseconds(end - start),
+        seconds: milliseconds(ended.unwrap_or(end) - start),
         message: cause.or(activity),
         remedy: hint,
         log: stage.log(),
@@ -291,20 +213,6 @@ fn notes(run: &[Entry]) -> Vec<TreeNote> {
         }
     }
     notes.into_iter().map(|(_, note)| note).collect()
-}
-
-fn earlier_run(run: &[Entry]) -> EarlierRun {
-    let timeline = Timeline::from_entries(run);
-    let (began, last) = (run[0].at, run[run.len() - 1].at);
-    let end = if timeline.stopped {
-        RunEnd::Stopped
-    } else if timeline.is_finished() {
-        RunEnd::Finished
-    } else {
-        RunEnd::Killed
-    };
-    let stages = stages(run, began, last, Some(StageState::Interrupted));
-    EarlierRun { began, seconds: milliseconds(last - began), end, stages }
 }
 
 /// Rounds seconds to milliseconds. The clock may have been set back, so a duration is never negative.
@@ -408,15 +316,12 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_run_is_listed_and_the_next_one_continues_its_waterfall() {
+    fn the_run_after_a_killed_one_continues_its_waterfall() {
         let mut events = ready_with_sync()[..4].to_vec();
         events.extend([(103.0, Event::BootStarted { pid: 8 }), (103.5, started(Stage::Preflight))]);
         let report = BootReport::with(&entries(events.clone()), 104.0, |pid| pid == 8);
         assert_eq!((report.phase, report.began), (Phase::Running, 100.0));
         assert_eq!((report.stages.len(), report.stages[0].start), (1, 3.5));
-        let run = &report.earlier_runs[0];
-        assert_eq!((run.began, run.seconds, run.end), (101.0, 0.5, RunEnd::Killed));
-        assert!(run.stages.iter().all(|stage| stage.state == StageState::Interrupted), "{run:?}");
         let report = BootReport::with(&entries(events), 104.0, |_| false);
         assert_eq!((report.phase, report.stages[0].state), (Phase::Interrupted, StageState::Interrupted));
         assert!(report.stages[0].seconds < 0.001, "it does not grow");
@@ -432,7 +337,6 @@ mod tests {
         ]);
         let report = BootReport::with(&entries(events), 5_002.0, |_| true);
         assert_eq!((report.began, report.length(), report.stages[0].start), (5_000.0, 1.0 + 1.0, 1.0));
-        assert_eq!((report.earlier_runs.len(), report.earlier_runs[0].end), (1, RunEnd::Finished));
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn join_or_none(names: &[String]) -> String {
 
 async fn revoke_share(State(state): State<AppState>, Path(id): Path<String>) -> Response {
     let ended = state.shares().revoke(&id).into();
-    state.sessions().end_share(&id, unix_time::now());
+    state.sessions().end_share(&id);
     Json(RevokedCount { ended }).into_response()
 }
 
@@ -92,7 +92,7 @@ async fn end_all_sessions(State(state): State<AppState>) -> Json<RevokedCount> {
     let now = unix_time::now();
     let mut sessions = state.sessions();
     let ended = sessions.list(now).len();
-    sessions.end_all(&login, now);
+    sessions.end_all(&login);
     Json(RevokedCount { ended })
 }
 

@@ -150,16 +150,16 @@ async fn serve(cli: &cli::Cli, state: app_state::AppState) -> Result<()> {
     loop {
         tokio::select! {
             _ = tick.tick() => {
-                state.sessions().flush(kit::unix_time::now(), false);
+                state.sessions().flush();
                 state.shares().flush();
-                state.api_tokens().flush(kit::unix_time::now(), false);
+                state.api_tokens().flush();
                 state.key_file().flush();
                 audit::flush(false);
             }
             // Requests take microseconds, so none is waited for.
             _ = terminate.recv() => {
-                state.sessions().flush(kit::unix_time::now(), true);
-                state.api_tokens().flush(kit::unix_time::now(), true);
+                state.sessions().flush();
+                state.api_tokens().flush();
                 audit::flush(true);
                 return Ok(());
             }
@@ -168,7 +168,7 @@ async fn serve(cli: &cli::Cli, state: app_state::AppState) -> Result<()> {
 }
 
 /// Interval at which unsaved state is written.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
+const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

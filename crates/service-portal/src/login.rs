@@ -146,7 +146,7 @@ pub async fn logout(State(state): State<AppState>, headers: HeaderMap) -> Respon
     let guest = client.port().map(|port| session_start::guest_cookie_name(&name, port));
     for name in owner.into_iter().chain(guest) {
         for token in cookies::values(&client.cookies(), &name) {
-            state.sessions().end(token, unix_time::now());
+            state.sessions().end(token);
         }
         session_start::set_cookie(&mut response, client, &name, "", 0);
     }

@@ -20,9 +20,6 @@ pub const MAX_LIFETIME: u64 = 7 * 24 * 3_600;
 const MAX_SESSIONS: usize = 1_000;
 /// Minimum time between two restores of a session, in seconds.
 const RESTORE_INTERVAL: u64 = 2;
-/// Minimum time between writes of the times of last use, in seconds.
-const FLUSH_INTERVAL: u64 = 30;
-
 /// Maximum size of the file, in bytes: ten times that of the maximum number of sessions.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -31,10 +28,6 @@ const MAX_BYTES: u64 = 4 << 20;
 pub struct Sessions {
     file: StateFile,
     kept: SessionsFile,
-    /// Time of the last write, in seconds since the epoch.
-    written: u64,
-    /// True if a change has not been written.
-    changed: bool,
 }
 
 /// Content of the file.
@@ -114,7 +107,7 @@ impl Sessions {
         let kept = kept.filter(|kept| kept.login == login);
         let kept =
             kept.unwrap_or_else(|| SessionsFile { login: login.to_owned(), ..SessionsFile::default() });
-        Self { file: StateFile::new(path, WriteOptions::volatile(0o600)), kept, written: 0, changed: false }
+        Self { file: StateFile::new(path, WriteOptions::volatile(0o600)), kept }
     }
 
     /// Creates a session and returns the value of its cookie; fails only without random numbers.
@@ -125,10 +118,18 @@ impl Sessions {
         self.kept.sessions.retain(|_, session| device.is_none() || session.device != device);
         let ends = ends.min(now + MAX_LIFETIME);
         let id = String::new();
-        self.insert(
-            Session { id, began: now, used: now, address, agent, scope, ends, bound, device, restored: 0 },
-            now,
-        )
+        self.insert(Session {
+            id,
+            began: now,
+            used: now,
+            address,
+            agent,
+            scope,
+            ends,
+            bound,
+            device,
+            restored: 0,
+        })
     }
 
     /// Restores the active session of a known device and returns the value of a new cookie; `None` if there is none for this
@@ -143,15 +144,15 @@ impl Sessions {
         })?;
         let key = key.clone();
         let session = sessions.remove(&key)?;
-        Some(self.insert(Session { used: now, restored: now, ..session }, now))
+        Some(self.insert(Session { used: now, restored: now, ..session }))
     }
 
-    fn insert(&mut self, mut session: Session, now: u64) -> Result<String> {
+    fn insert(&mut self, mut session: Session) -> Result<String> {
         let token = web_login::token()?;
         let key = hex::sha256(token.as_bytes());
         key[..8].clone_into(&mut session.id);
         self.kept.sessions.insert(key, session);
-        self.write(now);
+        self.write();
         Ok(token)
     }
 
@@ -163,32 +164,32 @@ impl Sessions {
         }
         if session.used != now {
             session.used = now;
-            self.changed = true;
+            self.file.mark_changed();
         }
         Some(session)
     }
 
     /// Ends the session of a cookie.
-    pub fn end(&mut self, token: &[u8], now: u64) {
+    pub fn end(&mut self, token: &[u8]) {
         let key = hex::sha256(token);
-        self.end_where(|found, _| found == key, now);
+        self.end_where(|found, _| found == key);
     }
 
     /// Ends the session with this public id; returns true if there was one.
-    pub fn end_by_id(&mut self, id: &str, now: u64) -> bool {
-        self.end_where(|_, session| session.id == id, now)
+    pub fn end_by_id(&mut self, id: &str) -> bool {
+        self.end_where(|_, session| session.id == id)
     }
 
     /// Ends the sessions of a share link.
-    pub fn end_share(&mut self, id: &str, now: u64) {
-        self.end_where(|_, session| matches!(&session.scope, Scope::Share { share, .. } if share == id), now);
+    pub fn end_share(&mut self, id: &str) {
+        self.end_where(|_, session| matches!(&session.scope, Scope::Share { share, .. } if share == id));
     }
 
     /// Ends every session; later ones belong to `login`.
-    pub fn end_all(&mut self, login: &str, now: u64) {
+    pub fn end_all(&mut self, login: &str) {
         login.clone_into(&mut self.kept.login);
         self.kept.sessions.clear();
-        self.replace_or_remove(now);
+        self.replace_or_remove();
     }
 
     /// Returns the active sessions, the most recently used first.
@@ -199,19 +200,19 @@ impl Sessions {
         active
     }
 
-    /// Writes pending changes, if the last write was long enough ago or `at_once` is set.
-    pub fn flush(&mut self, now: u64, at_once: bool) {
-        if self.changed && (at_once || now >= self.written + FLUSH_INTERVAL) {
-            self.write(now);
+    /// Writes pending changes.
+    pub fn flush(&mut self) {
+        if self.file.needs_write() {
+            self.write();
         }
     }
 
-    fn end_where(&mut self, which: impl Fn(&str, &Session) -> bool, now: u64) -> bool {
+    fn end_where(&mut self, which: impl Fn(&str, &Session) -> bool) -> bool {
         let before = self.kept.sessions.len();
         self.kept.sessions.retain(|key, session| !which(key, session));
         let ended = self.kept.sessions.len() != before;
         if ended {
-            self.replace_or_remove(now);
+            self.replace_or_remove();
         }
         ended
     }
@@ -235,16 +236,14 @@ impl Sessions {
         self.file.problem()
     }
 
-    fn write(&mut self, now: u64) {
+    fn write(&mut self) {
         let bytes = self.bytes();
         self.file.write(bytes);
-        (self.written, self.changed) = (now, self.file.problem().is_some());
     }
 
-    fn replace_or_remove(&mut self, now: u64) {
+    fn replace_or_remove(&mut self) {
         let bytes = self.bytes();
         self.file.replace_or_remove(bytes);
-        (self.written, self.changed) = (now, self.file.problem().is_some());
     }
 
     fn bytes(&self) -> Result<Vec<u8>> {
@@ -349,10 +348,10 @@ mod tests {
             [&old, &new].map(|token| restarted.touch(token.as_bytes(), ADA, START).is_some()),
             [true, false]
         );
-        table.sessions.end(old.as_bytes(), START);
+        table.sessions.end(old.as_bytes());
         assert_eq!(Sessions::load(&path, "login").list(START), [], "an ended session stays ended");
         disk.free();
-        table.sessions.flush(START + FLUSH_INTERVAL, false);
+        table.sessions.flush();
         assert_eq!(table.sessions.problem(), None);
         assert!(Sessions::load(&path, "login").touch(new.as_bytes(), ADA, START).is_some());
     }
@@ -370,8 +369,8 @@ mod tests {
         let shared = |share: &str| Scope::Share { port: 8080, service: "Echo".into(), share: share.into() };
         let tokens = [Scope::Everything, Scope::Everything, shared("a"), shared("b")]
             .map(|scope| table.begin(scope, false));
-        table.sessions.end(tokens[0].as_bytes(), START);
-        table.sessions.end_share("a", START);
+        table.sessions.end(tokens[0].as_bytes());
+        table.sessions.end_share("a");
         assert_eq!(
             tokens.clone().map(|token| table.is_active(&token, ADA, START)),
             [false, true, false, true]
@@ -383,8 +382,8 @@ mod tests {
             .find(|session| session.scope == Scope::Everything)
             .unwrap()
             .id;
-        assert!(table.sessions.end_by_id(&id, START) && !table.sessions.end_by_id(&id, START));
-        table.sessions.end_all("login", START);
+        assert!(table.sessions.end_by_id(&id) && !table.sessions.end_by_id(&id));
+        table.sessions.end_all("login");
         assert_eq!(table.sessions.list(START), []);
     }
 
@@ -412,7 +411,7 @@ mod tests {
         assert!(table.sessions.restore("a", ADA, soon - 1).is_none(), "a browser that rejects the cookie");
         let again = table.sessions.restore("a", ADA, soon).unwrap().unwrap();
         assert!(!table.is_active(&restored, ADA, soon) && table.is_active(&again, ADA, soon));
-        table.sessions.end(again.as_bytes(), soon);
+        table.sessions.end(again.as_bytes());
         assert!(
             table.sessions.restore("a", ADA, soon + RESTORE_INTERVAL).is_none(),
             "an ended session stays ended"
@@ -437,23 +436,17 @@ mod tests {
     }
 
     #[test]
-    fn times_of_last_use_are_written_at_intervals_and_at_the_end() {
+    fn times_of_last_use_are_written_later() {
         let mut table = table();
         let token = table.begin(Scope::Everything, false);
         let used = |table: &Table| Sessions::load(&table.path, "login").list(START)[0].used - START;
         assert!(table.is_active(&token, ADA, START + 1));
-        table.sessions.flush(START + FLUSH_INTERVAL - 1, false);
         assert_eq!(used(&table), 0);
-        table.sessions.flush(START + FLUSH_INTERVAL, false);
+        table.sessions.flush();
         assert_eq!(used(&table), 1);
-        assert!(table.is_active(&token, ADA, START + FLUSH_INTERVAL + 1));
-        table.sessions.flush(START + FLUSH_INTERVAL + 1, false);
-        assert_eq!(used(&table), 1);
-        table.sessions.flush(START + FLUSH_INTERVAL + 1, true);
-        assert_eq!(used(&table), FLUSH_INTERVAL + 1);
         std::fs::remove_file(&table.path).unwrap();
-        assert!(table.is_active(&token, ADA, START + FLUSH_INTERVAL + 1));
-        table.sessions.flush(START + 10 * FLUSH_INTERVAL, true);
+        assert!(table.is_active(&token, ADA, START + 1));
+        table.sessions.flush();
         assert!(!table.path.exists(), "nothing has changed");
     }
 

@@ -130,7 +130,7 @@ impl Shares {
 
     /// Writes the links if an earlier write has failed.
     pub fn flush(&mut self) {
-        if self.file.problem().is_some() {
+        if self.file.needs_write() {
             let bytes = self.bytes();
             self.file.write(bytes);
         }

@@ -54,7 +54,7 @@ impl KeyFile {
 
     /// Writes the key if an earlier write has failed.
     pub fn flush(&mut self) {
-        if self.file.problem().is_some() {
+        if self.file.needs_write() {
             self.file.write(Ok(self.key.0.to_vec()));
         }
     }

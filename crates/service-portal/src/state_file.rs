@@ -9,18 +9,20 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use kit::atomic::{self, WriteOptions};
 
-/// The file, and the reason why it is out of date.
+/// The file, and whether it is out of date.
 #[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
     placement: WriteOptions,
     problem: Option<String>,
+    /// True if a change has not been written.
+    changed: bool,
 }
 
 impl StateFile {
     /// Creates the state for a file at `path`; nothing is written yet.
     pub fn new(path: &Path, placement: WriteOptions) -> Self {
-        Self { path: path.to_owned(), placement, problem: None }
+        Self { path: path.to_owned(), placement, problem: None, changed: false }
     }
 
     /// Replaces the file; if that fails, the old one is kept.
@@ -28,6 +30,7 @@ impl StateFile {
         // `init` creates the directory unless the disk is full.
         let _ = self.path.parent().map(fs::create_dir_all);
         let written = content.and_then(|content| atomic::write(&self.path, &content, self.placement));
+        self.changed = written.is_err();
         match written {
             Ok(()) if self.problem.take().is_some() => log::info!("wrote {}", self.path.display()),
             Ok(()) => {}
@@ -51,7 +54,17 @@ impl StateFile {
         }
     }
 
-    /// Returns the reason why the file is out of date.
+    /// Notes a change that may be written later.
+    pub fn mark_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// True if a change has not been written.
+    pub fn needs_write(&self) -> bool {
+        self.changed
+    }
+
+    /// Returns the reason why the file cannot be written.
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }

@@ -1,7 +1,8 @@
 //! The last hour, in arrays of a fixed size.
 
-use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 
 use crate::gpu::Gpu;
 use crate::sample::Sample;
@@ -122,12 +123,25 @@ impl History {
         self.count.saturating_sub(u64::try_from(CAPACITY).unwrap_or(0))
     }
 
-    /// Returns the points after the first `count` ones, as far as they are kept, for serialization.
+    /// Returns the points after the first `count` ones, as far as they are kept.
     #[must_use]
-    pub fn since(&self, count: u64) -> HistorySince<'_> {
+    pub fn since(&self, count: u64) -> Points {
         // A number from another start of the portal may be larger.
         let first = if count > self.count { 0 } else { count }.max(self.first());
-        HistorySince { history: self, first }
+        let slots = || (first..self.count).map(slot);
+        let values = |series: &Series| slots().map(|slot| rounded(series[slot])).collect();
+        let by_name = |names: &[&'static str], series: &[Series]| {
+            let reported = |(_, series): &(_, &Series)| series.iter().any(|value| !value.is_nan());
+            let series = names.iter().copied().zip(series).filter(reported);
+            series.map(|(name, series)| (name, values(series))).collect()
+        };
+        Points {
+            first,
+            next: self.count,
+            seconds: slots().map(|slot| self.times[slot]).collect(),
+            series: by_name(&NAMES, &self.series),
+            gpus: self.gpus.iter().map(|gpu| by_name(&GPU_NAMES, gpu)).collect(),
+        }
     }
 }
 
@@ -140,78 +154,28 @@ pub struct Summary {
     pub maximum: f64,
 }
 
-/// Points since one, as an object: `first`, `next` (the argument for the next call), `seconds`, `series`, `gpus`.
-#[derive(Debug)]
-pub struct HistorySince<'history> {
-    history: &'history History,
-    first: u64,
+/// Values by the name of their series; a series without a single value is left out, because this machine does not report it.
+type Values = BTreeMap<&'static str, Vec<Option<f32>>>;
+
+/// Points of the history.
+#[derive(Debug, Serialize)]
+pub struct Points {
+    /// Number of the first one.
+    pub first: u64,
+    /// Argument for the next call.
+    pub next: u64,
+    /// Their times.
+    pub seconds: Vec<u32>,
+    /// Values of the container.
+    pub series: Values,
+    /// Values of each GPU.
+    pub gpus: Vec<Values>,
 }
 
-impl Serialize for HistorySince<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (history, points) = (self.history, Points { first: self.first, next: self.history.count });
-        let mut map = serializer.serialize_map(Some(5))?;
-        map.serialize_entry("first", &self.first)?;
-        map.serialize_entry("next", &history.count)?;
-        map.serialize_entry("seconds", &Times(&history.times, points))?;
-        map.serialize_entry("series", &Named(&NAMES, &history.series, points))?;
-        let gpus: Vec<_> = history.gpus.iter().map(|gpu| Named(&GPU_NAMES, gpu, points)).collect();
-        map.serialize_entry("gpus", &gpus)?;
-        map.end()
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Points {
-    first: u64,
-    next: u64,
-}
-
-impl Points {
-    fn of(self, series: &Series) -> Values<'_> {
-        Values(series, self)
-    }
-}
-
-struct Times<'history>(&'history [u32; CAPACITY], Points);
-
-impl Serialize for Times<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(times, Points { first, next }) = *self;
-        serializer.collect_seq((first..next).map(|number| times[slot(number)]))
-    }
-}
-
-struct Named<'history>(&'static [&'static str], &'history [Series], Points);
-
-impl Serialize for Named<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(names, series, points) = self;
-        // A series without a single value is left out: this machine does not report it.
-        let reported =
-            names.iter().zip(*series).filter(|(_, series)| series.iter().any(|value| !value.is_nan()));
-        serializer.collect_map(reported.map(|(name, series)| (name, points.of(series))))
-    }
-}
-
-struct Values<'history>(&'history Series, Points);
-
-impl Serialize for Values<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(series, Points { first, next }) = *self;
-        let mut list = serializer.serialize_seq(None)?;
-        for value in (first..next).map(|number| series[slot(number)]) {
-            if value.is_nan() {
-                list.serialize_element(&None::<f32>)?;
-            } else if value.abs() >= 1000.0 {
-                #[expect(clippy::cast_possible_truncation, reason = "saturates")]
-                list.serialize_element(&(value as i64))?;
-            } else {
-                list.serialize_element(&((value * 100.0).round() / 100.0))?;
-            }
-        }
-        list.end()
-    }
+/// Rounds a value to the digits that a chart needs; `None` if there is none.
+fn rounded(value: f32) -> Option<f32> {
+    let digits = if value.abs() < 1000.0 { 100.0 } else { 1.0 };
+    (!value.is_nan()).then(|| (value * digits).round() / digits)
 }
 
 /// Returns the part of a GPU's memory that is used, in percent.
@@ -277,7 +241,7 @@ mod tests {
         };
         (0..4).for_each(|second| push(&mut history, second));
         let json = |history: &History, count| serde_json::to_string(&history.since(count)).unwrap();
-        let expected = r#"{"first":1,"next":4,"seconds":[5,10,15],"series":{"cpu":[0.13,null,0.38],"memory":[123456792,123456792,123456792]},"gpus":[]}"#;
+        let expected = r#"{"first":1,"next":4,"seconds":[5,10,15],"series":{"cpu":[0.13,null,0.38],"memory":[123456790.0,123456790.0,123456790.0]},"gpus":[]}"#;
         assert_eq!(json(&history, 1), expected);
         let none = r#"{"first":4,"next":4,"seconds":[],"series":{"cpu":[],"memory":[]},"gpus":[]}"#;
         assert_eq!(json(&history, 4), none);

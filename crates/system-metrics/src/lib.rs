@@ -41,7 +41,7 @@ pub use block_io::BlockIo;
 pub use cpu::{Cpu, CpuLimit};
 pub use file_system::{FileSystem, FileSystemState, Usage};
 pub use gpu::{Gpu, GpuProcess, Vendor};
-pub use history::{CAPACITY, History, HistorySince, Summary};
+pub use history::{CAPACITY, History, Points, Summary};
 pub use memory::Memory;
 pub use monitor::{Monitor, Paths};
 pub use network::Network;

@@ -111,7 +111,7 @@ fn chart(id: &str, title: &str, figure: String, unit: Unit) -> Chart {
 fn cpu(cpu: &Cpu) -> Chart {
     let figure = cpu.used_cores.map_or_else(
         || "not known yet".to_owned(),
-        |used| format!("{} of {}", cores(used), counted_cores(cpu.cores)),
+        |used| format!("{used:.1} of {}", counted_cores(cpu.cores)),
     );
     let mut details = vec![match cpu.limit {
         CpuLimit::Quota => {
@@ -213,11 +213,15 @@ fn pressure(sample: &Sample) -> Option<Chart> {
         })
         .map(|part| part.replace(' ', "\u{a0}"))
         .collect();
-    let of = if sample.pressure.of_machine { "the machine" } else { "the container" };
+    let (title, of) = if sample.pressure.of_machine {
+        ("Pressure of the machine", "the machine")
+    } else {
+        ("Pressure", "the container")
+    };
     let details =
         vec![format!("Part of the time in which some program of {of} waited for CPU, memory or disk.")];
     (!parts.is_empty())
-        .then(|| Chart { details, ..chart("pressure", "Pressure", parts.join(", "), Unit::Percent) })
+        .then(|| Chart { details, ..chart("pressure", title, parts.join(", "), Unit::Percent) })
 }
 
 fn gpu(gpu: &Gpu, number: usize) -> Chart {

@@ -75,7 +75,7 @@ fn the_page_has_its_figures_without_a_script() {
     }
     let history: serde_json::Value =
         serde_json::from_str(&get(&portal, "/leonardo/system/history?after=0")).unwrap();
-    assert_eq!((&history["next"], &history["series"]["memory"][0]), (&1.into(), &499_000_000.into()));
+    assert_eq!((&history["next"], &history["series"]["memory"][0]), (&1.into(), &499_000_000.0.into()));
 }
 
 #[test]
