@@ -17,9 +17,9 @@ mod system;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 
 use journal::Entry;
@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::api_tokens::TokenScope;
 use crate::app_state::AppState;
+use crate::assets;
 use crate::client::Client;
 use crate::gate;
 use crate::response;
@@ -211,7 +212,6 @@ fn entries(state: &AppState, requester: Requester) -> anyhow::Result<Vec<Entry>>
     if requester.reads_logs() { journal.read() } else { journal.read_unrestricted() }
 }
 
-async fn description() -> Response {
-    let kind = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, kind)], include_str!("../assets/openapi.json")).into_response()
+async fn description(headers: HeaderMap) -> Response {
+    assets::content("openapi.json", &headers)
 }
