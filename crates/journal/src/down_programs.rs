@@ -151,7 +151,7 @@ fn down(name: String, program: &Program, exit: Option<&ProgramExit>, now: f64) -
 
 /// Describes a program's last exit, with its cause.
 fn end(Program { end, state, .. }: &Program, exit: Option<&ProgramExit>) -> String {
-    if end == "exit status 0" && state == "FATAL" {
+    if end == "exit code 0" && state == "FATAL" {
         return format!("{end}: it must stay in the foreground, or have startsecs=0 if it runs once");
     }
     let (cause, limit) =
@@ -169,7 +169,7 @@ mod tests {
 
     fn program(state: &str, at: f64, failures: u32) -> Program {
         let log = "/var/log/supervisor/x.log".into();
-        Program { state: state.into(), at, failures, end: "exit status 3".into(), log }
+        Program { state: state.into(), at, failures, end: "exit code 3".into(), log }
     }
 
     /// Returns the severity and the whole text about a program, 100 seconds after the epoch.
@@ -195,20 +195,20 @@ mod tests {
                 "RUNNING",
                 41.0,
                 2,
-                Some((Warning, format!("the program exited 2 times in a row (exit status 3){again}"))),
+                Some((Warning, format!("the program exited 2 times in a row (exit code 3){again}"))),
             ),
             (
                 "STARTING",
                 99.0,
                 7,
-                Some((Warning, format!("the program exited 7 times in a row (exit status 3){again}"))),
+                Some((Warning, format!("the program exited 7 times in a row (exit code 3){again}"))),
             ),
-            ("BACKOFF", 1.0, 1, Some((Error, format!("the program is down (exit status 3){again}")))),
+            ("BACKOFF", 1.0, 1, Some((Error, format!("the program is down (exit code 3){again}")))),
             (
                 "BACKOFF",
                 1.0,
                 7,
-                Some((Error, format!("the program is down after 7 starts in a row (exit status 3){again}"))),
+                Some((Error, format!("the program is down after 7 starts in a row (exit code 3){again}"))),
             ),
             (
                 "STOPPED",
@@ -223,7 +223,7 @@ mod tests {
                 Some((
                     Error,
                     format!(
-                        "the program is down after 4 starts in a row (exit status 3); supervisord no longer restarts \
+                        "the program is down after 4 starts in a row (exit code 3); supervisord no longer restarts \
                          it{LOG}; run: supervisorctl start x"
                     ),
                 )),
@@ -234,7 +234,7 @@ mod tests {
                 0,
                 Some((
                     Error,
-                    format!("the program is down (UNKNOWN, exit status 3){LOG}; run: supervisorctl start x"),
+                    format!("the program is down (UNKNOWN, exit code 3){LOG}; run: supervisorctl start x"),
                 )),
             ),
         ] {
@@ -253,16 +253,16 @@ mod tests {
             ),
             (
                 "BACKOFF",
-                "exit status 137",
+                "exit code 137",
                 "",
-                "exit status 137, often because memory was full); supervisord restarts it",
+                "exit code 137, often because memory was full); supervisord restarts it",
             ),
-            ("BACKOFF", "exit status 0", "/l", "exit status 0); supervisord restarts it; its log is /l"),
+            ("BACKOFF", "exit code 0", "/l", "exit code 0); supervisord restarts it; its log is /l"),
             (
                 "FATAL",
-                "exit status 0",
+                "exit code 0",
                 "/l",
-                "exit status 0: it must stay in the foreground, or have startsecs=0 if it runs once); supervisord no \
+                "exit code 0: it must stay in the foreground, or have startsecs=0 if it runs once); supervisord no \
                  longer restarts it; its log is /l; run: supervisorctl start x",
             ),
         ] {
@@ -295,7 +295,7 @@ mod tests {
                 "terminated by SIGKILL",
                 "terminated by SIGKILL because the container's 1.0 MiB of memory were full",
             ),
-            ("exit status 137", "exit status 137, often because memory was full"),
+            ("exit code 137", "exit code 137, often because memory was full"),
         ] {
             let program = Program { end: end.into(), log: String::new(), ..program("BACKOFF", 1.0, 1) };
             let expected = format!("the program is down ({text}); supervisord restarts it");

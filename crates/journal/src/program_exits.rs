@@ -16,7 +16,7 @@ use crate::INPUT;
 pub struct ProgramExit {
     /// Time, in seconds since the Unix epoch.
     pub at: f64,
-    /// Description by supervisord, such as `exit status 3`, or why the program could not be started.
+    /// Description by supervisord, such as `exit code 3`, or why the program could not be started.
     pub end: String,
     /// False if the program could not be started.
     pub started: bool,
@@ -59,7 +59,7 @@ pub fn program_exits(journal: &Path) -> BTreeMap<String, ProgramExit> {
 }
 
 impl ProgramExit {
-    /// Describes the exit in words that follow "last exit:", such as `exit status 3`.
+    /// Describes the exit in words that follow "last exit:", such as `exit code 3`.
     #[must_use]
     pub fn sentence(&self) -> String {
         let Self { end, limit, .. } = self;
@@ -68,7 +68,7 @@ impl ProgramExit {
             _ if !self.started => format!("could not be started: {end}"),
             _ if self.requested && killed => "stopped on request, with SIGKILL".to_owned(),
             _ if self.requested => "stopped on request".to_owned(),
-            _ if self.expected && end == "exit status 0" => "exited successfully".to_owned(),
+            _ if self.expected && end == "exit code 0" => "exited successfully".to_owned(),
             _ if self.expected => format!("{end}, as expected"),
             cause => with_cause(end, cause, *limit),
         }
@@ -89,7 +89,7 @@ pub fn with_cause(end: &str, cause: Cause, limit: u64) -> String {
         }
         Cause::Disk => format!("{end} while a disk was full"),
         // A shell reports 137 if a program that it started was killed.
-        Cause::Unknown if matches!(end, "terminated by SIGKILL" | "exit status 137") => {
+        Cause::Unknown if matches!(end, "terminated by SIGKILL" | "exit code 137") => {
             format!("{end}, often because memory was full")
         }
         Cause::None | Cause::Unknown => end.to_owned(),
@@ -120,12 +120,12 @@ mod tests {
     #[test]
     fn an_exit_is_one_sentence_with_its_cause() {
         let killed = "terminated by SIGKILL";
-        let of_limit = ProgramExit { limit: 512 << 20, ..exit("exit status 137", Cause::Memory) };
+        let of_limit = ProgramExit { limit: 512 << 20, ..exit("exit code 137", Cause::Memory) };
         let requested = |end: &str| ProgramExit { requested: true, expected: true, ..exit(end, Cause::None) };
         let expected = |end: &str| ProgramExit { expected: true, ..exit(end, Cause::None) };
         let unstarted = ProgramExit { started: false, ..exit("can't find command '/x'", Cause::None) };
         for (exit, sentence) in [
-            (exit("exit status 3", Cause::None), "exit status 3"),
+            (exit("exit code 3", Cause::None), "exit code 3"),
             (
                 exit("terminated by SIGSEGV (core dumped)", Cause::Unknown),
                 "terminated by SIGSEGV (core dumped)",
@@ -133,17 +133,17 @@ mod tests {
             (exit(killed, Cause::None), killed),
             (exit(killed, Cause::Unknown), "terminated by SIGKILL, often because memory was full"),
             (exit(killed, Cause::Memory), "terminated by SIGKILL because memory was full"),
-            (of_limit, "exit status 137 because the container's 512.0 MiB of memory were full"),
+            (of_limit, "exit code 137 because the container's 512.0 MiB of memory were full"),
             (
-                exit("exit status 1", Cause::AfterMemory),
-                "exit status 1, shortly after the kernel killed a process because memory was full",
+                exit("exit code 1", Cause::AfterMemory),
+                "exit code 1, shortly after the kernel killed a process because memory was full",
             ),
-            (exit("exit status 1", Cause::Disk), "exit status 1 while a disk was full"),
+            (exit("exit code 1", Cause::Disk), "exit code 1 while a disk was full"),
             (unstarted, "could not be started: can't find command '/x'"),
             (requested("terminated by SIGTERM"), "stopped on request"),
             (requested(killed), "stopped on request, with SIGKILL"),
-            (expected("exit status 0"), "exited successfully"),
-            (expected("exit status 2"), "exit status 2, as expected"),
+            (expected("exit code 0"), "exited successfully"),
+            (expected("exit code 2"), "exit code 2, as expected"),
         ] {
             assert_eq!(exit.sentence(), sentence);
         }
@@ -154,7 +154,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = dir.path().join("boot.jsonl");
         assert!(program_exits(&journal).is_empty());
-        let written = "{\"a:b\":{\"at\":2.500000,\"end\":\"exit status 1\",\"started\":true,\"requested\":false,\
+        let written = "{\"a:b\":{\"at\":2.500000,\"end\":\"exit code 1\",\"started\":true,\"requested\":false,\
              \"expected\":false,\"cause\":\"disk\",\"limit\":0,\"log\":\"/l\",\"log_size\":7,\"restarts\":3}}\n";
         let file = dir.path().join("program-exits.json");
         fs::write(&file, written).unwrap();
@@ -163,7 +163,7 @@ mod tests {
             log: "/l".into(),
             log_size: 7,
             restarts: 3,
-            ..exit("exit status 1", Cause::Disk)
+            ..exit("exit code 1", Cause::Disk)
         };
         assert_eq!(program_exits(&journal), BTreeMap::from([("a:b".to_owned(), found)]));
         fs::write(&file, &written[..50]).unwrap();

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn each_end_of_an_action_is_one_sentence() {
         use Action::{Restart, Start, Stop};
-        let bad = Some(("exit status 3", false));
+        let bad = Some(("exit code 3", false));
         let one = |state, exit| vec![program("a", state, exit)];
         let pair = |first, second| vec![program("g:0", first, bad), program("g:1", second, bad)];
         let none = BTreeMap::new();
@@ -118,13 +118,13 @@ mod tests {
                 (true, true),
                 "a exited successfully",
             ),
-            (Start, one("EXITED", bad), &none, (false, true), "a did not start: exit status 3"),
+            (Start, one("EXITED", bad), &none, (false, true), "a did not start: exit code 3"),
             (
                 Start,
                 one("BACKOFF", bad),
                 &none,
                 (false, true),
-                "a did not start: exit status 3; supervisord tries again",
+                "a did not start: exit code 3; supervisord tries again",
             ),
             (Start, one("FATAL", None), &none, (false, true), "a did not start: its state is FATAL"),
             (Start, one("STOPPED", bad), &missing, (false, true), "a did not start: can't find command '/x'"),
@@ -151,7 +151,7 @@ mod tests {
                 pair("FATAL", "RUNNING"),
                 &none,
                 (false, true),
-                "1 of 2 programs failed; g:0 did not start: exit status 3",
+                "1 of 2 programs failed; g:0 did not start: exit code 3",
             ),
             (Start, vec![], &none, (false, true), "supervisord no longer has the program"),
         ] {

@@ -111,7 +111,7 @@ pub struct Program {
 pub struct Exit {
     /// Time, in seconds since the Unix epoch.
     pub at: f64,
-    /// How and why it ended, such as `exit status 3`.
+    /// How and why it ended, such as `exit code 3`.
     pub sentence: String,
     /// True if it ended as requested or expected.
     pub expected: bool,

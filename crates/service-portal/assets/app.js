@@ -10,7 +10,7 @@ function showUnreachable() {
   if (!line || line.dataset.unreachable) return;
   line.dataset.unreachable = "yes";
   line.className = "status bad";
-  line.replaceChildren(element("span", { textContent: "The portal is not responding" }));
+  line.replaceChildren(element("span", { textContent: "Portal not responding" }));
 }
 
 function hideUnreachable() {

@@ -1,4 +1,4 @@
-//! Meaning of the exit statuses; the numbers come from `kit::exit`.
+//! Meaning of the exit codes; the numbers come from `kit::exit`.
 
 use crate::tools::PassesOn;
 
@@ -11,7 +11,7 @@ pub struct Status {
     pub meaning: String,
 }
 
-/// The exit statuses of a tool, or of one subcommand of it.
+/// The exit codes of a tool, or of one subcommand of it.
 #[must_use]
 pub fn of(passes_on: PassesOn, subcommand: Option<&str>) -> Vec<Status> {
     let mut rows = vec![
@@ -44,7 +44,7 @@ fn row(code: &'static str, meaning: &str) -> Status {
 }
 
 fn passed_on(name: &str) -> Status {
-    row("any", &format!("Once {name} runs, its exit status, or 128+n if signal n ended it"))
+    row("any", &format!("Once {name} runs, its exit code, or 128+n if signal n ended it"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ pub struct Tool {
     pub command: fn() -> Command,
     /// Section of its manual page.
     pub section: Section,
-    /// Program whose exit status it passes on.
+    /// Program whose exit code it passes on.
     pub passes_on: PassesOn,
 }
 
@@ -42,7 +42,7 @@ impl Section {
     }
 }
 
-/// Program whose exit status a tool passes on, besides its own statuses.
+/// Program whose exit code a tool passes on, besides its own statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PassesOn {
     /// None.

@@ -88,7 +88,7 @@ fn serve_processes(portal: &Portal) {
             BufReader::new(&stream).read_line(&mut line).unwrap();
             let asked: Value = serde_json::from_str(&line).unwrap();
             let exit =
-                Exit { at: 1.5, sentence: "exit status 3".into(), expected: false, log: None, log_size: 7 };
+                Exit { at: 1.5, sentence: "exit code 3".into(), expected: false, log: None, log_size: 7 };
             let programs = [
                 Program {
                     name: "caddy".into(),

@@ -26,7 +26,7 @@ fn programs(log: &str) -> Vec<Program> {
     };
     let exit = Exit {
         at: 4e9,
-        sentence: "exit status 137 because memory was full".into(),
+        sentence: "exit code 137 because memory was full".into(),
         expected: false,
         log: Some(log.to_owned()),
         log_size: 31,
@@ -139,7 +139,7 @@ fn each_program_is_shown_with_its_last_exit_and_its_name_is_text() {
     let body = portal.send("portal page session /leonardo/processes", "").body;
     for part in [
         "&#60;script&#62;&#38;&#34;&#39;ä:*",
-        "exit status 137 because memory was full",
+        "exit code 137 because memory was full",
         "&#60;b&#62;Epoch 1\nOut of memory &#38; gone\n</pre>",
         "Cannot be stopped: it is the door",
         "restarting: stopping",

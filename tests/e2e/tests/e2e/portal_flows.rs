@@ -134,7 +134,7 @@ fn an_open_page_says_what_is_wrong_and_recovers() {
     // Offline: what was read stays, and the page says that it is out of date.
     browser.wait_for_partial_text("#rows", "Kernel restarted");
     browser.allow_network(false);
-    browser.wait_for_text("#status", "The portal is not responding");
+    browser.wait_for_text("#status", "Portal not responding");
     assert!(browser.text("#rows").contains("Kernel restarted"));
     browser.allow_network(true);
     browser.wait_for_partial_text("#status", "problem");

@@ -94,7 +94,7 @@ fn programs_are_started_stopped_and_restarted_by_names_of_supervisords_list_alon
         ("stop", "pair:pair_1", "pair:pair_1 is stopped"),
         ("restart", "pair:*", "all 2 programs are running"),
         ("stop", "pair:*", "all 2 programs are stopped"),
-        ("start", "broken", "broken did not start: exit status 3"),
+        ("start", "broken", "broken did not start: exit code 3"),
         ("start", "missing", "missing did not start: can't find command '/opt/none/here'"),
         ("stop", "mine", "mine is stopped"),
         ("start", "mine", "mine is running with pid "),
@@ -184,8 +184,8 @@ fn an_exit_for_lack_of_memory_is_named_wherever_problems_are() {
     for (name, sentence) in [
         ("hog", format!("terminated by SIGKILL {full}")),
         ("killed", "terminated by SIGKILL".to_owned()),
-        ("full", "exit status 1 while a disk was full".to_owned()),
-        ("tree", format!("exit status 137 {full}")),
+        ("full", "exit code 1 while a disk was full".to_owned()),
+        ("tree", format!("exit code 137 {full}")),
     ] {
         act(&container, "start", name);
         container.wait_until(name, || !exit(name).is_null());
@@ -194,7 +194,7 @@ fn an_exit_for_lack_of_memory_is_named_wherever_problems_are() {
     container.wait_until("supervisord to give up", || program(&container, "tree")["state"] == "FATAL");
     let [_, _, token] = container.login();
     let web = container.web(1111).with("Authorization", &format!("Bearer {token}"));
-    let named = format!("exit status 137 {full}");
+    let named = format!("exit code 137 {full}");
     for said in [
         container.exec(&["boot", "report"]).text(),
         container.exec(&["boot", "banner"]).text(),

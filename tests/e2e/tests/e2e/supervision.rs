@@ -83,7 +83,7 @@ fn a_program_that_lives_a_little_longer_than_it_must_is_started_with_pauses_too_
     let brief = || program(&container, "brief");
     container
         .wait_until("a pause", || brief()["failures"].as_u64() >= Some(3) && brief()["state"] == "BACKOFF");
-    assert_eq!(brief()["end"], "exit status 0");
+    assert_eq!(brief()["end"], "exit code 0");
     assert_eq!(container.exec(&["supervisorctl", "stop", "brief"]).text(), "brief: stopped");
     assert_eq!((&brief()["state"], &brief()["failures"]), (&"STOPPED".into(), &0.into()));
 }
@@ -132,7 +132,7 @@ fn programs_of_an_extended_image_that_fail_are_named_until_they_run_or_are_gone(
     assert_eq!(named(&container), ["crash", "nofile", "pair:pair_0", "pair:pair_1", "quit"]);
     let nofile = "nofile: the program is down after 4 starts in a row (can't find command '/opt/none/here'); supervisord no longer \
                   restarts it; run: supervisorctl start nofile";
-    let quit = "quit: the program is down after 4 starts in a row (exit status 1); supervisord no longer restarts it; \
+    let quit = "quit: the program is down after 4 starts in a row (exit code 1); supervisord no longer restarts it; \
                 its log is /var/log/supervisor/quit.log; run: supervisorctl start quit";
     for words in ["report", "health"] {
         let said = container.exec(&["boot", words]).text();
