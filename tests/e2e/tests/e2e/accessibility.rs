@@ -32,6 +32,22 @@ impl Findings {
             browser.emulate(device);
             self.check_width(browser, what, device);
         }
+        // The longest states, at 400 % of 1280 pixels.
+        browser.emulate(Device { width: 320, ..Device::SMALL_PHONE });
+        for state in [
+            "<a><span class=phase>Starting: provisioning, </span>2 warnings</a>",
+            "<a>Portal not responding</a>",
+        ] {
+            let show = format!(
+                "const line = document.querySelector('.status'); if (line) line.innerHTML = '{state}'"
+            );
+            browser.run(&show);
+            self.check_width(
+                browser,
+                &format!("{what}, {state}"),
+                Device { width: 320, ..Device::SMALL_PHONE },
+            );
+        }
     }
 
     /// Checks the browser's console since the last call, but for what is expected.

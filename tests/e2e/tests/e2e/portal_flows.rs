@@ -114,6 +114,14 @@ fn a_keyboard_is_enough() {
     browser.wait_for_partial_text("dialog[open]", "Ctrl");
     browser.press("Escape");
     browser.wait_for_value("return document.querySelector('dialog[open]')", &json!(null));
+    // Keys without Ctrl can be turned off, for those whose words are keys.
+    browser.press("?");
+    browser.click("dialog[open] [type=checkbox]");
+    browser.press("Escape");
+    browser.press("?");
+    browser.press("Control+k");
+    browser.wait_for_value("return document.querySelector('dialog[open]').className", &json!("palette"));
+    browser.press("Escape");
     // The first key leads past the navigation.
     browser.press("Tab");
     browser.press("Enter");
