@@ -20,7 +20,8 @@ pub struct Args {
 /// Builds and runs the benchmark program on the caller's terminal, and returns its exit code.
 pub fn run(args: &Args) -> Outcome {
     let mut command = cargo(&Checkout::find()?);
-    command.args(["run", "--locked", "--package", "bench"]);
+    // It measures a library too, as it is shipped.
+    command.args(["run", "--release", "--locked", "--package", "bench"]);
     if !log::log_enabled!(Level::Info) {
         command.arg("--quiet");
     }

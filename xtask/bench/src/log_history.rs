@@ -1,4 +1,7 @@
 //! Large logs: first screen, jump to a time and search, in the library and at the prompt, beside GNU `tail` and `grep`.
+
+mod large_log;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -6,16 +9,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use xtask::cargo::cargo;
+use large_log::{BEGIN, SECOND};
 use xtask::checkout::Checkout;
 use xtask::step;
 
 use crate::tools;
-
-/// Time of the first line of the logs, in seconds since 1970.
-const BEGIN: u64 = 1_795_478_400;
-/// Bytes of a log in one second of its time.
-const SECOND: u64 = 1 << 20;
 
 /// First screen, jumps to a time and search in large logs; needs no engine, and space for the largest log twice
 #[derive(Debug, clap::Args)]
@@ -35,35 +33,18 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let checkout = Checkout::find()?;
     let logtail = tools::build(&checkout, "logtail")?;
-    step::run(
-        "build measure",
-        cargo(&checkout).args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "log-history",
-            "--example",
-            "measure",
-        ]),
-    )?;
-    let measure = checkout.root().join("target/release/examples/measure");
     let root = tempfile::tempdir()?;
     let root = root.path();
     let mut out = io::stdout().lock();
     for (name, gigabytes) in
         [("logtail", args.gigabytes), ("large", args.gigabytes), ("searched", args.search)]
     {
-        step::run(name, Command::new(&measure).arg("write").arg(root).args([name, &gigabytes.to_string()]))?;
+        large_log::write(root, name, gigabytes)?;
         let path = path(root, name);
         for round in 1..=args.runs.max(1) {
             uncache(&path)?;
-            let cold = read(&measure, root, name)?;
-            let warm = if gigabytes > 2 {
-                String::new()
-            } else {
-                format!("  again: {}", read(&measure, root, name)?)
-            };
+            let cold = read(root, name)?;
+            let warm = if gigabytes > 2 { String::new() } else { format!("  again: {}", read(root, name)?) };
             writeln!(out, "{round}  {gigabytes} GB {name}: not cached: {cold}{warm}")?;
         }
         if name == "searched" {
@@ -89,14 +70,15 @@ fn uncache(path: &Path) -> Result<()> {
 }
 
 /// Returns the library's times as a sentence.
-fn read(measure: &Path, root: &Path, name: &str) -> Result<String> {
-    let output = Command::new(measure).arg("read").arg(root).arg(name).stderr(Stdio::inherit()).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let [screen, jump, first, total, hits] = text.split_whitespace().collect::<Vec<_>>()[..] else {
-        anyhow::bail!("measure has printed {text:?}");
-    };
+fn read(root: &Path, name: &str) -> Result<String> {
+    let times = large_log::read(root, name)?;
     Ok(format!(
-        "screen {screen} ms, jump {jump} ms, search {total} ms, its first line {first} ms ({hits} lines)"
+        "screen {:.2} ms, jump {:.2} ms, search {:.2} ms, its first line {:.2} ms ({} lines)",
+        milliseconds(times.first_screen),
+        milliseconds(times.jump),
+        milliseconds(times.search),
+        milliseconds(times.first_hit),
+        times.hits
     ))
 }
 

@@ -1,12 +1,7 @@
-//! For `cargo xtask bench log-history`: writes a large log, and measures what a viewer does with it.
-//!
-//! ```text
-//! measure write ROOT NAME GIGABYTES      the log, one line in 10,000,000 with "needle", and its time index
-//! measure read ROOT NAME                 milliseconds of the first screen, of a jump, and of a search
-//! ```
+//! A large log, and what a viewer does with it.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -18,23 +13,24 @@ use log_history::time_index::{self, Recorder};
 use log_history::{Budget, Event, Logs, Pattern, Query, search};
 
 /// Time of the first line, in seconds since 1970.
-const BEGIN: u64 = 1_795_478_400;
-/// Bytes of one second.
-const SECOND: u64 = 1 << 20;
+pub const BEGIN: u64 = 1_795_478_400;
+/// Bytes of the log in one second of its time.
+pub const SECOND: u64 = 1 << 20;
 /// Lines of a screen.
 const SCREEN: usize = 200;
 
-fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match args[..] {
-        ["write", root, name, gigabytes] => write(Path::new(root), name, gigabytes.parse()?),
-        ["read", root, name] => read(Path::new(root), name),
-        _ => bail!("usage: measure write ROOT NAME GIGABYTES, or measure read ROOT NAME"),
-    }
+/// Times of a viewer.
+pub struct Times {
+    pub first_screen: Duration,
+    pub jump: Duration,
+    /// Until the search has found a line.
+    pub first_hit: Duration,
+    pub search: Duration,
+    pub hits: u64,
 }
 
-fn write(root: &Path, name: &str, gigabytes: u64) -> Result<()> {
+/// Writes a log and its time index, one line in 1,000,000 with "needle"; `logtail` is the merged log.
+pub fn write(root: &Path, name: &str, gigabytes: u64) -> Result<()> {
     let is_merged = name == "logtail";
     let directory = root.join(if is_merged { "var/log" } else { "var/log/supervisor" });
     fs::create_dir_all(&directory)?;
@@ -63,7 +59,8 @@ fn write(root: &Path, name: &str, gigabytes: u64) -> Result<()> {
     Ok(())
 }
 
-fn read(root: &Path, name: &str) -> Result<()> {
+/// Reads the log as a viewer does.
+pub fn read(root: &Path, name: &str) -> Result<Times> {
     let logs = Logs::new(root);
     let started = Instant::now();
     let mut log = logs.open(name)?;
@@ -92,15 +89,5 @@ fn read(root: &Path, name: &str) -> Result<()> {
         }
         ControlFlow::Continue(())
     })?;
-    let total = started.elapsed();
-    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
-    writeln!(
-        io::stdout(),
-        "{:.2} {:.2} {:.2} {:.2} {hits}",
-        milliseconds(first_screen),
-        milliseconds(jump),
-        milliseconds(first.unwrap_or_default()),
-        milliseconds(total)
-    )?;
-    Ok(())
+    Ok(Times { first_screen, jump, first_hit: first.unwrap_or_default(), search: started.elapsed(), hits })
 }
