@@ -107,44 +107,47 @@ impl Control {
         // Debug output escapes whatever could look like another line, or change how a line looks.
         let requester: String = target.requester.chars().take(limits::REQUESTER_CHARACTERS).collect();
         let request = format!("{action} of {:?} for {requester:?}", target.name);
-        let begun = self.begin(action, target, request.clone());
+        let begun = self.begin(action, target, &request);
         begun.inspect_err(|refusal| self.log_refusal(&format!("{request} was refused: {refusal}")))
     }
 
     /// Checks the action, runs it in a thread and waits for its result. The action continues without the client: a restart of
     /// the portal ends the connection that asked for it.
-    fn begin(self: &Arc<Self>, action: Action, target: &Target, request: String) -> Result<Outcome, Refusal> {
+    fn begin(self: &Arc<Self>, action: Action, target: &Target, request: &str) -> Result<Outcome, Refusal> {
         let all = self.list.processes(recently()).map_err(refusal)?;
         let processes = select(&all, &target.name);
         check(action, &target.name, &processes, &all)?;
         let claim = self.claim(action, &processes)?;
         log::info!("{request}");
         let (sender, receiver) = mpsc::channel();
-        let (control, of_job) = (Arc::clone(self), processes.clone());
+        let (control, of_job, line) = (Arc::clone(self), processes.clone(), request.to_owned());
         let thread = thread::Builder::new().name(action.to_string());
         let spawned = thread.spawn(move || {
-            let result = control.job(action, of_job).run().map_err(refusal);
-            match &result {
-                Ok(outcome) => {
-                    log::info!("{}", escape_control_line(&format!("{request}: {}", outcome.message)));
-                }
-                Err(refusal) => {
-                    log::warn!("{}", escape_control_line(&format!("{request} failed: {refusal}")));
-                }
-            }
+            let result = control.run(action, of_job, &line);
             // Before the result is sent, so that the client can ask for another action at once.
             drop(claim);
             // The client may have been answered already.
             let _ = sender.send(result);
         });
-        spawned.map_err(|error| {
-            Refusal::new(RefusalKind::Unavailable, format!("cannot start a thread for the action: {error}"))
-        })?;
+        if spawned.is_err() {
+            // The container has reached its limit of processes, and a stop may be what it needs.
+            let _claim = self.claim(action, &processes)?;
+            return self.run(action, processes, request);
+        }
         receiver.recv_timeout(limits::ACTION_WAIT).unwrap_or_else(|_| {
             let programs = self.job(action, processes).programs().map_err(refusal)?;
             let unfinished = outcome(action, &programs, &BTreeMap::new());
             Ok(Outcome { ok: false, finished: false, ..unfinished })
         })
+    }
+
+    fn run(&self, action: Action, processes: Vec<ProcessInfo>, request: &str) -> Result<Outcome, Refusal> {
+        let result = self.job(action, processes).run().map_err(refusal);
+        match &result {
+            Ok(outcome) => log::info!("{}", escape_control_line(&format!("{request}: {}", outcome.message))),
+            Err(refusal) => log::warn!("{}", escape_control_line(&format!("{request} failed: {refusal}"))),
+        }
+        result
     }
 
     fn job(&self, action: Action, processes: Vec<ProcessInfo>) -> Job<'_> {

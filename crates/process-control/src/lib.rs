@@ -50,5 +50,6 @@ pub fn run() -> ExitOutcome {
     log::info!("listening on {}", cli.socket.display());
     let starting = Arc::clone(&control);
     std::thread::Builder::new().spawn(move || starting.start_protected())?;
-    server::serve(&listener, client, &control)
+    server::serve(listener, client, control)?;
+    Ok(kit::Exit::Done)
 }

@@ -144,8 +144,6 @@ pub enum RefusalKind {
     Protected,
     /// Another action on the program is in progress, or it is in the requested state.
     Conflict,
-    /// Too many requests.
-    Limited,
     /// `process-control` or supervisord does not answer.
     Unavailable,
     /// Malformed request.

@@ -6,7 +6,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +18,6 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use crate::connection::Connection;
 use crate::control::Control;
 use crate::limits;
-use crate::protocol::{Refusal, RefusalKind, Response};
 
 /// Pause after a failed accept, which usually means that there are no file descriptors left.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
@@ -51,44 +49,36 @@ pub fn client_uid(account: &str) -> Result<u32> {
     Ok(user.ids.uid)
 }
 
-/// Serves connections of root and of `client` forever.
-pub fn serve(listener: &UnixListener, client: u32, control: &Arc<Control>) -> ! {
-    let open = Arc::new(AtomicUsize::new(0));
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => accept(stream, client, control, &open),
-            Err(error) => {
-                log::error!("cannot accept a connection: {error}");
-                thread::sleep(RETRY_INTERVAL);
+/// Serves connections of root and of `client` forever. All threads start now: in a container at its limit of processes, none
+/// starts later.
+pub fn serve(listener: UnixListener, client: u32, control: Arc<Control>) -> Result<()> {
+    let serve = Arc::new(move || {
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => answer(stream, client, &control),
+                Err(error) => {
+                    log::error!("cannot accept a connection: {error}");
+                    thread::sleep(RETRY_INTERVAL);
+                }
             }
         }
+    });
+    for _ in 1..limits::CONNECTIONS {
+        let serve = Arc::clone(&serve);
+        thread::Builder::new().spawn(move || serve()).context("cannot start a thread")?;
     }
+    serve()
 }
 
-fn accept(stream: UnixStream, client: u32, control: &Arc<Control>, open: &Arc<AtomicUsize>) {
+fn answer(stream: UnixStream, client: u32, control: &Arc<Control>) {
     let peer = getsockopt(&stream, PeerCredentials).map(|peer| (peer.uid(), peer.pid()));
     match peer {
         Ok((uid, _)) if is_allowed(uid, client) => {}
         Ok((uid, pid)) => return control.log_refusal(&format!("refused user {uid} (process {pid})")),
         Err(error) => return control.log_refusal(&format!("cannot read who connected: {error}")),
     }
-    let slot = Slot::take(open);
-    let mut connection = Connection::new(stream, limits::EXCHANGE);
-    if slot.number >= limits::CONNECTIONS {
-        let refusal = Refusal::new(RefusalKind::Limited, "too many connections");
-        // Fits into an empty socket's buffer.
-        let _ = respond(&mut connection, &Response::Refusal(refusal));
-        return;
-    }
-    let control = Arc::clone(control);
-    let serving = thread::Builder::new().spawn(move || {
-        let _slot = slot;
-        if let Err(error) = exchange(&mut connection, &control) {
-            log::debug!("a connection ended early: {error}");
-        }
-    });
-    if let Err(error) = serving {
-        log::error!("cannot start a thread for a connection: {error}");
+    if let Err(error) = exchange(&mut Connection::new(stream, limits::EXCHANGE), control) {
+        log::debug!("a connection ended early: {error}");
     }
 }
 
@@ -101,32 +91,9 @@ fn exchange(connection: &mut Connection, control: &Arc<Control>) -> io::Result<(
     let request = connection.read_line(limits::REQUEST_BYTES)?;
     let response = control.answer(&request);
     connection.extend(limits::EXCHANGE);
-    respond(connection, &response)
-}
-
-fn respond(connection: &mut Connection, response: &Response) -> io::Result<()> {
-    let mut line = serde_json::to_vec(response)?;
+    let mut line = serde_json::to_vec(&response)?;
     line.push(b'\n');
     connection.write_all(&line)
-}
-
-/// A place among the open connections.
-struct Slot {
-    open: Arc<AtomicUsize>,
-    /// Number of connections before this one.
-    number: usize,
-}
-
-impl Slot {
-    fn take(open: &Arc<AtomicUsize>) -> Self {
-        Self { number: open.fetch_add(1, Ordering::Relaxed), open: Arc::clone(open) }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]

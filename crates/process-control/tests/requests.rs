@@ -254,10 +254,8 @@ fn slow_and_silent_clients_do_not_keep_others_out() {
     let fixture = Fixture::start(Mode::Answers);
     let silent: Vec<UnixStream> = (0..10).map(|_| UnixStream::connect(fixture.socket()).unwrap()).collect();
     assert!(list(&fixture.socket()).is_ok());
+    // Beyond the limit, others wait until these are closed after their time.
     let too_many: Vec<UnixStream> = (0..10).map(|_| UnixStream::connect(fixture.socket()).unwrap()).collect();
-    let refused = kit::wait::until(Duration::from_mins(1), "a refusal", || list(&fixture.socket()).err());
-    assert_eq!(refused.unwrap().kind, RefusalKind::Limited);
-    // They are closed after their time.
-    kit::wait::until(Duration::from_mins(1), "a list", || list(&fixture.socket()).ok()).unwrap();
+    assert!(list(&fixture.socket()).is_ok());
     drop((silent, too_many));
 }

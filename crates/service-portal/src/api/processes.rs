@@ -79,7 +79,6 @@ fn status(kind: RefusalKind) -> StatusCode {
     match kind {
         RefusalKind::Unknown => StatusCode::NOT_FOUND,
         RefusalKind::Protected | RefusalKind::Conflict => StatusCode::CONFLICT,
-        RefusalKind::Limited => StatusCode::TOO_MANY_REQUESTS,
         RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         RefusalKind::Invalid => StatusCode::BAD_REQUEST,
     }

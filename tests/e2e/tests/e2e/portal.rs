@@ -134,45 +134,46 @@ fn a_service_that_is_still_starting_has_a_page_until_it_is_there() {
         .wait_until("the page to come by itself", || browser.text("h1").starts_with("Directory listing"));
 }
 
-/// Holds every process that the container may have, also those that end.
-const ALL_PROCESSES: &str = "\
+/// A program that takes every process that the container may have, also those of others that end.
+const HOG: &str = "\
 import os, time
 while True:
     try:
-        if os.fork() == 0:
-            time.sleep(1000)
-            os._exit(0)
+        os.fork() or time.sleep(1000)
     except OSError:
         time.sleep(0.02)
 ";
 
 #[test]
-fn a_container_at_its_limit_of_processes_has_its_pages() {
+fn a_container_at_its_limit_of_processes_has_its_pages_and_the_way_out() {
     let container =
         RunOptions::new().env("WEB_PASSWORD", "right").option("--pids-limit=300").start_and_wait();
     container.wait_until_ready();
     container.sh("echo a known line > /var/log/supervisor/known.log").text();
     let web = container.web(1111);
     let session = web.with("cookie", &web.log_in("user", "right").cookie());
-    container.background(&["python3", "-c", ALL_PROCESSES]);
+    let pid = || container.exec(&["supervisorctl", "pid", "serviceportal"]).text();
+    let before = pid();
+    container.write("/opt/hog.py", HOG);
+    let program = "[program:hog]\nstopasgroup=true\ncommand=python3 /opt/hog.py\n";
+    container.write("/etc/supervisor/conf.d/hog.conf", program);
+    container.sh("supervisorctl update");
     container.wait_until("the limit", || container.exec(&["true"]).code != Some(0));
     for (path, part) in [
         ("/leonardo/login", "Log in"),
         ("/leonardo/", "<h1>Services"),
         ("/leonardo/logs?s=known&plain=1", "a known line"),
         ("/leonardo/metrics", "leonardo_processes_limit 300"),
+        ("/leonardo/processes", "data-name=\"hog\""),
     ] {
         let client = if path.ends_with("login") { &web } else { &session };
         let page = client.browser().get(path);
         assert!(page.status == 200 && page.body.contains(part), "{path}: {page:?}");
     }
-    let origin = format!("http://{}", web.address());
-    let body = r#"{"name":"logtail","action":"restart"}"#;
-    let act = session.with("origin", &origin).with("content-type", "application/json");
-    let answer = act.send("POST", "/leonardo/processes/act", body);
-    assert!(answer.body.contains("cannot ask the program processcontrol"), "{answer:?}");
-    let page = session.get("/leonardo/processes");
-    assert!(page.body.contains("The programs cannot be listed: cannot ask"), "{page:?}");
-    let logs = container.logs();
-    assert_eq!(logs.matches("spawned: 'serviceportal'").count(), 1, "{logs}");
+    let act =
+        session.with("origin", &format!("http://{}", web.address())).with("content-type", "application/json");
+    let stop = r#"{"name":"hog","action":"stop","confirmed":true}"#;
+    let stopped = act.send("POST", "/leonardo/processes/act", stop);
+    assert!(stopped.body.contains("hog is stopped"), "{stopped:?}");
+    assert_eq!(pid(), before, "the portal was not started again");
 }
