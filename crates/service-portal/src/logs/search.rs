@@ -21,12 +21,13 @@ use crate::app_state::AppState;
 
 /// Maximum number of lines; the script continues when its reader scrolls.
 const MAX_HITS: usize = 500;
-/// Rows of one message.
+/// Rows of one message, and their size in bytes: a slow connection must take it in time.
 const MAX_ROWS: usize = 50;
+const MAX_BYTES: usize = 32 * 1024;
 /// Time after which a search ends; the script continues it.
 const MAX_TIME: Duration = Duration::from_secs(20);
 /// Time after which a search ends whose visitor takes nothing: others wait.
-const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Minimum time between two messages about progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 /// Minimum time between two messages with rows; the first is sent at once.
@@ -120,7 +121,12 @@ impl Output {
     fn hit(&mut self, row: Option<LogRow>) -> ControlFlow<()> {
         self.rows.extend(row);
         let is_due = self.sent_rows.is_none_or(|sent| sent.elapsed() >= ROWS_INTERVAL);
-        if is_due || self.rows.len() >= MAX_ROWS { self.flush() } else { ControlFlow::Continue(()) }
+        let is_full = || self.rows.iter().map(LogRow::weight).sum::<usize>() >= MAX_BYTES;
+        if is_due || self.rows.len() >= MAX_ROWS || is_full() {
+            self.flush()
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     fn progress(&mut self, done: u64, total: u64) -> ControlFlow<()> {
