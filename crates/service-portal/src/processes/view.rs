@@ -106,13 +106,11 @@ pub fn sections(programs: &[Program], now: u64, root: &Path) -> Vec<Section> {
                 group.rows.push(row(program, now, root));
             }
         }
-        let mut of_groups = programs.chunk_by(|one, other| one.group == other.group);
         for group in groups.iter_mut().filter(|group| group.rows.len() > 1) {
-            let members = of_groups.find(|members| members[0].name == group.rows[0].name);
-            if let Some(members) = members {
-                group.all = Some(format!("{}:*", members[0].group));
-                group.actions = of_group(members);
-            }
+            let name = &group.rows[0].group;
+            let members: Vec<&Program> = programs.iter().filter(|program| program.group == *name).collect();
+            group.actions = of_group(&members);
+            group.all = Some(format!("{name}:*"));
         }
         if is_base {
             groups.sort_by_key(|group| group.rows.iter().all(|row| row.class == "muted"));
@@ -210,12 +208,12 @@ fn actions(program: &Program) -> Vec<Button> {
     possible.iter().filter(is_allowed).map(|action| button(program, *action)).collect()
 }
 
-fn of_group(members: &[Program]) -> Vec<Button> {
-    let runs = |program: &Program| matches!(program.state.as_str(), "RUNNING" | "STARTING" | "BACKOFF");
+fn of_group(members: &[&Program]) -> Vec<Button> {
+    let runs = |program: &&Program| matches!(program.state.as_str(), "RUNNING" | "STARTING" | "BACKOFF");
     let button = |action: Action, label| Button {
         action: action.to_string(),
         label,
-        has_caution: caution(members, action).is_some(),
+        has_caution: caution(members.iter().copied(), action).is_some(),
     };
     let mut buttons = Vec::new();
     if members.iter().any(|program| program.action.is_some()) {
@@ -277,7 +275,7 @@ mod tests {
 
     #[test]
     fn programs_of_the_user_come_first_and_a_group_has_actions_on_all_of_it() {
-        let caddy = Program { description: Some("web".into()), ..program("caddy", "caddy", "RUNNING") };
+        let caddy = Program { description: Some("web".into()), ..program("pair", "caddy", "RUNNING") };
         let programs = [
             program("alone", "alone", "RUNNING"),
             caddy,
