@@ -8,7 +8,7 @@ const ACTION_PATIENCE = 60_000;
 
 function showResult(text, kind) {
   const result = document.getElementById("result");
-  result.className = `result ${kind}`;
+  result.className = `action-result ${kind}`;
   result.textContent = text;
   announce(text);
 }
@@ -35,7 +35,8 @@ async function watchPrograms(ended) {
 
 // Waits for the end of an action that cut the connection: the programs have stopped, or run as other processes.
 async function watchReturn(name, action, before) {
-  const isDone = (row) => (action === "stop" ? !row.dataset.pid : row.dataset.pid && !before.includes(row.dataset.pid));
+  const isNew = ({ pid }) => pid && !before.includes(pid);
+  const isDone = (row) => (action === "stop" ? !row.dataset.pid : isNew(row.dataset) && row.querySelector(".badge.good"));
   const ended = () => programRows(name).every(isDone);
   await watchPrograms(ended);
   const done = action === "stop" ? "stopped" : "restarted";

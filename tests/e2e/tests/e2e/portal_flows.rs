@@ -51,7 +51,7 @@ fn a_user_follows_a_link_watches_a_line_arrive_and_restarts_a_process() {
     browser.click("[data-name='notebook'] [value='restart']");
     browser.wait_for_value(focused, &json!("DIALOGCancel"));
     browser.click("dialog[open] [value='restart']");
-    browser.wait_for_partial_text("#result", "notebook is running with pid");
+    browser.wait_for_partial_text(".action-result.good", "notebook is running with pid");
     browser.wait_for_value(focused, &json!("TRRestart notebook"));
     showcase.container.wait_until("another pid", || {
         let now = pid_of(&browser, "notebook");
@@ -85,7 +85,7 @@ fn login_links_logs_and_restarts_work_without_javascript() {
     let before = pid_of(&browser, "notebook");
     browser.click("[data-name='notebook'] [value='restart']");
     browser.click(".sheet [value='restart']");
-    browser.wait_for_partial_text("#result", "notebook is running with pid");
+    browser.wait_for_partial_text(".action-result.good", "notebook is running with pid");
     showcase.container.wait_until("another pid", || {
         browser.open(&(showcase.origin(1111) + "/leonardo/processes"));
         let now = pid_of(&browser, "notebook");
