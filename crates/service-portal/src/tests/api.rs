@@ -66,7 +66,6 @@ const CALLS: &[(&str, &str, u16, &str)] = &[
     ("POST /processes/{name}/restart", "/processes/mine/restart", 200, "restart mine for WEB_TOKEN"),
     ("POST /processes/{name}/restart", "/processes/caddy/restart", 202, "restart of caddy has begun"),
     ("POST /processes/{name}/restart", "/processes/none/restart", 404, "no program none"),
-    ("POST /processes/{name}/restart", "/processes/many/restart", 429, "too many connections"),
     ("POST /processes/{name}/restart", "/processes/%ff/restart", 400, "malformed"),
     ("GET /logs", "", 200, "\"sync\""),
     ("GET /logs/{name}", "/logs/sync?lines=1&pattern=o", 200, "\"text\":\"two\""),
@@ -105,7 +104,6 @@ fn serve_processes(portal: &Portal) {
             let answer = match (text("request").as_str(), text("name").as_str()) {
                 ("list", _) => json!({ "programs": programs }),
                 (_, "none") => json!({ "refusal": { "kind": "unknown", "message": "no program none" } }),
-                (_, "many") => json!({ "refusal": { "kind": "limited", "message": "too many connections" } }),
                 (action, name) => json!({ "outcome": {
                     "ok": true,
                     "finished": true,
