@@ -1,6 +1,9 @@
 //! State of a service or of one of its instances, in words.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use kit::duration::words;
+use kit::rfc3339;
 use ports::{Phase, Service, Status};
 use serde::Serialize;
 
@@ -105,7 +108,11 @@ pub fn explanation(service: &Service, now: u64) -> Option<(String, String)> {
         }
         Phase::Starting => Some(("is starting".to_owned(), format!("It has been starting for {age}."))),
         Phase::Failed => {
-            Some((failed(cause.filter(|_| service.proxy_secure)), format!("It failed {age} ago.")))
+            // The page stays as it is until the service responds.
+            let at = rfc3339::seconds(UNIX_EPOCH + Duration::from_secs(*since))
+                .replace('T', " ")
+                .replace('Z', " UTC");
+            Some((failed(cause.filter(|_| service.proxy_secure)), format!("It failed at {at}.")))
         }
         Phase::Running => None,
     }
@@ -189,8 +196,15 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(explained(Phase::Waiting, true), text("waits for provisioning. It has waited for 3 min."));
         assert_eq!(explained(Phase::Starting, true), text("is starting. It has been starting for 3 min."));
-        assert_eq!(explained(Phase::Failed, true), text("failed: provisioning. It failed 3 min ago."));
-        assert_eq!(explained(Phase::Failed, false), text("failed. It failed 3 min ago."), "no login");
+        assert_eq!(
+            explained(Phase::Failed, true),
+            text("failed: provisioning. It failed at 1970-01-01 00:16:40 UTC.")
+        );
+        assert_eq!(
+            explained(Phase::Failed, false),
+            text("failed. It failed at 1970-01-01 00:16:40 UTC."),
+            "no login"
+        );
         assert_eq!(explained(Phase::Running, true), None);
         assert_eq!(explanation(&Service::default(), 1_180), None);
     }

@@ -75,20 +75,21 @@ impl Figures {
     }
 }
 
-/// Describes CPU, memory, GPUs and the workspace's disk in one line.
+/// Describes CPU, memory, GPUs and the workspace's disk in one short line.
 pub fn gauges(sample: &Sample) -> String {
-    let cpu = &sample.cpu;
-    let cpu_used = cpu.used_cores.map(|used| format!("CPU {used:.1} of {}", counted_cores(cpu.cores)));
-    let memory = sample.memory.used.map(|used| match sample.memory.limit {
-        Some(limit) => format!("memory {} of {}", format_memory(used), format_memory(limit)),
-        None => format!("memory {}", format_memory(used)),
+    let cpu = sample.cpu.used_cores.map(|used| format!("CPU {used:.1}/{}", cores(sample.cpu.cores)));
+    let memory = sample.memory.used.map(|used| {
+        let limit =
+            sample.memory.limit.map_or_else(String::new, |limit| format!("/{}", format_memory(limit)));
+        format!("memory {}{limit}", format_memory(used))
     });
     let loads = sample.gpus.iter().filter_map(|gpu| Some(format!("GPU {:.0} %", gpu.load?)));
     let workspace = sample.file_systems.first().and_then(|disk| {
         Some(format!("{} {:.0} %", disk.path.display(), 100.0 * disk.usage()?.used_ratio()?))
     });
-    let all: Vec<String> = cpu_used.into_iter().chain(memory).chain(loads).chain(workspace).collect();
-    all.join(" · ")
+    let all = cpu.into_iter().chain(memory).chain(loads).chain(workspace);
+    // Lines break between figures only.
+    all.map(|figure| figure.replace(' ', "\u{a0}")).collect::<Vec<_>>().join(" · ")
 }
 
 /// Returns a card without series.

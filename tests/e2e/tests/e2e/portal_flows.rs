@@ -35,6 +35,7 @@ fn pid_of(browser: &Browser, program: &str) -> String {
 #[test]
 fn a_user_follows_a_link_watches_a_line_arrive_and_restarts_a_process() {
     let (showcase, browser) = at_work();
+    browser.wait_for_partial_text(".gauges", " · /workspace");
     browser.click("#service-8888 a[href]");
     browser.wait_for_text("h1", "Notebook");
 
