@@ -138,7 +138,11 @@ fn an_open_page_says_what_is_wrong_and_recovers() {
     browser.open(&(portal.clone() + "/leonardo/logs?s=notebook"));
     let second = browser.run("return document.title");
     assert_ne!(first, second, "tabs differ");
+    assert!(second.as_str().expect("a title").starts_with("(1) "), "{second}");
     assert!(second.as_str().expect("a title").contains("workstation"), "{second}");
+    browser.click("#status a");
+    browser.wait_for_partial_text("#problems li", "Training (trainer) the program is down");
+    browser.wait_for_partial_text("#problems li .buttons", "Start");
 
     // Offline: what was read stays, and the page says that it is out of date.
     browser.wait_for_partial_text("#rows", "Kernel restarted");
