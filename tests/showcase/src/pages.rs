@@ -26,7 +26,7 @@ pub const PAGES: &[Page] = &[
     Page::of_portal("logs", "/leonardo/logs", "#rows .line"),
     Page::of_portal("processes", "/leonardo/processes", "main"),
     Page::of_portal("boot", "/leonardo/boot", "main"),
-    Page::of_portal("system", "/leonardo/system", "main"),
+    Page::of_portal("system", "/leonardo/system", ".u-legend"),
     Page::of_portal("access", "/leonardo/access", "main"),
 ];
 
