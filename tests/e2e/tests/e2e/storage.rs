@@ -43,7 +43,7 @@ fn a_file_copied_in_over_ssh_appears_in_an_application_and_on_the_portal() {
         .sh("echo mine > '/opt/My App/models/<b>three'; echo x > '/workspace/storage/models/<b>three'")
         .text();
     browser.wait_for_partial_text("#live", "1 file linked into applications, 1 conflict");
-    browser.click("#problems .warnings summary");
+    browser.run("document.querySelector('#problems details').open = true");
     browser.wait_for_partial_text("#problems", "\"/opt/My App/models/<b>three\" already exists");
     browser.screenshot(&picture("portal-storage"));
 }
