@@ -1,12 +1,14 @@
 // Marks what the filter has found, in browsers with CSS highlights.
 const MAX_CHARACTERS = 1000;
+const MAX_HITS = 20;
 const highlight = globalThis.CSS?.highlights && new Highlight();
 if (highlight) CSS.highlights.set("hit", highlight);
 
-// Returns the pattern of a filter; `null` if this language has none like it, or one that may take for ever: repeated groups.
+// Returns the pattern of a filter; `null` if this language has none like it, or one that may take for ever: with more than one
+// quantifier or group.
 export function hitPattern(filter) {
-  if (!filter || !highlight || /\)[*+{]/.test(filter)) return null;
   const plain = filter.replace(/\\./g, "");
+  if (!filter || !highlight || plain.match(/[*+?{(]/g)?.length > 1) return null;
   try {
     return new RegExp(filter, plain === plain.toLowerCase() ? "giu" : "gu");
   } catch {
@@ -25,6 +27,7 @@ export function markHits(element, pattern) {
     return [nodes.currentNode, place - start];
   };
   for (const { 0: text, index } of element.textContent.slice(0, MAX_CHARACTERS).matchAll(pattern)) {
+    if (hits.length === MAX_HITS) break;
     if (!text) continue;
     const [startContainer, startOffset] = locate(index);
     const [endContainer, endOffset] = locate(index + text.length);

@@ -212,7 +212,8 @@ function settle(marked) {
   if (element) {
     select(element);
     element.scrollIntoView({ block: "center" });
-  } else if (isFollowing) {
+  } else if (isFollowing || marked === null) {
+    isFollowing = isLive();
     scrollToEnd();
   }
   if (isLive()) goLive();
@@ -222,7 +223,7 @@ function settle(marked) {
 }
 
 function markEmpty() {
-  if (rows.size || (isFiltered() && !atStart)) return;
+  if (list.querySelector(".line, .empty") || (isFiltered() && !atStart)) return;
   rows.mark(isFiltered() ? "No line matches." : "The log is empty.", "empty");
 }
 
@@ -230,7 +231,7 @@ function markEmpty() {
 function fill() {
   if (list.scrollHeight > list.clientHeight + NEAR_END) return;
   if (!atStart) older();
-  else if (!atEnd && !view.until) newer();
+  else if (!atEnd) newer();
 }
 
 // Streams the newest hits, newest first, with progress.
@@ -317,7 +318,7 @@ async function newer() {
 new ResizeObserver(() => isFollowing && scrollToEnd()).observe(list);
 list.addEventListener("scroll", () => {
   const below = list.scrollHeight - list.scrollTop - list.clientHeight;
-  isFollowing = below < NEAR_END && isLive() && !isPaused;
+  isFollowing = below < NEAR_END && !isPaused && (isLive() || Boolean(loading && isFollowing));
   if (isFollowing) unseen = 0;
   if (list.scrollTop < 400 && rows.size) older();
   if (below < 400 && rows.size) newer();

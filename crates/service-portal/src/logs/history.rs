@@ -121,7 +121,7 @@ pub fn page(logs: &Logs, request: &PageRequest, limit: usize) -> Result<Page, In
             None => {
                 let end = reading.end();
                 let page = reading.half(&end, Order::NewestFirst, limit);
-                Page { at_end: reading.view.until.is_none(), ..page }
+                Page { at_end: true, ..page }
             }
         },
     };
@@ -222,7 +222,7 @@ impl Reading {
             from,
             to,
             at_start: is_older && found.is_complete,
-            at_end: !is_older && found.is_complete && self.view.until.is_none(),
+            at_end: !is_older && found.is_complete,
             ..Page::default()
         }
     }

@@ -125,7 +125,9 @@ fn a_line_a_time_and_a_range_can_be_opened() {
     let range = portal.page(&json!({ "since": time, "until": time + 2.0, "services": ["app"] }));
     let shown = texts(&range);
     assert_eq!((shown.len(), shown[0].clone()), (40, "2026-11-24T00:00:30Z line 600".to_owned()));
-    assert_eq!((range["at_start"].clone(), range["at_end"].clone()), (json!(true), json!(false)));
+    assert_eq!((range["at_start"].clone(), range["at_end"].clone()), (json!(true), json!(true)));
+    let last = portal.page(&json!({ "until": time + 2.0, "services": ["app"], "after": range["to"] }));
+    assert_eq!((texts(&last).len(), last["at_end"].clone()), (0, json!(true)), "nothing is requested again");
     let gone = portal.page(&json!({ "around": { "service": "app", "position": "1-2.3" } }));
     assert!(gone["notices"][0].as_str().unwrap().contains("no longer exists"), "{}", gone["notices"]);
 }

@@ -233,6 +233,18 @@ fn what_a_reader_looks_for_is_visible() {
     let hidden = "const {scrollHeight, scrollTop, clientHeight} = document.getElementById('rows'); \
                   return scrollHeight - scrollTop - clientHeight";
     browser.wait_for_value(hidden, &json!(0));
+    // An answer that takes longer than a frame, and a time behind the last line.
+    browser.run(
+        "const send = window.fetch, frame = () => new Promise(requestAnimationFrame); \
+         window.fetch = async (...request) => { await frame(); await frame(); return send(...request); }; \
+         document.querySelector('a.all').click()",
+    );
+    browser.wait_for_text("#stream-state", "Live");
+    browser.wait_for_value(hidden, &json!(0));
+    let page = format!("http://{}/leonardo/logs?s=steps", container.address(1111));
+    browser.open(&format!("{page}&time=2100-01-01T00:00:00Z"));
+    browser.wait_for_text("#stream-state", "Live");
+    browser.wait_for_value(hidden, &json!(0));
 
     browser.type_into("#q", "the e[a-z]+|ERR");
     let hits = "return [...CSS.highlights.get('hit')].map(({startContainer: {data}, startOffset, endOffset}) => \
