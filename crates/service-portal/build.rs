@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::{env, fs, io};
 
+use kit::hex;
 use oxc_allocator::Allocator;
 use oxc_codegen::{Codegen, CodegenOptions, CommentOptions};
 use oxc_minifier::{Minifier, MinifierOptions};
@@ -37,7 +38,9 @@ fn main() -> io::Result<()> {
     let styles = STYLES.iter().map(|name| read(name)).collect::<io::Result<String>>()?;
     let style =
         minifier::css::minify(&styles).map_err(|error| io::Error::other(format!("style: {error}")))?;
-    write("style.css", &style.to_string())?;
+    let digest = hex::sha256(read("icons.svg")?.as_bytes());
+    let style = style.to_string().replace("url(icons.svg)", &format!("url(icons.svg?v={})", &digest[..12]));
+    write("style.css", &style)?;
     COPIES.iter().try_for_each(|name| write(name, &read(name)?))
 }
 

@@ -98,9 +98,12 @@ export class LogStream {
     });
   }
 
-  // Returns the transport to try after one that brought no message. A server that is down says nothing about transports.
+  // Returns the transport to try after one that brought no message; sockets that did are tried twice. A server that is down says
+  // nothing about transports.
   #next(name, reason) {
-    if (name === "socket") return this.hasSocket ? 0 : 1;
+    const hadSocket = this.hasSocket;
+    if (name === "socket") this.hasSocket = false;
+    if (name === "socket") return hadSocket ? 0 : 1;
     return name === "stream" && reason === SILENT ? 2 : 0;
   }
 

@@ -28,6 +28,8 @@ let loading = null;
 // What arrived since the reader left the end, and what was never shown.
 let unseen = 0;
 let skipped = { lines: 0, bytes: 0 };
+// Notices of pages: each page of a search repeats them.
+const notices = new Set();
 
 const rows = new Rows(list);
 const queue = new Queue();
@@ -69,6 +71,11 @@ function fail(message, field) {
 function notice(text) {
   rows.mark(text);
   announce(text);
+}
+
+function noticeOnce(text) {
+  if (!notices.has(text)) notice(text);
+  notices.add(text);
 }
 
 // --- live rows
@@ -170,7 +177,7 @@ async function page(body) {
     if (response.status === 401) return void location.reload();
     const answer = await response.json();
     if (!response.ok) return void fail(answer.message, answer.field);
-    answer.notices.forEach(notice);
+    answer.notices.forEach(noticeOnce);
     return answer;
   } catch (error) {
     if (!own.signal.aborted) fail(`The portal is not responding (${error.message}). Reload the page to try again.`);
@@ -188,6 +195,7 @@ async function show() {
   loading?.abort();
   clearErrors();
   rows.clear();
+  notices.clear();
   [unseen, skipped] = [0, { lines: 0, bytes: 0 }];
   [isPaused, atStart, atEnd] = [false, false, false];
   isFollowing = !view.at && !view.time;
@@ -259,7 +267,7 @@ async function search() {
       } else if (message.type === "waiting") {
         showState("Waiting for another search…");
       } else if (message.type === "notice") {
-        notice(message.text);
+        noticeOnce(message.text);
       } else if (message.type === "error") {
         throw new Error(message.message);
       } else if (message.type === "done") {

@@ -4,7 +4,9 @@ const INTERVAL = 3000;
 
 async function retry() {
   try {
-    const { status, headers } = await fetch(location.href, { method: "HEAD", cache: "no-store", redirect: "manual" });
+    // A service may answer HEAD and fail with GET.
+    const { status, headers, body } = await fetch(location.href, { cache: "no-store", redirect: "manual" });
+    await body?.cancel();
     if (![502, 503, 504].includes(status) || headers.has("refresh")) return location.reload();
   } catch {
     // The container or the network is down as well.

@@ -64,12 +64,7 @@ pub fn url(name: &str) -> String {
 pub async fn asset(Path(name): Path<String>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let known = query.as_deref().and_then(|query| query.strip_prefix("v="));
     let is_current = known.is_some() && known == digest(&name);
-    let cache = match name.as_str() {
-        _ if is_current => "public, max-age=31536000, immutable",
-        // The style names it without its digest.
-        "icons.svg" => "public, max-age=3600",
-        _ => "no-cache",
-    };
+    let cache = if is_current { "public, max-age=31536000, immutable" } else { "no-cache" };
     // The login form on a service's port has an opaque origin, and loads the style all the same.
     let policy = header::HeaderName::from_static("cross-origin-resource-policy");
     ([(header::CACHE_CONTROL, cache), (policy, "cross-origin")], content(&name, &headers)).into_response()
@@ -82,7 +77,8 @@ pub fn content(name: &str, headers: &HeaderMap) -> Response {
     };
     let kind = [(header::CONTENT_TYPE, asset.media_type), (header::VARY, "accept-encoding")];
     let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|accepted| accepted.to_str().ok());
-    if accepted.is_some_and(|accepted| accepted.contains("gzip")) {
+    let is_gzip = |coding: &str| coding.contains("gzip") && !coding.replace(' ', "").ends_with(";q=0");
+    if accepted.is_some_and(|accepted| accepted.split(',').any(is_gzip)) {
         (kind, [(header::CONTENT_ENCODING, "gzip")], asset.compressed).into_response()
     } else {
         (kind, asset.content).into_response()

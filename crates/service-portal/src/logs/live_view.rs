@@ -88,16 +88,16 @@ impl LiveView {
             return Vec::new();
         }
         let is_new = self.listed.replace(Instant::now()).is_none() && self.cursor.is_empty();
+        let mut messages = Vec::new();
         let names = if !self.view.services.is_empty() {
             self.view.services.clone()
         } else if let Ok(listed) = self.logs.names() {
             let names: Vec<String> = listed.into_iter().map(|log| log.name).take(MAX_LOGS).collect();
-            self.forget_others(&names);
+            messages.extend(self.forget_others(&names));
             names
         } else {
             Vec::new()
         };
-        let mut messages = Vec::new();
         for name in names {
             if self.live.contains_key(&name) {
                 continue;
@@ -124,12 +124,17 @@ impl LiveView {
 }
 
 impl LiveView {
-    /// Forgets logs that are gone, or too many: a program may have a log for each of its jobs.
-    fn forget_others(&mut self, names: &[String]) {
+    /// Forgets logs that are gone, or too many, with a notice: a program may have a log for each of its jobs.
+    fn forget_others(&mut self, names: &[String]) -> Vec<Message> {
         let is_listed = |name: &String| names.binary_search(name).is_ok();
         let is_full = names.len() >= MAX_LOGS;
-        self.live.retain(|name, live| is_listed(name) || !(live.is_gone() || is_full));
+        let is_forgotten =
+            |name: &String, live: &mut LiveLog| !is_listed(name) && (live.is_gone() || is_full);
+        let forgotten: Vec<_> =
+            self.live.extract_if(.., is_forgotten).filter(|(_, live)| !live.is_gone()).collect();
         self.cursor.retain(|name, _| is_listed(name) || self.live.contains_key(name));
+        let text = format!("is no longer shown: a view has at most {MAX_LOGS} logs");
+        forgotten.iter().map(|(name, _)| notice(name, text.clone(), false)).collect()
     }
 }
 
@@ -186,5 +191,11 @@ mod tests {
         live.listed = Instant::now().checked_sub(LIST_INTERVAL);
         live.read(3.0);
         assert_eq!(names(&live), ["job-2"]);
+        for number in 0..MAX_LOGS {
+            fs::write(path.join(format!("a-{number}.log")), "").unwrap();
+        }
+        live.listed = Instant::now().checked_sub(LIST_INTERVAL);
+        let (messages, _) = live.read(4.0);
+        assert!(matches!(&messages[0], Message::Notice { service, .. } if service == "job-2"));
     }
 }

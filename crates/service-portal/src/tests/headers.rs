@@ -82,6 +82,12 @@ fn assets_are_public_and_kept_until_they_change() {
     assert_eq!(style.header("content-encoding"), None);
     let compressed = portal.send(&format!("HEAD accept-encoding=gzip,br {url}"), "");
     assert_eq!((compressed.status, compressed.header("content-encoding")), (200, Some("gzip")));
+    let refused = portal.send(&format!("program accept-encoding=br,gzip;q=0 {url}"), "");
+    assert_eq!(refused.header("content-encoding"), None);
+    let (_, icons) = style.body.split_once("url(icons.svg").unwrap();
+    let icons =
+        portal.send(&format!("program /leonardo/assets/icons.svg{}", icons.split(')').next().unwrap()), "");
+    assert_eq!((icons.status, icons.header("cache-control")), (200, Some(keeps)));
     for url in ["/leonardo/assets/style.css?v=old", "/leonardo/assets/app.js"] {
         let changed = portal.send(&format!("program {url}"), "");
         assert_eq!((changed.status, changed.header("cache-control")), (200, Some("no-cache")), "{url}");

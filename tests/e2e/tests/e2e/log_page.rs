@@ -273,15 +273,23 @@ fn a_view_without_sockets_is_streamed_or_polled() {
     container.sh(&format!("echo first > {}", log("lines"))).text();
     let browser = open(&container, "lines");
     // As in a network without them, and a browser of 2022.
-    let source = "delete AbortSignal.any; delete URL.canParse; \
-                  window.WebSocket = class { constructor() { setTimeout(() => this.onclose()); } close() {} }";
+    let no_sockets = "delete AbortSignal.any; delete URL.canParse; \
+                      window.WebSocket = class { constructor() { setTimeout(() => this.onclose()); } close() {} };";
+    // As behind a proxy that holds answers back.
+    let held_back = "const send = window.fetch; window.fetch = (url, options) => \
+                     !String(url).endsWith('/stream') ? send(url, options) : new Promise((_, fail) => \
+                       options.signal.addEventListener('abort', () => fail(new Error('aborted'))));";
+    let source = format!("{no_sockets} {held_back}");
     browser.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({"source": source}));
-    for (first, state) in [("stream", "Live (streamed)"), ("poll", "Live (polled)")] {
-        browser
-            .run(&format!("sessionStorage.setItem('leonardo-log-transport', '{first}'); location.reload()"));
+    let pause = "document.getElementById('pause').click();";
+    for (change, state) in [
+        (&*format!("{no_sockets} {pause} {pause}"), "Live (streamed)"),
+        ("sessionStorage.clear(); location.reload()", "Live (polled)"),
+    ] {
+        browser.run(change);
         browser.wait_for_text("#stream-state", state);
-        container.sh(&format!("echo {first} >> {}", log("lines"))).text();
-        browser.wait_for_partial_text("#rows", first);
+        container.sh(&format!("echo '{state}' >> {}", log("lines"))).text();
+        browser.wait_for_partial_text("#rows", state);
     }
 }
 
