@@ -264,10 +264,10 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (localStorage.getItem(keySetting) === "off") return;
-  const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+  const typing = event.target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const isPress = [" ", "Enter"].includes(event.key);
-  if (isPress && event.target.closest?.("a, button, summary")) return;
+  if (isPress && event.target.closest?.("a, button, summary, input")) return;
   const entry = keys.get(prefix + (event.key === " " ? "Space" : event.key));
   prefix = !entry && event.key === "g" ? "g " : "";
   if (entry) {

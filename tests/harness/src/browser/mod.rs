@@ -184,10 +184,16 @@ impl Browser {
         found.and_then(|metric| metric["value"].as_f64()).unwrap_or_else(|| panic!("no metric {name}"))
     }
 
+    /// Waits for an element, as a person does: a key press may be answered before the page has acted on it.
+    #[track_caller]
     fn find(&self, css: &str) -> String {
-        let answer = self.post("element", &json!({"using": "css selector", "value": css}));
-        let element = answer.as_object().and_then(|element| element.values().next());
-        element.and_then(Value::as_str).expect("an element").to_owned()
+        let wanted = json!({"using": "css selector", "value": css});
+        let found = kit::wait::until(DEADLINE, css, || {
+            let elements = self.post("elements", &wanted);
+            let element = elements.as_array()?.first()?.as_object()?.values().next()?;
+            Some(element.as_str().expect("an element").to_owned())
+        });
+        found.unwrap_or_else(|error| panic!("{error} at {}", self.url()))
     }
 
     #[track_caller]
