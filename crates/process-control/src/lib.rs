@@ -49,7 +49,9 @@ pub fn run() -> ExitOutcome {
     let listener = server::listen(&cli.socket)?;
     log::info!("listening on {}", cli.socket.display());
     let starting = Arc::clone(&control);
-    std::thread::Builder::new().spawn(move || starting.start_protected())?;
+    if std::thread::Builder::new().spawn(move || starting.start_protected()).is_err() {
+        control.start_protected();
+    }
     server::serve(listener, client, control)?;
     Ok(kit::Exit::Done)
 }

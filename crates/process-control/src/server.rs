@@ -50,7 +50,7 @@ pub fn client_uid(account: &str) -> Result<u32> {
 }
 
 /// Serves connections of root and of `client` forever. All threads start now: in a container at its limit of processes, none
-/// starts later.
+/// starts later, and those that could start do.
 pub fn serve(listener: UnixListener, client: u32, control: Arc<Control>) -> Result<()> {
     let serve = Arc::new(move || {
         loop {
@@ -65,7 +65,10 @@ pub fn serve(listener: UnixListener, client: u32, control: Arc<Control>) -> Resu
     });
     for _ in 1..limits::CONNECTIONS {
         let serve = Arc::clone(&serve);
-        thread::Builder::new().spawn(move || serve()).context("cannot start a thread")?;
+        if let Err(error) = thread::Builder::new().spawn(move || serve()) {
+            log::warn!("cannot start all threads: {error}");
+            break;
+        }
     }
     serve()
 }

@@ -218,6 +218,10 @@ export async function openSheet(url) {
     heading.id = "dialog-heading";
     const dialog = element("dialog", {}, page.querySelector(".sheet"));
     dialog.setAttribute("aria-labelledby", heading.id);
+    if (dialog.querySelector("#caution")) {
+      dialog.setAttribute("role", "alertdialog");
+      dialog.setAttribute("aria-describedby", "caution");
+    }
     showDialog(dialog);
   } catch {
     location.href = url;

@@ -37,7 +37,10 @@ async function watchPrograms(ended) {
 async function watchReturn(name, action, before) {
   const isNew = ({ pid }) => pid && !before.includes(pid);
   const isDone = (row) => (action === "stop" ? !row.dataset.pid : isNew(row.dataset) && row.querySelector(".badge.good"));
-  const ended = () => programRows(name).every(isDone);
+  const ended = () => {
+    const rows = programRows(name);
+    return rows.length > 0 && rows.every(isDone);
+  };
   await watchPrograms(ended);
   const done = action === "stop" ? "stopped" : "restarted";
   if (ended()) showResult(`${name} was ${done}`, "good");

@@ -17,7 +17,7 @@ use process_control::{Action, Program, Refusal};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::api::processes::ask;
+use crate::api::processes::{LISTS, ask};
 use crate::app_state::AppState;
 use crate::client::Client;
 use crate::frame::{Frame, Page};
@@ -63,7 +63,7 @@ pub struct PageQuery {
 }
 
 pub async fn programs(state: &AppState) -> Result<Vec<Program>, Refusal> {
-    ask(state, |socket| process_control::list(&socket)).await
+    ask(state, &LISTS, |socket| process_control::list(&socket)).await
 }
 
 /// `GET /leonardo/processes`: shows the page, or asks before an action.

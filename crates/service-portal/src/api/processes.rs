@@ -13,13 +13,12 @@ use tokio::sync::Semaphore;
 
 use crate::app_state::AppState;
 use crate::client::Client;
-use crate::processes::{Performed, perform};
+use crate::processes::{Performed, perform, programs};
 use crate::response;
 
 /// `GET /processes`: returns all programs.
 pub async fn list(State(state): State<AppState>) -> Response {
-    let programs = ask(&state, |socket| process_control::list(&socket)).await;
-    respond(programs.map(|programs| json!({ "processes": programs })))
+    respond(programs(&state).await.map(|programs| json!({ "processes": programs })))
 }
 
 /// `POST /processes/NAME/start`.
@@ -49,16 +48,19 @@ async fn act(
     }
 }
 
-/// Questions at a time; others wait.
-static QUESTIONS: Semaphore = Semaphore::const_new(8);
+/// Lists at a time; others wait.
+pub static LISTS: Semaphore = Semaphore::const_new(4);
+/// Actions at a time. They may take long, and lists do not wait for them.
+pub static ACTIONS: Semaphore = Semaphore::const_new(8);
 
 /// Asks the program that is root, on a thread that may wait. One whose requester has gone counts until it is answered.
 pub async fn ask<T: Send + 'static>(
     state: &AppState,
+    permits: &'static Semaphore,
     question: impl FnOnce(PathBuf) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     let socket = state.process_control().to_owned();
-    let permit = QUESTIONS.acquire().await.ok();
+    let permit = permits.acquire().await.ok();
     let answer = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         question(socket)

@@ -8,7 +8,7 @@ use process_control::{Action, Outcome, Program, Refusal};
 use serde::Deserialize;
 
 use super::programs;
-use crate::api::processes::ask;
+use crate::api::processes::{ACTIONS, ask};
 use crate::app_state::AppState;
 use crate::client::Client;
 use crate::requester;
@@ -88,12 +88,12 @@ pub async fn perform(
     let (requester, target) = (requester::describe(state, client), name.to_owned());
     let act = move |socket: PathBuf| process_control::act(&socket, action, &target, &requester);
     if !is_detached {
-        return Ok(Performed { outcome: ask(state, act).await?, is_detached });
+        return Ok(Performed { outcome: ask(state, &ACTIONS, act).await?, is_detached });
     }
     let state = state.clone();
     tokio::spawn(async move {
         tokio::time::sleep(RESPONSE_TIME).await;
-        ask(&state, act).await
+        ask(&state, &ACTIONS, act).await
     });
     let message = format!("{action} of {name} has begun; it interrupts this connection");
     Ok(Performed {
@@ -104,10 +104,13 @@ pub async fn perform(
 
 /// True if an action that is possible ends connections to the portal.
 fn cuts_connections(programs: &[Program], action: Action, name: &str) -> bool {
-    let is_possible = |program: &Program| match action {
-        Action::Start => false,
-        Action::Stop => program.can_stop,
-        Action::Restart => program.can_restart,
+    let is_possible = |program: &Program| {
+        program.action.is_none()
+            && match action {
+                Action::Start => false,
+                Action::Stop => program.can_stop,
+                Action::Restart => program.can_restart,
+            }
     };
     let is_in_between = |program: &Program| {
         // A program of the user has no description.
@@ -176,7 +179,10 @@ mod tests {
             description: of_image.then(String::new),
             ..Program::default()
         };
+        let in_progress =
+            Program { action: Some(Action::Restart), ..program("busy", "cloudflared", Some(7), true) };
         let of_base = [
+            in_progress,
             program("cloudflared", "cloudflared", Some(1), true),
             program("quicktunnel", "quicktunnel", None, true),
             program("sshd", "sshd", Some(2), true),
@@ -187,6 +193,7 @@ mod tests {
         let programs = [&of_base[..], &of_user[..]].concat();
         for (name, cut) in [
             ("cloudflared", "stop restart"),
+            ("busy:cloudflared", ""),
             ("quicktunnel", ""),
             ("sshd", ""),
             ("web:caddy", "restart"),

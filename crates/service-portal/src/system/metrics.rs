@@ -9,13 +9,13 @@ use process_control::Program;
 use system_metrics::exposition::Kind::Gauge;
 use system_metrics::exposition::{CONTENT_TYPE, Exposition};
 
-use crate::api::processes::ask;
 use crate::app_state::AppState;
 use crate::client::Client;
 use crate::frame;
 use crate::log_limit;
 use crate::origins::Origins;
 use crate::problems::{self, Severity};
+use crate::processes::programs;
 use crate::service_links::{self, Link};
 
 /// `GET /leonardo/metrics`: returns all metrics, also to an API token.
@@ -31,7 +31,7 @@ pub async fn metrics(State(state): State<AppState>, headers: HeaderMap) -> Respo
         &state.journal().programs_by_log(),
     )
     .await;
-    let programs = ask(&state, |socket| process_control::list(&socket)).await.unwrap_or_default();
+    let programs = programs(&state).await.unwrap_or_default();
     let mut text = Exposition::default();
     state.system().watch();
     if let Some(sample) = state.system().latest() {
