@@ -28,7 +28,10 @@ const PROGRAMS: [BaseProgram; 12] = [
         ..program("caddy", "Web server in front of the portal and all services")
     },
     BaseProgram {
-        caution: Some("The Cloudflare tunnel is closed until it runs again."),
+        caution: Some(
+            "The Cloudflare tunnel is closed until it runs again. If you opened this page through it, a stop ends \
+             the connection for good: open the portal at another address, or use SSH.",
+        ),
         ..program("cloudflared", "Cloudflare tunnel of CF_TUNNEL_TOKEN")
     },
     BaseProgram {
@@ -42,7 +45,8 @@ const PROGRAMS: [BaseProgram; 12] = [
     },
     BaseProgram {
         caution: Some(
-            "Quick tunnels get new addresses: if you opened this page through one, it does not come back.",
+            "Quick tunnels get new addresses. If you opened this page through one, the connection ends for good: \
+             open the portal at another address, or use SSH.",
         ),
         ..program("quicktunnel", "Quick Cloudflare tunnels to the portal and the services")
     },

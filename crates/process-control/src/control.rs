@@ -69,15 +69,11 @@ impl Control {
     /// Returns false while one of them is stopping, or supervisord does not respond.
     fn try_start_protected(&self) -> bool {
         let Ok(processes) = self.list.processes(Instant::now()) else { return false };
-        let is_protected = |process: &&ProcessInfo| {
-            base_programs::find(process, &processes).is_some_and(|base| base.protection.is_some())
-        };
         let mut is_done = true;
-        for process in processes.iter().filter(is_protected) {
+        for process in processes.iter().filter(|process| is_needed(process, &processes)) {
             is_done &= match process.state.as_str() {
                 "STOPPING" => false,
-                // One that never ran is not meant to.
-                "STOPPED" if process.start.is_some() => {
+                "STOPPED" => {
                     log::info!("{} is stopped; starting it", process.full_name());
                     !matches!(self.supervisord.start(process), Err(CallError::Unavailable(_)))
                 }
@@ -171,6 +167,12 @@ impl Control {
     }
 }
 
+/// True for a program that the portal cannot do without; one that never ran is not meant to.
+fn is_needed(process: &ProcessInfo, all: &[ProcessInfo]) -> bool {
+    let base = base_programs::find(process, all);
+    process.start.is_some() && base.is_some_and(|base| base.protection.is_some())
+}
+
 /// Programs that are reserved for an action until this is dropped.
 struct Claim {
     control: Arc<Control>,
@@ -195,4 +197,23 @@ fn refusal(error: CallError) -> Refusal {
         CallError::Fault(code, text) => format!("supervisord refused ({code}: {text})"),
     };
     Refusal::new(RefusalKind::Unavailable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_portal_needs_and_what_ran_is_started_again() {
+        for (name, start, expected) in [
+            ("caddy", Some(100), true),
+            ("caddy", None, false),
+            ("cloudflared", Some(100), false),
+            ("notebook", Some(100), false),
+        ] {
+            let process =
+                ProcessInfo { group: name.into(), name: name.into(), start, ..ProcessInfo::default() };
+            assert_eq!(is_needed(&process, std::slice::from_ref(&process)), expected, "{process:?}");
+        }
+    }
 }

@@ -257,5 +257,7 @@ fn slow_and_silent_clients_do_not_keep_others_out() {
     // Beyond the limit, others wait until these are closed after their time.
     let too_many: Vec<UnixStream> = (0..10).map(|_| UnixStream::connect(fixture.socket()).unwrap()).collect();
     assert!(list(&fixture.socket()).is_ok());
+    let threads = fs::read_dir(format!("/proc/{}/task", fixture.program.id())).unwrap().count();
+    assert!(threads <= 17, "{threads} threads");
     drop((silent, too_many));
 }

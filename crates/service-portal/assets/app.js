@@ -133,16 +133,18 @@ export async function refreshFrame() {
     if (old && next) morph(old, next);
   }
   if (before !== statusLine()?.textContent) document.dispatchEvent(new Event("statuschange"));
-  showTitle();
+  showProblems();
 }
 
-// Puts the number of problems in front of the tab's title.
-function showTitle() {
+// Puts the number of problems in front of the tab's title; the link to their list says whether it is open.
+function showProblems() {
+  const list = document.querySelector("#problems details");
+  document.querySelector("#status a")?.setAttribute("aria-expanded", Boolean(list?.open));
   const count = parseInt(document.querySelector("#problems .bad.badge")?.textContent);
   document.title = (count ? `(${count}) ` : "") + document.title.replace(/^\(\d+\) /, "");
 }
 
-showTitle();
+showProblems();
 
 // The status shows and hides the list of problems, which may be scrolled away.
 document.addEventListener("click", (event) => {
@@ -150,6 +152,7 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   const list = document.querySelector("#problems details");
   list.open = !list.open || scrollY > 0;
+  showProblems();
   scrollTo(0, 0);
 });
 
@@ -261,13 +264,21 @@ let prefix = "";
 // Speech input types words, which must not act as keys (WCAG 2.1.4).
 const keySetting = "leonardo-keys";
 
+function keysAreOn() {
+  try {
+    return localStorage.getItem(keySetting) !== "off";
+  } catch {
+    return true; // The browser keeps no data.
+  }
+}
+
 document.addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k" && !event.altKey && !event.shiftKey) {
     event.preventDefault();
     openPalette();
     return;
   }
-  if (localStorage.getItem(keySetting) === "off") return;
+  if (!keysAreOn()) return;
   const typing = event.target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const isPress = [" ", "Enter"].includes(event.key);
@@ -293,7 +304,7 @@ function showKeys() {
     const caps = key.split(" ").map((cap) => element("kbd", { textContent: cap }));
     list.append(element("dt", {}, ...caps), element("dd", { textContent: text }));
   }
-  const box = element("input", { type: "checkbox", checked: localStorage.getItem(keySetting) !== "off" });
+  const box = element("input", { type: "checkbox", checked: keysAreOn() });
   box.addEventListener("change", () => localStorage.setItem(keySetting, box.checked ? "on" : "off"));
   const choice = element("label", { className: "choice" }, box, "Keys without Ctrl are on");
   const close = element("button", { className: "button quiet", textContent: "Close" });

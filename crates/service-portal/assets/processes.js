@@ -44,6 +44,8 @@ async function watchReturn(name, action, before) {
   await watchPrograms(ended);
   const done = action === "stop" ? "stopped" : "restarted";
   if (ended()) showResult(`${name} was ${done}`, "good");
+  else if (document.getElementById("status").dataset.unreachable)
+    showResult("The portal does not respond here; open it at another address, or use SSH", "bad");
   else showResult(`${name} was not ${done} within a minute`, "bad");
 }
 
@@ -61,7 +63,7 @@ async function act(name, action, label) {
   done = true;
   await watching;
   if (answer?.detached) {
-    showResult(`${label}: connections are interrupted, this page comes back by itself`, "busy");
+    showResult(answer.message, "busy");
     await watchReturn(name, action, before);
   } else if (answer) {
     showResult(answer.message, answer.ok ? "good" : answer.finished ? "bad" : "busy");

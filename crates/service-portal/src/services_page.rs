@@ -63,6 +63,7 @@ pub async fn services(State(state): State<AppState>, uri: Uri, headers: HeaderMa
         frame,
     };
     if shown.frame.is_portal {
+        state.system().watch();
         shown.activity = status::activity(&frame::entries(&state));
         shown.gauges =
             state.system().latest().map(|sample| system::gauges(&sample)).filter(|line| !line.is_empty());

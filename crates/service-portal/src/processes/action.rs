@@ -95,7 +95,7 @@ pub async fn perform(
         tokio::time::sleep(RESPONSE_TIME).await;
         ask(&state, &ACTIONS, act).await
     });
-    let message = format!("{action} of {name} has begun; it interrupts this connection");
+    let message = format!("{action} of {name} has begun; connections are interrupted");
     Ok(Performed {
         outcome: Outcome { ok: false, finished: false, message, programs: Vec::new() },
         is_detached,
