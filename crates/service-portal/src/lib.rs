@@ -125,12 +125,13 @@ async fn start_blocking_threads() -> Result<()> {
     Ok(())
 }
 
-/// True if the portal uses this environment variable: a setting, or a published port of the provider.
+/// True if the portal or its C library uses this environment variable: a setting, or a published port of the provider.
 fn is_relevant_variable(name: &str) -> bool {
     matches!(
         name,
         "IMAGE_TITLE"
             | "LANG"
+            | "MALLOC_ARENA_MAX"
             | "SSH_PORT"
             | "WEB_ENABLE_AUTH"
             | "WORKSPACE"
