@@ -284,8 +284,10 @@ mod tests {
     fn of_many_claims_in_the_same_instant_one_gets_the_port() {
         let dir = tempfile::tempdir().unwrap();
         let registry = Registry::new(dir.path());
-        for port in 3000..3050 {
-            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // All stay open: a port that is free again could be another claim's.
+        let bind = |_| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listeners: Vec<_> = (0..50).map(bind).collect();
+        for (port, listener) in (3000..).zip(&listeners) {
             let listen_port = listener.local_addr().unwrap().port();
             // Left by an earlier start; each claimant sees that it may be replaced.
             registry.register(&claimed(port, Some(u32::MAX))).unwrap();
