@@ -37,7 +37,7 @@ pub struct Query {
     pub until: Option<f64>,
     /// Order of the results.
     pub order: Order,
-    /// Where to begin in each log, in the order of the logs: the result of an earlier search.
+    /// Place in each log at which the search begins, in the order of the logs: the result of an earlier search.
     pub from: Option<Vec<Position>>,
 }
 
@@ -68,7 +68,7 @@ impl Default for Budget {
     }
 }
 
-/// What a search reports while it runs.
+/// Message of a search while it runs.
 #[derive(Debug)]
 pub enum Event {
     /// Bytes searched so far, and to be searched in total.
@@ -87,12 +87,12 @@ pub enum Event {
     },
 }
 
-/// How a search has ended.
+/// End of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
     /// True if everything was searched: no limit was reached, and the caller did not stop it.
     pub complete: bool,
-    /// Where to continue in each log ([`Query::from`]).
+    /// Place in each log at which to continue ([`Query::from`]).
     pub from: Vec<Position>,
     /// Files, and logs in which the search could not continue, with the reason.
     pub problems: Vec<(String, String)>,

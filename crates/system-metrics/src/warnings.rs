@@ -19,11 +19,11 @@ const OOM_KILL_SHOWN: u64 = 3600;
 /// Something that endangers work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// What it concerns: a path, `memory`, `processes`, `GPU`.
+    /// Object that is concerned: a path, `memory`, `processes`, `GPU`.
     pub source: String,
-    /// What is wrong.
+    /// Description of the problem.
     pub message: String,
-    /// What to do.
+    /// Next step for the user.
     pub remedy: Option<String>,
 }
 

@@ -33,7 +33,7 @@ pub struct ViewRequest {
     pub since: Option<f64>,
     /// Time before which lines are, in seconds since the epoch.
     pub until: Option<f64>,
-    /// Where each log continues.
+    /// Place in each log at which it continues.
     pub cursor: BTreeMap<String, String>,
 }
 
@@ -201,11 +201,11 @@ pub fn moment(time: f64) -> SystemTime {
 pub struct Place {
     /// Position of a byte that begins a row.
     pub position: Position,
-    /// What follows the position.
+    /// Rest of the log behind the position.
     pub after: After,
 }
 
-/// How much of the log behind a position belongs to it.
+/// Part of the log behind a position that belongs to the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     Nothing,
