@@ -82,6 +82,7 @@ fn assets_are_public_and_kept_until_they_change() {
     assert_eq!(style.header("content-encoding"), None);
     let compressed = portal.send(&format!("HEAD accept-encoding=gzip,br {url}"), "");
     assert_eq!((compressed.status, compressed.header("content-encoding")), (200, Some("gzip")));
+    assert_eq!([&style, &compressed].map(|answer| answer.header("vary")), [Some("accept-encoding"); 2]);
     let refused = portal.send(&format!("program accept-encoding=br,gzip;q=0 {url}"), "");
     assert_eq!(refused.header("content-encoding"), None);
     let (_, icons) = style.body.split_once("url(icons.svg").unwrap();
