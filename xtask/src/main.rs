@@ -95,6 +95,23 @@ mod tests {
     }
 
     #[test]
+    fn every_task_that_a_page_prints_exists_with_its_options() {
+        let mut errors = Vec::new();
+        for (path, page) in printed_commands::pages().unwrap() {
+            for command in printed_commands::commands(&page) {
+                if let ["cargo", "xtask", ..] =
+                    command.words.iter().map(String::as_str).collect::<Vec<_>>()[..]
+                {
+                    let error =
+                        printed_commands::error(Cli::command(), &command.words[1..], command.is_mention);
+                    errors.extend(error.map(|error| format!("{}:{}: {error}", path.display(), command.line)));
+                }
+            }
+        }
+        assert_eq!(errors, [""; 0]);
+    }
+
+    #[test]
     fn bench_gets_its_arguments_as_they_are() {
         let words = ["--engine", "private", "boot", "--runs", "1", "--help"];
         let cli = Cli::try_parse_from(["xtask", "-q", "bench"].iter().chain(&words)).unwrap();

@@ -15,7 +15,7 @@ mod markdown;
 mod notice;
 mod output_directory;
 mod pages;
-mod tools;
+pub mod tools;
 mod usage;
 mod variables;
 

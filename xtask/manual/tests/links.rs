@@ -3,48 +3,16 @@
 // The lint's exception for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Component, Path, PathBuf};
+
+use printed_commands::{pages, prose, root};
 
 /// Longest guide, in lines; guarantees belong into `docs/design/`.
 const MAX_LINES: usize = 60;
 
-/// Pages by their path in the repository: those at its top, and all below these directories.
-fn pages() -> BTreeMap<PathBuf, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut files: Vec<PathBuf> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let mut directories = vec![root.join("docs"), root.join("images")];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(directory).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                directories.push(entry.path());
-            } else {
-                files.push(entry.path());
-            }
-        }
-    }
-    files
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .map(|path| (path.strip_prefix(&root).unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
-        .collect()
-}
-
-/// Lines of a page outside its code blocks.
-fn prose(page: &str) -> impl Iterator<Item = &str> {
-    let mut is_code = false;
-    page.lines().filter(move |line| {
-        let is_fence = line.trim_start().starts_with("```");
-        is_code ^= is_fence;
-        !is_code && !is_fence
-    })
-}
-
 /// Anchors of a page's headings, by GitHub's rule.
 fn anchors(page: &str) -> Vec<String> {
-    let headings = prose(page).filter(|line| line.starts_with('#'));
+    let headings = prose(page).map(|(_, line)| line).filter(|line| line.starts_with('#'));
     let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
     headings
         .map(|line| line.trim_start_matches('#').trim().to_lowercase())
@@ -52,9 +20,20 @@ fn anchors(page: &str) -> Vec<String> {
         .collect()
 }
 
-/// Targets of a page's links: what stands between `](` and `)`.
+/// Targets of a page's links and pictures.
 fn targets(page: &str) -> impl Iterator<Item = &str> {
-    prose(page).flat_map(|line| line.split("](").skip(1)).filter_map(|rest| Some(rest.split_once(')')?.0))
+    const ENDS: [(&str, char); 4] = [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"'), ("href=\"", '"')];
+    prose(page).flat_map(|(_, line)| {
+        ENDS.into_iter().flat_map(move |(begin, end)| {
+            line.split(begin).skip(1).filter_map(move |rest| Some(rest.split_once(end)?.0))
+        })
+    })
+}
+
+/// Returns whether an address of another site could be one: https, a host with a dot, no space.
+fn is_address(target: &str) -> bool {
+    let host = target.strip_prefix("https://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    host.contains('.') && !target.contains(char::is_whitespace)
 }
 
 /// Returns the path without `.` and `..`.
@@ -72,11 +51,17 @@ fn normalized(path: &Path) -> PathBuf {
 
 #[test]
 fn every_link_between_pages_leads_to_a_file_and_a_heading() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let pages = pages();
+    let root = root();
+    let pages = pages().unwrap();
     let mut broken = Vec::new();
     for (path, text) in &pages {
-        for target in targets(text).filter(|target| !target.contains("://")) {
+        for target in targets(text) {
+            if target.contains("://") {
+                if !is_address(target) {
+                    broken.push(format!("{}: {target}", path.display()));
+                }
+                continue;
+            }
             let (file, anchor) =
                 target.split_once('#').map_or((target, None), |(file, anchor)| (file, Some(anchor)));
             let file =
@@ -94,7 +79,7 @@ fn every_link_between_pages_leads_to_a_file_and_a_heading() {
 
 #[test]
 fn a_guide_is_short_and_the_readme_lists_it() {
-    let pages = pages();
+    let pages = pages().unwrap();
     let readme = &pages[Path::new("README.md")];
     for (path, text) in pages.iter().filter(|(path, _)| path.parent() == Some(Path::new("docs"))) {
         let lines = text.lines().count();
