@@ -4,11 +4,14 @@
 #   cargo xtask bake cuda-12.1-runtime-22.04       the newest listed patch of CUDA 12.1
 #   docker buildx bake --file docker-bake.hcl cuda-12.1.1-runtime-22.04
 #
+#   cargo xtask bake jupyter-cpu-24.04             an extended image on a variant of the base image
+#
 # Always pass --file: without it, bake merges the compose files in. Rows instead of axes, because the upstream grid has
 # holes: a combination that a vendor skips has no row or flavour here. Requires buildx 0.13, so variables have no types.
 # Options of releases only (attestations, cache export, platforms) are not here: the plain docker driver refuses them.
 
-# Repository of the images, without a tag; prefix it with a registry host to push.
+# Repository of the base image, without a tag; prefix it with a registry host to push. An extended image is in the
+# repository of its name beside it: leonardo/jupyter.
 variable "LEONARDO_IMAGE" {
   default = "leonardo/base-image"
 }
@@ -77,6 +80,14 @@ variable "LEONARDO_CPU_ROWS" {
   ]
 }
 
+# Extended images, one row each: the folder images/NAME with a Dockerfile that begins with "FROM base". `on` lists the variants
+# of the base image that it is built on.
+variable "LEONARDO_EXTENDED_ROWS" {
+  default = [
+    { name = "jupyter", title = "JupyterLab", on = ["cpu-22.04", "cpu-24.04", "cpu-debian-12", "cuda-12.8.1-runtime-22.04", "cuda-13.0.3-runtime-24.04", "rocm-7.2.4-runtime-24.04"] },
+  ]
+}
+
 # The rows expanded: one object per image, all with the same fields; a field that a family does not use is empty.
 variable "LEONARDO_VARIANTS" {
   default = concat(
@@ -89,6 +100,12 @@ variable "LEONARDO_VARIANTS" {
       for flavour in row.flavours : { family = "rocm", version = row.version, cudnn = "", upstream = "", flavour = flavour, release = row.release }
     ]]),
   )
+}
+
+variable "LEONARDO_EXTENDED" {
+  default = flatten([for row in LEONARDO_EXTENDED_ROWS : [
+    for tag in row.on : { name = row.name, title = row.title, tag = tag, target = replace(tag, ".", "_") }
+  ]])
 }
 
 function "tag" {
@@ -115,6 +132,11 @@ function "base" {
 function "targets_of" {
   params = [family]
   result = [for variant in LEONARDO_VARIANTS : target_name(variant) if variant.family == family]
+}
+
+function "extended_targets" {
+  params = [name]
+  result = [for image in LEONARDO_EXTENDED : "${image.name}-${image.target}" if image.name == name]
 }
 
 target "_common" {
@@ -147,6 +169,28 @@ target "all" {
   labels = {
     "org.opencontainers.image.base.name" = base(variant)
   }
+}
+
+# All extended images. Their base is built in the same call, and once: "target:" names the result of another target.
+target "extended" {
+  matrix = {
+    image = LEONARDO_EXTENDED
+  }
+  inherits   = ["_common"]
+  name       = "${image.name}-${image.target}"
+  context    = "images/${image.name}"
+  dockerfile = "Dockerfile"
+  contexts   = { base = "target:${image.target}" }
+  tags       = ["${regex_replace(LEONARDO_IMAGE, "[^/]+$", image.name)}:${image.tag}"]
+  labels = {
+    "org.opencontainers.image.title"       = image.title
+    "org.opencontainers.image.description" = "${image.title} on the Leonardo base image"
+    "org.opencontainers.image.base.name"   = "${LEONARDO_IMAGE}:${image.tag}"
+  }
+}
+
+group "jupyter" {
+  targets = extended_targets("jupyter")
 }
 
 group "cpu" {

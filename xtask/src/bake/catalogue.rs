@@ -1,6 +1,6 @@
 //! Variants that can be built, read from `docker buildx bake --print`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -10,18 +10,27 @@ use super::tag_parts::Parts;
 /// One image that can be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variant {
-    /// The name in the bake file: the tag with underscores for dots.
+    /// The name in requests and lists: the tag, behind the name of an extended image (`jupyter-cpu-22.04`).
+    pub name: String,
+    /// The name in the bake file: the name with underscores for dots.
     pub target: String,
     /// The part of the image reference behind the colon, such as `cuda-12.1.1-runtime-22.04`.
     pub tag: String,
     /// The full image reference.
     pub image: String,
-    /// The image that it is built from.
+    /// The published image below it, also below the variant that an extended image is built on.
     pub base: String,
+    /// The extended image, such as `jupyter`; nothing for the base image.
+    pub extended: Option<String>,
+    /// The image that it is built from: `base`, or the variant of the base image.
+    pub from: String,
     pub(super) parts: Parts,
 }
 
-/// All variants, in a fixed order, each with a tag of its own.
+/// Groups of the bake file that together contain every image.
+pub const EVERYTHING: &[&str] = &["all", "extended"];
+
+/// All variants, in a fixed order, each with a name of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalogue(Vec<Variant>);
 
@@ -37,34 +46,47 @@ struct Target {
     #[serde(default)]
     args: BTreeMap<String, Option<String>>,
     #[serde(default)]
+    contexts: BTreeMap<String, String>,
+    #[serde(default)]
     tags: Vec<String>,
 }
 
 impl Catalogue {
     /// Reads bake's answer; fails on a target that breaks the rules of the bake file, and names it.
     ///
-    /// Each target is named after its one tag, so no two variants share a tag. Targets without a tag are not
-    /// variants: bake also prints the contexts of others.
+    /// Each target is named after its one tag, so no two variants share a name. Targets without a tag are not
+    /// variants: bake also prints the contexts of others. An extended image is a target whose context `base` is the target
+    /// of a variant.
     pub fn from_print_json(text: &str) -> Result<Self> {
         let printed: Printed =
             serde_json::from_str(text).context("bake did not print its targets as JSON")?;
         let mut variants = Vec::new();
-        for (name, target) in printed.target {
+        for (name, target) in &printed.target {
             if !target.tags.is_empty() {
-                let variant = variant(&name, &target).with_context(|| format!("target {name}"))?;
-                variants.push(variant);
+                let below = target.contexts.get("base").and_then(|base| base.strip_prefix("target:"));
+                let variant = match below {
+                    None => variant(name, target),
+                    Some(below) => extended(name, target, below, &printed.target),
+                };
+                variants.push(variant.with_context(|| format!("target {name}"))?);
             }
         }
         variants.sort_by(|a, b| order(a).cmp(&order(b)));
         Ok(Self(variants))
     }
 
-    /// Every variant: families by name, then versions from old to new.
+    /// Every variant: the base image's, then each extended image's; families by name, then versions from old to new.
     pub fn variants(&self) -> impl Iterator<Item = &Variant> {
         self.0.iter()
     }
 
-    /// A `--set` override whose target may be written as a tag.
+    /// Names of the extended images.
+    #[must_use]
+    pub fn extended_images(&self) -> BTreeSet<&str> {
+        self.0.iter().filter_map(|variant| variant.extended.as_deref()).collect()
+    }
+
+    /// A `--set` override whose target may be written as a variant's name.
     ///
     /// Bake splits an override at its first dot, so it would look for a target `cuda-12`.
     #[must_use]
@@ -72,7 +94,7 @@ impl Catalogue {
         self.0
             .iter()
             .find_map(|variant| {
-                let key = set.strip_prefix(&variant.tag)?.strip_prefix('.')?;
+                let key = set.strip_prefix(&variant.name)?.strip_prefix('.')?;
                 Some(format!("{}.{key}", variant.target))
             })
             .unwrap_or_else(|| set.to_owned())
@@ -86,19 +108,50 @@ fn variant(name: &str, target: &Target) -> Result<Variant> {
     let parts = Parts::of_tag(tag).with_context(|| format!("the tag {tag} follows no known pattern"))?;
     ensure!(name == tag.replace('.', "_"), "its name does not match its tag {tag}");
     let base = target.args.get("IMAGE_BASE").cloned().flatten().context("it has no argument IMAGE_BASE")?;
-    Ok(Variant { target: name.to_owned(), tag: tag.to_owned(), image: image.clone(), base, parts })
+    Ok(Variant {
+        name: tag.to_owned(),
+        target: name.to_owned(),
+        tag: tag.to_owned(),
+        image: image.clone(),
+        from: base.clone(),
+        base,
+        extended: None,
+        parts,
+    })
+}
+
+/// An extended image on the variant whose target is `below`.
+fn extended(name: &str, target: &Target, below: &str, all: &BTreeMap<String, Target>) -> Result<Variant> {
+    let context = || format!("its base, target {below}");
+    let on = all.get(below).with_context(context)?;
+    let on = variant(below, on).with_context(context)?;
+    let image = name.strip_suffix(below).and_then(|rest| rest.strip_suffix('-'));
+    // In a request, underscores are dots.
+    let image =
+        image.filter(|image| !image.contains('_')).context("it is not named IMAGE-VARIANT after its base")?;
+    let reference = match target.tags.as_slice() {
+        [reference] if reference.ends_with(&format!("/{image}:{}", on.tag)) => reference,
+        tags => bail!("its tags are not REPOSITORY/{image}:{} alone: {}", on.tag, tags.join(" ")),
+    };
+    Ok(Variant {
+        name: format!("{image}-{}", on.tag),
+        target: name.to_owned(),
+        image: reference.clone(),
+        from: on.image,
+        extended: Some(image.to_owned()),
+        ..on
+    })
 }
 
 /// Compares versions as numbers, not as text.
 fn order(variant: &Variant) -> impl Ord + use<'_> {
     let Parts { family, version, cudnn, flavour, release } = &variant.parts;
-    (family, version, release, cudnn, flavour)
+    (&variant.extended, family, version, release, cudnn, flavour)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     /// `--print` of buildx 0.13: attestations, caches and outputs are texts.
     const OLD: &str = r#"{
@@ -125,10 +178,13 @@ mod tests {
     #[test]
     fn older_and_newer_answers_say_the_same() {
         let expected = Variant {
+            name: "cuda-12.1.1-base-22.04".to_owned(),
             target: "cuda-12_1_1-base-22_04".to_owned(),
             tag: "cuda-12.1.1-base-22.04".to_owned(),
             image: "host.example:5000/team/image:cuda-12.1.1-base-22.04".to_owned(),
             base: "nvidia/cuda:12.1.1-base-ubuntu22.04".to_owned(),
+            extended: None,
+            from: "nvidia/cuda:12.1.1-base-ubuntu22.04".to_owned(),
             parts: Parts::of_tag("cuda-12.1.1-base-22.04").unwrap(),
         };
         assert_eq!(Catalogue::from_print_json(OLD).unwrap(), Catalogue(vec![expected]));
@@ -153,6 +209,41 @@ mod tests {
         assert_eq!(
             error(&OLD.replace("IMAGE_BASE", "BASE")),
             "target cuda-12_1_1-base-22_04: it has no argument IMAGE_BASE"
+        );
+    }
+
+    #[test]
+    fn an_extended_image_has_the_parts_of_the_variant_that_it_is_built_on() {
+        let row = |context: &str, tag: &str| {
+            OLD.replace(
+                r#""target": {"#,
+                &format!(
+                    r#""target": {{"jupyter-cuda-12_1_1-base-22_04": {{"context": "images/jupyter",
+                    "contexts": {{"base": "target:{context}"}}, "tags": ["{tag}"]}}, "#
+                ),
+            )
+        };
+        let image = "host.example:5000/team/jupyter:cuda-12.1.1-base-22.04";
+        let catalogue = Catalogue::from_print_json(&row("cuda-12_1_1-base-22_04", image)).unwrap();
+        let [on, jupyter] = &catalogue.0[..] else { panic!("{catalogue:?}") };
+        let expected = Variant {
+            name: "jupyter-cuda-12.1.1-base-22.04".to_owned(),
+            target: "jupyter-cuda-12_1_1-base-22_04".to_owned(),
+            image: image.to_owned(),
+            extended: Some("jupyter".to_owned()),
+            from: on.image.clone(),
+            ..on.clone()
+        };
+        assert_eq!(*jupyter, expected);
+        assert_eq!(catalogue.extended_images(), BTreeSet::from(["jupyter"]));
+        assert_eq!(
+            error(&row("cpu-22_04", image)),
+            "target jupyter-cuda-12_1_1-base-22_04: its base, target cpu-22_04"
+        );
+        assert_eq!(
+            error(&row("cuda-12_1_1-base-22_04", "x/jupyter:latest")),
+            "target jupyter-cuda-12_1_1-base-22_04: its tags are not REPOSITORY/jupyter:cuda-12.1.1-base-22.04 alone: \
+             x/jupyter:latest"
         );
     }
 
@@ -189,15 +280,25 @@ mod tests {
                 line.trim().strip_prefix("{ version = \"")?.split_once("\", release = \"")?;
             Some((version.to_owned(), rest.split_once('"')?.0.to_owned()))
         };
-        let rows: BTreeSet<_> = include_str!("../../../docker-bake.hcl").lines().filter_map(row).collect();
+        let file = include_str!("../../../docker-bake.hcl");
+        let rows: BTreeSet<_> = file.lines().filter_map(row).collect();
         let fixture = Catalogue::from_print_json(include_str!("fixtures/print.json")).unwrap();
         let listed: BTreeSet<_> = fixture
             .variants()
+            .filter(|variant| variant.extended.is_none())
             .filter_map(|variant| {
                 Some((variant.parts.version.as_ref()?.to_string(), variant.parts.release.clone()))
             })
             .collect();
         assert_eq!(rows, listed);
         assert_eq!(rows.len(), 19);
+        let extended = |line: &str| {
+            let (name, rest) = line.trim().strip_prefix("{ name = \"")?.split_once('"')?;
+            let (_, on) = rest.split_once(", on = [")?;
+            Some(on.split('"').skip(1).step_by(2).map(|tag| format!("{name}-{tag}")).collect::<Vec<_>>())
+        };
+        let rows: BTreeSet<_> = file.lines().filter_map(extended).flatten().collect();
+        let listed = fixture.variants().filter(|variant| variant.extended.is_some());
+        assert_eq!(rows, listed.map(|variant| variant.name.clone()).collect());
     }
 }

@@ -14,7 +14,7 @@ mod resolve;
 mod shell_line;
 mod tag_parts;
 
-pub use catalogue::{Catalogue, Variant};
+pub use catalogue::{Catalogue, EVERYTHING, Variant};
 pub use cli::Args;
 pub use command::{FILE, command};
 pub use request_error::{RequestError, into_anyhow};
@@ -63,7 +63,7 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
         docker.current_dir(root);
         docker
     };
-    let catalogue = read(docker(), "all")?;
+    let catalogue = read(docker(), EVERYTHING)?;
     if args.list && args.variants.is_empty() {
         return list(out, &catalogue.variants().collect::<Vec<_>>());
     }
@@ -90,23 +90,24 @@ fn requests(args: &Args, docker: &impl Fn() -> Command) -> Result<Vec<String>> {
     let is_default = |request: &&String| request.trim().eq_ignore_ascii_case("default");
     let mut requests: Vec<String> = Vec::new();
     if args.variants.is_empty() || args.variants.iter().any(|request| is_default(&request)) {
-        requests.extend(read(docker(), "default")?.variants().map(|variant| variant.tag.clone()));
+        requests.extend(read(docker(), &["default"])?.variants().map(|variant| variant.name.clone()));
     }
     requests.extend(args.variants.iter().filter(|request| !is_default(request)).cloned());
     Ok(requests)
 }
 
-/// Returns the targets of a group of the bake file; `docker` must run in the project's root directory.
-pub fn read(docker: Command, group: &str) -> Result<Catalogue> {
+/// Returns the targets of groups of the bake file, and of those that they are built on; `docker` must run in the project's
+/// root directory.
+pub fn read(docker: Command, groups: &[&str]) -> Result<Catalogue> {
     let mut bake = command(docker, &[], &[]);
-    let printed = kit::cmd::stdout(bake.args(["--print", group]))?;
+    let printed = kit::cmd::stdout(bake.arg("--print").args(groups))?;
     Catalogue::from_print_json(&printed).with_context(|| format!("cannot use {FILE}"))
 }
 
 fn list(out: &mut impl Write, variants: &[&Variant]) -> Outcome {
-    let width = variants.iter().map(|variant| variant.tag.len()).max().unwrap_or(0);
-    for Variant { tag, base, .. } in variants {
-        writeln!(out, "{tag:width$}  {base}")?;
+    let width = variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0);
+    for Variant { name, from, .. } in variants {
+        writeln!(out, "{name:width$}  {from}")?;
     }
     Ok(Exit::Done)
 }
@@ -125,7 +126,7 @@ mod tests {
     /// A docker that answers `--print` from the fixture, and otherwise writes its arguments down and exits with 3.
     const DOCKER: &str = r#"#!/bin/sh
 case "$*" in
-    *"--print all") cat print.json ;;
+    *"--print all extended") cat print.json ;;
     *"--print default") echo '{"target":{"cpu-22_04":{"args":{"IMAGE_BASE":"ubuntu:22.04"},"tags":["x:cpu-22.04"]}}}' ;;
     *) printf '%s\n' "$*" >>ran; exit 3 ;;
 esac
@@ -218,7 +219,12 @@ esac
         let all = bench.said(&Args { list: true, ..Args::default() });
         assert_eq!(
             (all.lines().count(), all.lines().next()),
-            (86, Some("cpu-22.04                         ubuntu:22.04"))
+            (92, Some("cpu-22.04                          ubuntu:22.04"))
+        );
+        assert!(
+            all.ends_with(
+                "jupyter-rocm-7.2.4-runtime-24.04   leonardo/base-image:rocm-7.2.4-runtime-24.04\n"
+            )
         );
         assert_eq!(
             bench.said(&Args { list: true, ..asking(&["CPU", "cpu-22.04"]) }).lines().collect::<Vec<_>>(),

@@ -9,8 +9,8 @@ use super::request_error::RequestError;
 /// Finds the one variant that a request means.
 ///
 /// A shortened version means its newest listed patch, a plain `cudnn` the cuDNN version available for it. Case does not
-/// matter, underscores count as dots, and of an image reference only the tag counts. Other parts may be left out if one
-/// candidate remains. The error lists the candidates.
+/// matter, underscores count as dots, and of an image reference only the tag and the name of an extended image count. Other
+/// parts may be left out if one candidate remains. The error lists the candidates.
 pub fn resolve<'c>(catalogue: &'c Catalogue, request: &str) -> Result<&'c Variant, RequestError> {
     let found = find(catalogue, request)?;
     match found[..] {
@@ -21,13 +21,17 @@ pub fn resolve<'c>(catalogue: &'c Catalogue, request: &str) -> Result<&'c Varian
 
 /// Finds the variants of several requests, each once, in the order of the requests.
 ///
-/// Here a request may also be a pattern (`cuda-12.1*`) or a group: `all`, or a family.
+/// Here a request may also be a pattern (`cuda-12.1*`) or a group: a family or `all` of the base image, an extended image, or
+/// `extended` for all of these.
 pub fn select<'c>(catalogue: &'c Catalogue, requests: &[String]) -> Result<Vec<&'c Variant>, RequestError> {
     let mut selected: Vec<&Variant> = Vec::new();
     for request in requests {
-        let name = normalised(request)?;
-        let group: Vec<&Variant> =
-            catalogue.variants().filter(|variant| name == "all" || name == variant.parts.family).collect();
+        let name = normalised(catalogue, request)?;
+        let is_member = |variant: &&Variant| match &variant.extended {
+            None => name == "all" || name == variant.parts.family,
+            Some(image) => name == "extended" || name == *image,
+        };
+        let group: Vec<&Variant> = catalogue.variants().filter(is_member).collect();
         let found = if !group.is_empty() {
             group
         } else if pattern::is_pattern(&name) {
@@ -46,9 +50,9 @@ pub fn select<'c>(catalogue: &'c Catalogue, requests: &[String]) -> Result<Vec<&
 
 /// All variants that fit a request, at least one.
 fn find<'c>(catalogue: &'c Catalogue, request: &str) -> Result<Vec<&'c Variant>, RequestError> {
-    let name = normalised(request)?;
-    // A full tag is itself, also where it could be read as a short form of another.
-    if let Some(variant) = catalogue.variants().find(|variant| variant.tag == name) {
+    let name = normalised(catalogue, request)?;
+    // A full name is itself, also where it could be read as a short form of another.
+    if let Some(variant) = catalogue.variants().find(|variant| variant.name == name) {
         return Ok(vec![variant]);
     }
     let unknown = |reason: String, candidates| {
@@ -56,7 +60,7 @@ fn find<'c>(catalogue: &'c Catalogue, request: &str) -> Result<Vec<&'c Variant>,
     };
     if pattern::is_pattern(&name) {
         let found: Vec<_> =
-            catalogue.variants().filter(|variant| pattern::matches(&name, &variant.tag)).collect();
+            catalogue.variants().filter(|variant| pattern::matches(&name, &variant.name)).collect();
         return if found.is_empty() {
             unknown("nothing fits the pattern".to_owned(), vec![])
         } else {
@@ -70,23 +74,38 @@ fn find<'c>(catalogue: &'c Catalogue, request: &str) -> Result<Vec<&'c Variant>,
             reason: "there is nothing between two dashes or behind the last".to_owned(),
         });
     }
-    let family: Vec<_> = catalogue.variants().filter(|variant| variant.parts.family == words[0]).collect();
+    let extended = extended_image(catalogue, &name);
+    let (before, words) = words.split_at(extended.map_or(0, |image| image.split('-').count()));
+    let of_image: Vec<_> =
+        catalogue.variants().filter(|variant| variant.extended.as_deref() == extended).collect();
+    let Some((&family_name, parts)) = words.split_first() else { return Ok(of_image) };
+    let family: Vec<_> =
+        of_image.iter().copied().filter(|variant| variant.parts.family == family_name).collect();
+    let subject = [before, &[family_name]].concat().join("-");
     if family.is_empty() {
-        return unknown(format!("a tag begins with {}, not with {}", families(catalogue), words[0]), vec![]);
+        let known = known_beginnings(catalogue, extended);
+        return unknown(format!("a variant's name begins with {known}, not with {subject}"), vec![]);
     }
-    let wanted = Request::read(&words[1..], catalogue, &family);
+    let wanted = Request::read(parts, catalogue, &family);
     let found: Vec<_> =
         family.iter().copied().filter(|variant| wanted.accepts_all_but(None, variant)).collect();
     let found = newest_patches(&found);
     if found.is_empty() {
-        let (reason, candidates) = diagnose(words[0], &wanted, &family);
+        let (reason, candidates) = diagnose(&subject, &wanted, &family);
         return unknown(reason, tags(&candidates));
     }
     Ok(found)
 }
 
-/// The spelling of tags: lower case, dots, without the image in front.
-fn normalised(request: &str) -> Result<String, RequestError> {
+/// The extended image that a name begins with.
+fn extended_image<'c>(catalogue: &'c Catalogue, name: &str) -> Option<&'c str> {
+    let begins =
+        |image: &&str| name.strip_prefix(image).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    catalogue.extended_images().into_iter().filter(begins).max_by_key(|image| image.len())
+}
+
+/// The spelling of names: lower case, dots, and of an image reference the tag behind the name of an extended image.
+fn normalised(catalogue: &Catalogue, request: &str) -> Result<String, RequestError> {
     let refuse =
         |reason: &str| Err(RequestError::Usage { request: request.to_owned(), reason: reason.to_owned() });
     let name = request.trim();
@@ -96,17 +115,21 @@ fn normalised(request: &str) -> Result<String, RequestError> {
     if name.contains('@') {
         return refuse("a digest names an image that is built already");
     }
-    let name = match name.rsplit_once(':') {
+    let (repository, name) = match name.rsplit_once(':') {
         // A colon before a slash is that of a registry's port.
         Some((_, port)) if port.contains('/') => return refuse("the image reference has no tag"),
-        Some((_, tag)) => tag,
+        Some((repository, tag)) => (repository.rsplit('/').next().unwrap_or_default(), tag),
         None if name.contains('/') => return refuse("the image reference has no tag"),
-        None => name,
+        None => ("", name),
     };
     match name {
         "" => refuse("it is empty"),
         name if name.starts_with('-') => refuse("its tag begins with a dash"),
-        name => Ok(name.to_lowercase().replace('_', ".")),
+        name => {
+            let name = name.to_lowercase().replace('_', ".");
+            let is_extended = catalogue.extended_images().contains(repository);
+            Ok(if is_extended { format!("{repository}-{name}") } else { name })
+        }
     }
 }
 
@@ -125,13 +148,19 @@ fn newest_patches<'c>(variants: &[&'c Variant]) -> Vec<&'c Variant> {
 }
 
 fn tags(variants: &[&Variant]) -> Vec<String> {
-    variants.iter().map(|variant| variant.tag.clone()).collect()
+    variants.iter().map(|variant| variant.name.clone()).collect()
 }
 
-fn families(catalogue: &Catalogue) -> String {
-    let mut families: Vec<&str> = catalogue.variants().map(|variant| variant.parts.family.as_str()).collect();
-    families.dedup();
-    families.join(", ")
+/// Families of an image; for the base image, also the extended images.
+fn known_beginnings(catalogue: &Catalogue, extended: Option<&str>) -> String {
+    let of_image = catalogue.variants().filter(|variant| variant.extended.as_deref() == extended);
+    let prefix = extended.map(|image| format!("{image}-")).unwrap_or_default();
+    let mut known: Vec<_> = of_image.map(|variant| format!("{prefix}{}", variant.parts.family)).collect();
+    known.dedup();
+    if extended.is_none() {
+        known.extend(catalogue.extended_images().into_iter().map(str::to_owned));
+    }
+    known.join(", ")
 }
 
 #[cfg(test)]

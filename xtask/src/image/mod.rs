@@ -8,15 +8,16 @@ mod network_settings;
 mod tools;
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use std::{env, fs};
+use std::{env, fs, iter};
 
 use anyhow::{Result, anyhow};
 use kit::{HintExt, Outcome};
 
-use crate::bake::{self, Catalogue, Variant};
+use crate::bake::{self, Variant};
 use crate::checkout::Checkout;
 use crate::engine::{self, Choice, Engine};
 use crate::{step, timed_command};
@@ -37,22 +38,48 @@ pub struct Built {
 ///
 /// A cached build takes seconds. Fails with candidates on a request that names no variant.
 pub fn build(engine: &Engine, request: Option<&str>) -> Result<Built> {
+    Ok(build_with(engine, request, ExtendedImages::Ignore)?.0)
+}
+
+/// Builds one variant, or the machine's default, and the extended images that are built on it. Returns the names of the
+/// extended images that are not.
+pub fn build_for_tests(engine: &Engine, request: Option<&str>) -> Result<(Built, BTreeSet<String>)> {
+    build_with(engine, request, ExtendedImages::Build)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ExtendedImages {
+    Ignore,
+    Build,
+}
+
+fn build_with(
+    engine: &Engine,
+    request: Option<&str>,
+    images: ExtendedImages,
+) -> Result<(Built, BTreeSet<String>)> {
     let checkout = Checkout::find()?;
     let builder = Builder::new(checkout.clone(), || engine.docker());
     let request = request.unwrap_or_else(|| builder.default_variant());
-    let catalogue = catalogue(&checkout, engine.docker())?;
+    let catalogue = bake::read(in_root(&checkout, engine.docker()), bake::EVERYTHING)?;
     let variant = bake::into_anyhow(bake::resolve(&catalogue, request))?;
-    let mut bake = bake::command(in_root(&checkout, engine.docker()), &[variant], &[]);
+    let is_on_it = |other: &&Variant| images == ExtendedImages::Build && other.from == variant.image;
+    let variants: Vec<_> = iter::once(variant).chain(catalogue.variants().filter(is_on_it)).collect();
+    let mut bake = bake::command(in_root(&checkout, engine.docker()), &variants, &[]);
     // The docker driver always loads the result; a builder in a container needs the option.
     bake.arg("--load");
-    bake::Engine::add_machine_options(&builder, &mut bake, &[variant])?;
-    bake::Engine::prepare(&builder, &[variant])?;
-    let title = format!("build {} on {}", variant.image, builder.base(variant)?.name(variant));
+    bake::Engine::add_machine_options(&builder, &mut bake, &variants)?;
+    bake::Engine::prepare(&builder, &variants)?;
+    let names: Vec<_> = variants.iter().map(|variant| variant.image.as_str()).collect();
+    let title = format!("build {} on {}", names.join(", "), builder.base(variant)?.name(variant));
     step::run(&title, &mut bake)?;
     let id =
         kit::cmd::stdout(engine.docker().args(["image", "inspect", "--format", "{{.Id}}", &variant.image]))?;
     let id = engine::expect_line(&id, "image")?.to_owned();
-    Ok(Built { image: variant.image.clone(), variant: variant.tag.clone(), id })
+    let is_built = |image: &&str| variants.iter().any(|variant| variant.extended.as_deref() == Some(image));
+    let others = catalogue.extended_images().into_iter().filter(|image| !is_built(image));
+    let others = others.map(str::to_owned).collect();
+    Ok((Built { image: variant.image.clone(), variant: variant.tag.clone(), id }, others))
 }
 
 /// `cargo xtask bake`: as in [`crate::bake`], with an engine only where something is built.
@@ -65,11 +92,6 @@ pub fn bake(args: &bake::Args) -> Outcome {
     }
     let engine = engine::find(Choice::Auto)?;
     bake::run(args, &root, &Builder::new(checkout, || engine.docker()))
-}
-
-fn catalogue(checkout: &Checkout, docker: Command) -> Result<Catalogue> {
-    let mut print = bake::command(in_root(checkout, docker), &[], &[]);
-    Catalogue::from_print_json(&kit::cmd::stdout(print.args(["--print", "all"]))?)
 }
 
 fn in_root(checkout: &Checkout, mut docker: Command) -> Command {

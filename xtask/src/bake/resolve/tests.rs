@@ -16,7 +16,7 @@ fn of_tags(tags: &[&str]) -> Catalogue {
 /// The whole answer as a user sees it: the tag, or what is wrong and the hint.
 fn answer(catalogue: &Catalogue, request: &str) -> String {
     match resolve(catalogue, request) {
-        Ok(variant) => variant.tag.clone(),
+        Ok(variant) => variant.name.clone(),
         Err(refusal) => format!("{refusal}\nhint: {}", refusal.hint()),
     }
 }
@@ -45,6 +45,9 @@ fn each_spelling_of_a_variant_finds_it() {
         (" cuda-13.3-base-26.04\n", "cuda-13.3.1-base-26.04"),
         ("cuda-12.1-runtime", "cuda-12.1.1-runtime-22.04"),
         ("cuda-12.1.1-b*", "cuda-12.1.1-base-22.04"),
+        ("jupyter-cuda-12.8-runtime-22.04", "jupyter-cuda-12.8.1-runtime-22.04"),
+        ("Jupyter-cpu-debian-12", "jupyter-cpu-debian-12"),
+        ("host:5000/leonardo/jupyter:rocm-7-24.04", "jupyter-rocm-7.2.4-runtime-24.04"),
     ]);
 }
 
@@ -72,6 +75,11 @@ fn an_ambiguous_request_names_the_candidates() {
              cuda-12.6.3-runtime-24.04",
         ),
         ("cpu", "\"cpu\" is ambiguous\nhint: choose one of: cpu-22.04, cpu-24.04, cpu-debian-12"),
+        (
+            "jupyter-cpu",
+            "\"jupyter-cpu\" is ambiguous\nhint: choose one of: jupyter-cpu-22.04, jupyter-cpu-24.04, \
+             jupyter-cpu-debian-12",
+        ),
     ]);
 }
 
@@ -131,7 +139,18 @@ fn an_unknown_request_names_the_part_that_does_not_exist() {
         ),
         (
             "latest",
-            "no variant \"latest\": a tag begins with cpu, cuda, rocm, not with latest\nhint: run: cargo xtask bake --list",
+            "no variant \"latest\": a variant's name begins with cpu, cuda, rocm, jupyter, not with latest\nhint: run: \
+             cargo xtask bake --list",
+        ),
+        (
+            "jupyter:latest",
+            "no variant \"jupyter:latest\": a variant's name begins with jupyter-cpu, jupyter-cuda, jupyter-rocm, not \
+             with jupyter-latest\nhint: run: cargo xtask bake --list",
+        ),
+        (
+            "jupyter-cuda-12.1-runtime-22.04",
+            "no variant \"jupyter-cuda-12.1-runtime-22.04\": jupyter-cuda 12.1 is not listed\nhint: there is \
+             jupyter-cuda-12.8.1-runtime-22.04",
         ),
         ("cuda-99*", "no variant \"cuda-99*\": nothing fits the pattern\nhint: run: cargo xtask bake --list"),
     ]);
@@ -211,8 +230,8 @@ fn a_selection_spreads_patterns_and_groups_and_has_nothing_twice() {
             "cpu-debian-12",
         ]
     );
-    let sizes = ["all", "cpu", "cuda", "rocm"].map(|group| selected(&[group]).unwrap().len());
-    assert_eq!(sizes, [86, 3, 65, 18]);
+    let groups = ["all", "cpu", "cuda", "rocm", "extended", "jupyter"];
+    assert_eq!(groups.map(|group| selected(&[group]).unwrap().len()), [86, 3, 65, 18, 6, 6]);
     assert_eq!(
         selected(&["cpu-22.04", "cuda-99*"]).unwrap_err().to_string(),
         "no variant \"cuda-99*\": nothing fits the pattern",
