@@ -90,6 +90,7 @@ pub use adopt::adopt;
 pub use cli::command;
 use cli::{Cli, DryRun, Task};
 pub use holders::Holder;
+pub use opt_sync::{check_tree_name, parse as parse_opt_sync};
 use partial_claim::Claim;
 use provisioning_gate::ProvisioningGate;
 pub use report::{ActiveCopy, Outcome as TreeOutcome, Report};

@@ -26,6 +26,20 @@ pub fn parse(setting: Option<&str>) -> (Vec<String>, Vec<Problem>) {
     (names, problems)
 }
 
+/// Returns the reason why `OPT_SYNC` cannot list this name for a tree of an extended image.
+pub fn check_tree_name(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() {
+        return Err("is empty");
+    } else if name.contains(':') {
+        return Err("contains the separator of OPT_SYNC");
+    } else if name.trim() != name {
+        return Err("begins or ends with a blank");
+    } else if name == ENVIRONMENTS {
+        return Err("is always synced");
+    }
+    refusal(name).map_or(Ok(()), Err)
+}
+
 fn refusal(name: &str) -> Option<&'static str> {
     if name.contains('/') {
         Some("is a path, not the name of a directory below /opt")

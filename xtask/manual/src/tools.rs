@@ -77,6 +77,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { command: share::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: sshd_run::command, section: Section::System, passes_on: PassesOn::Server("sshd") },
     Tool { command: storage_monitor::command, section: Section::User, passes_on: PassesOn::Nothing },
+    Tool { command: sync_tree::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: tunnel_run::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: workspace_sync::command, section: Section::User, passes_on: PassesOn::Nothing },
 ];

@@ -36,6 +36,7 @@ fn every_tool_runs_and_explains_itself() {
             "share",
             "sshd-run",
             "storage-monitor",
+            "sync-tree",
             "tunnel-run",
             "workspace-sync"
         ]
