@@ -25,12 +25,6 @@ variable "LEONARDO_VERSION" {
   default = ""
 }
 
-# Base of cpu-debian-12, the only variant that can be built without a container registry: `cargo xtask` sets this to an image
-# that it bootstrapped from Debian's package archive.
-variable "LEONARDO_DEBIAN_BASE" {
-  default = "debian:12-slim"
-}
-
 # Each row lists its flavours: `flavours` without cuDNN, `with_cudnn` with it (NVIDIA publishes no base flavour with cuDNN).
 # `cudnn` is the part of our tag, always with the number; `upstream` is the part of NVIDIA's tag, which does not follow from
 # the version: cudnn8 up to 12.2.2, cudnn9 for 12.3.2 alone, and cudnn without a number since 12.4.1.
@@ -124,7 +118,7 @@ function "base" {
   params = [variant]
   result = (
     variant.family == "cuda" ? "nvidia/cuda:${join("-", compact([variant.version, variant.upstream, variant.flavour, "ubuntu${variant.release}"]))}" :
-    variant.release == "debian-12" ? LEONARDO_DEBIAN_BASE :
+    variant.release == "debian-12" ? "debian:12-slim" :
     "ubuntu:${variant.release}"
   )
 }
@@ -165,9 +159,6 @@ target "all" {
     ACCELERATOR  = variant.family
     ROCM_VERSION = variant.family == "rocm" ? variant.version : null
     ROCM_FLAVOUR = variant.family == "rocm" ? variant.flavour : null
-  }
-  labels = {
-    "org.opencontainers.image.base.name" = base(variant)
   }
 }
 

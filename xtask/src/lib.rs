@@ -3,6 +3,7 @@
 //! A task is a public module with an `Args` and a `run`; `main.rs` has one line for each.
 
 pub mod bake;
+pub mod base;
 pub mod bench;
 pub mod cargo;
 pub mod cargo_tools;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kit::Outcome;
 use kit::logging::Verbosity;
-use xtask::{bake, bench, check, docs, down, e2e, engine, image, screenshots, step, test, up};
+use xtask::{bake, base, bench, check, docs, down, e2e, engine, image, screenshots, step, test, up};
 
 const EPILOGUE: &str = "\
 Examples:
@@ -29,6 +29,7 @@ enum Task {
     Down(down::Args),
     Engine(engine::Args),
     Bake(bake::Args),
+    Base(base::Args),
     Test(test::Args),
     Check(check::Args),
     E2e(e2e::Args),
@@ -45,6 +46,7 @@ impl Task {
             Self::Down(_) => "down",
             Self::Engine(_) => "engine",
             Self::Bake(_) => "bake",
+            Self::Base(_) => "base",
             Self::Test(_) => "test",
             Self::Check(_) => "check",
             Self::E2e(_) => "e2e",
@@ -69,6 +71,7 @@ fn run() -> Outcome {
         Task::Down(args) => down::run(&args),
         Task::Engine(args) => engine::run(&args),
         Task::Bake(args) => image::bake(&args),
+        Task::Base(args) => base::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Check(args) => check::run(&args),
         Task::E2e(args) => e2e::run(&args),

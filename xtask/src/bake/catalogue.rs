@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use super::pattern;
 use super::tag_parts::Parts;
 
 /// One image that can be built.
@@ -25,6 +26,14 @@ pub struct Variant {
     /// The image that it is built from: `base`, or the variant of the base image.
     pub from: String,
     pub(super) parts: Parts,
+}
+
+impl Variant {
+    /// The target whose argument `IMAGE_BASE` is the base: its own, or that of the variant below an extended image.
+    #[must_use]
+    pub fn base_target(&self) -> String {
+        self.tag.replace('.', "_")
+    }
 }
 
 /// Groups of the bake file that together contain every image.
@@ -84,6 +93,21 @@ impl Catalogue {
     #[must_use]
     pub fn extended_images(&self) -> BTreeSet<&str> {
         self.0.iter().filter_map(|variant| variant.extended.as_deref()).collect()
+    }
+
+    /// Applies overrides of `IMAGE_BASE` (`TARGET.args.IMAGE_BASE=IMAGE`; the target may be a pattern) to the variants' bases.
+    #[must_use]
+    pub fn with_bases(mut self, sets: &[String]) -> Self {
+        for set in sets {
+            let Some((targets, base)) = set.split_once(".args.IMAGE_BASE=") else { continue };
+            for variant in self.0.iter_mut().filter(|v| pattern::matches(targets, &v.base_target())) {
+                base.clone_into(&mut variant.base);
+                if variant.extended.is_none() {
+                    base.clone_into(&mut variant.from);
+                }
+            }
+        }
+        self
     }
 
     /// A `--set` override whose target may be written as a variant's name.
@@ -270,6 +294,18 @@ mod tests {
             "cuda-12_1_1-base-22_04.args.A=1.2"
         );
         assert_eq!(catalogue.address("*.args.A=1.2"), "*.args.A=1.2");
+    }
+
+    #[test]
+    fn an_override_replaces_the_base_of_the_variants_that_it_matches() {
+        let base = |set: &str| {
+            let catalogue = Catalogue::from_print_json(OLD).unwrap();
+            let sets = [catalogue.address(set)];
+            catalogue.with_bases(&sets).0[0].base.clone()
+        };
+        assert_eq!(base("*.args.IMAGE_BASE=x:1"), "x:1");
+        assert_eq!(base("cuda-12.1.1-base-22.04.args.IMAGE_BASE=x:1"), "x:1");
+        assert_eq!(base("cpu-*.args.IMAGE_BASE=x:1"), "nvidia/cuda:12.1.1-base-ubuntu22.04");
     }
 
     #[test]

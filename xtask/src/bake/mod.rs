@@ -67,11 +67,12 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
     if args.list && args.variants.is_empty() {
         return list(out, &catalogue.variants().collect::<Vec<_>>());
     }
+    let sets: Vec<String> = args.sets.iter().map(|set| catalogue.address(set)).collect();
+    let catalogue = catalogue.with_bases(&sets);
     let variants = into_anyhow(select(&catalogue, &requests(args, &docker)?))?;
     if args.list {
         return list(out, &variants);
     }
-    let sets: Vec<String> = args.sets.iter().map(|set| catalogue.address(set)).collect();
     let mut bake = command(docker(), &variants, &sets);
     if args.print {
         return attached(bake.arg("--print"));

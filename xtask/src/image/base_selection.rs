@@ -1,17 +1,13 @@
 //! Variants that can be built on this machine, and their bases.
 
-use crate::bake::Variant;
-
-use super::debian_base;
+use super::bootstrap::Bootstrap;
 
 /// Variant that `cargo xtask up` builds where possible.
 pub const DEFAULT: &str = "cpu-22.04";
 /// Base of the default variant; a request for it shows if a registry is reachable.
 pub const DEFAULT_BASE: &str = "ubuntu:22.04";
-/// The one variant whose base can be made without a registry.
-pub const BOOTSTRAPPED: &str = "cpu-debian-12";
-/// The bake file's variable for that base.
-pub const BASE_VARIABLE: &str = "LEONARDO_DEBIAN_BASE";
+/// The default variant without a registry.
+pub const DEFAULT_WITHOUT_REGISTRY: &str = "cpu-debian-12";
 
 /// Sources from which a base is available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,34 +23,27 @@ pub struct BaseAvailability {
 pub enum Base {
     /// The one that the bake file names.
     Listed,
-    /// One that is made here from Debian's package archive.
-    Bootstrapped,
+    /// One that is made here from packages.
+    Bootstrapped(Bootstrap),
 }
 
-impl Base {
-    /// The base's image reference.
-    pub fn name(self, variant: &Variant) -> &str {
-        match self {
-            Self::Listed => &variant.base,
-            Self::Bootstrapped => debian_base::IMAGE,
-        }
-    }
-}
-
-/// Returns the base of a variant; `None` if the variant cannot be built.
-pub fn select_base(variant: &str, available: BaseAvailability) -> Option<Base> {
-    match available {
-        BaseAvailability { registry: true, .. } | BaseAvailability { base_here: true, .. } => {
+/// Returns the source of the base image `base`; `None` if it cannot be had.
+pub fn select_base(base: &str, available: BaseAvailability) -> Option<Base> {
+    match (Bootstrap::of_image(base), available) {
+        (Some(bootstrap), _) if base == bootstrap.image() => Some(Base::Bootstrapped(bootstrap)),
+        (_, BaseAvailability { registry: true, .. } | BaseAvailability { base_here: true, .. }) => {
             Some(Base::Listed)
         }
-        _ if variant == BOOTSTRAPPED => Some(Base::Bootstrapped),
-        _ => None,
+        (bootstrap, _) => bootstrap.map(Base::Bootstrapped),
     }
 }
 
-/// Variant to build if none is given: the default, or the one that needs no registry.
+/// Variant to build if none is given: the default, or the one for machines without a registry.
 pub fn default_variant(default_base: BaseAvailability) -> &'static str {
-    if select_base(DEFAULT, default_base).is_some() { DEFAULT } else { BOOTSTRAPPED }
+    match select_base(DEFAULT_BASE, default_base) {
+        Some(Base::Listed) => DEFAULT,
+        _ => DEFAULT_WITHOUT_REGISTRY,
+    }
 }
 
 #[cfg(test)]
@@ -67,11 +56,21 @@ mod tests {
 
     #[test]
     fn without_a_registry_only_what_is_here_or_bootstrapped_can_be_built() {
-        assert_eq!(select_base("cuda-12.1.1-base-22.04", NOTHING), None);
-        assert_eq!(select_base("cuda-12.1.1-base-22.04", OFFLINE), Some(Base::Listed));
-        assert_eq!(select_base("cpu-debian-12", NOTHING), Some(Base::Bootstrapped));
-        assert_eq!(select_base("cpu-debian-12", REGISTRY), Some(Base::Listed));
-        assert_eq!(select_base("cpu-debian-12", OFFLINE), Some(Base::Listed));
+        let cuda = "nvidia/cuda:12.1.1-base-ubuntu22.04";
+        assert_eq!(select_base(cuda, NOTHING), None);
+        assert_eq!(select_base(cuda, OFFLINE), Some(Base::Listed));
+        for (image, base) in
+            [("debian:12-slim", Bootstrap::Debian12), ("ubuntu:22.04", Bootstrap::Ubuntu2204)]
+        {
+            assert_eq!(select_base(image, NOTHING), Some(Base::Bootstrapped(base)));
+            assert_eq!(select_base(image, REGISTRY), Some(Base::Listed));
+            assert_eq!(select_base(image, OFFLINE), Some(Base::Listed));
+        }
+        assert_eq!(
+            select_base("leonardo/bootstrap:ubuntu-24.04", REGISTRY),
+            Some(Base::Bootstrapped(Bootstrap::Ubuntu2404)),
+            "no registry has it"
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Builds images on this machine, with options that `docker-bake.hcl` cannot contain: the machine's certificates and
-//! proxies and, if no container registry can be reached, a base from Debian's package archive and tools compiled by the
-//! host's cargo.
+//! proxies and, if no container registry can be reached, a base from the distribution's package archive and tools compiled
+//! by the host's cargo.
 
 mod base_selection;
-mod debian_base;
+pub mod bootstrap;
 mod network_settings;
 mod tools;
 
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use std::{env, fs, iter};
+use std::{fs, iter};
 
 use anyhow::{Result, anyhow};
 use kit::{HintExt, Outcome};
@@ -22,6 +22,7 @@ use crate::checkout::Checkout;
 use crate::engine::{self, Choice, Engine};
 use crate::{step, timed_command};
 use base_selection::{Base, BaseAvailability};
+use bootstrap::Bootstrap;
 
 /// An image that is in the engine now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +72,11 @@ fn build_with(
     bake::Engine::add_machine_options(&builder, &mut bake, &variants)?;
     bake::Engine::prepare(&builder, &variants)?;
     let names: Vec<_> = variants.iter().map(|variant| variant.image.as_str()).collect();
-    let title = format!("build {} on {}", names.join(", "), builder.base(variant)?.name(variant));
+    let from = match builder.base(variant)? {
+        Base::Listed => &variant.base,
+        Base::Bootstrapped(bootstrap) => bootstrap.image(),
+    };
+    let title = format!("build {} on {from}", names.join(", "));
     step::run(&title, &mut bake)?;
     let id =
         kit::cmd::stdout(engine.docker().args(["image", "inspect", "--format", "{{.Id}}", &variant.image]))?;
@@ -147,22 +152,16 @@ impl<F: Fn() -> Command> Builder<F> {
     }
 
     fn base(&self, variant: &Variant) -> Result<Base> {
-        let chosen = variant.tag == base_selection::BOOTSTRAPPED
-            && env::var_os(base_selection::BASE_VARIABLE).is_some();
-        let base = if chosen {
-            Some(Base::Listed)
-        } else {
-            base_selection::select_base(&variant.tag, self.availability(&variant.base))
-        };
-        base.ok_or_else(|| {
-            anyhow!("cannot build {}: no container registry has {}", variant.tag, variant.base)
-        })
-        .hint(|| {
-            format!(
-                "{} needs none; behind a proxy, set HTTPS_PROXY for the engine",
-                base_selection::BOOTSTRAPPED
-            )
-        })
+        base_selection::select_base(&variant.base, self.availability(&variant.base))
+            .ok_or_else(|| anyhow!("cannot build {}: no container registry has {}", variant.name, variant.base))
+            .hint(|| {
+                format!(
+                    "the variants of cpu need none, and --set '{}.args.IMAGE_BASE={}' replaces the base; behind a proxy, \
+                     set HTTPS_PROXY for the engine",
+                    variant.base_target(),
+                    Bootstrap::Ubuntu2204.image()
+                )
+            })
     }
 
     fn tools(&self) -> PathBuf {
@@ -190,19 +189,25 @@ impl<F: Fn() -> Command> bake::Engine for Builder<F> {
             // BuildKit looks up the compiler's image even though the stage that uses it is replaced.
             bake.args(["--set", "*.args.RUST_IMAGE=scratch"]);
         }
+        let mut bases = BTreeSet::new();
         for variant in variants {
             // A variant that cannot be built can still be printed; `prepare` refuses it.
-            if self.base(variant).is_ok_and(|base| base == Base::Bootstrapped) {
-                bake.env(base_selection::BASE_VARIABLE, debian_base::IMAGE);
+            if let Ok(Base::Bootstrapped(base)) = self.base(variant) {
+                bases.insert(format!("{}.args.IMAGE_BASE={}", variant.base_target(), base.image()));
             }
+        }
+        for base in bases {
+            bake.arg("--set").arg(base);
         }
         Ok(())
     }
 
     fn prepare(&self, variants: &[&Variant]) -> Result<()> {
         for variant in variants {
-            if self.base(variant)? == Base::Bootstrapped && !self.has_image(debian_base::IMAGE) {
-                debian_base::make(&self.docker, &self.checkout.image_dir())?;
+            if let Base::Bootstrapped(base) = self.base(variant)?
+                && !self.has_image(base.image())
+            {
+                bootstrap::make(base, &self.docker, &self.checkout.image_dir())?;
             }
         }
         if !self.registry() {
