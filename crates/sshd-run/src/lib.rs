@@ -24,10 +24,11 @@ use kit::capabilities::{self, CapabilitySet};
 use kit::{Env, Exit, HintExt, Outcome, SettingsReader, cmd, missing_ok, variables};
 
 pub use cli::command;
+pub use sshd_options::KEYS_COMMAND;
 
 const SSHD: &str = "/usr/sbin/sshd";
-/// No RSA: generating it takes seconds, and every client of the last ten years supports these two.
-const HOST_KEYS: [(&str, &str); 2] =
+/// Kinds and paths of the private host keys. No RSA: generating it takes seconds, and every client of the last ten years supports these two.
+pub const HOST_KEYS: [(&str, &str); 2] =
     [("ed25519", "/etc/ssh/ssh_host_ed25519_key"), ("ecdsa", "/etc/ssh/ssh_host_ecdsa_key")];
 /// Compiled-in privilege separation directory of sshd.
 const PRIVSEP_DIRECTORY: &str = "/run/sshd";
@@ -93,7 +94,7 @@ fn print_keys(user: &str) -> Outcome {
 }
 
 /// Returns the first part of the path to `command` that users other than root can change: sshd would refuse to run it.
-fn open_to_others(command: &Path) -> Result<Option<PathBuf>> {
+pub fn open_to_others(command: &Path) -> Result<Option<PathBuf>> {
     let cannot = || format!("cannot access {}", command.display());
     for path in fs::canonicalize(command).with_context(cannot)?.ancestors() {
         let meta = fs::metadata(path).with_context(cannot)?;

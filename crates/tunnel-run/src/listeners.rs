@@ -1,11 +1,9 @@
 //! Accounts that listen on TCP ports, from the kernel's tables (`proc_net(5)`).
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-/// State of a listening socket (`TCP_LISTEN`).
-const LISTEN: &str = "0A";
+use kit::listening_port;
 
 /// User ids by port.
 #[derive(Debug, Default)]
@@ -25,10 +23,9 @@ pub enum Listener {
 impl Listeners {
     /// Reads the tables in a directory such as `/proc/net`.
     pub fn read(directory: &Path) -> Self {
-        let tables = ["tcp", "tcp6"].map(|name| fs::read_to_string(directory.join(name)).unwrap_or_default());
         let mut ports: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
-        for (port, uid) in tables.iter().flat_map(|table| table.lines()).filter_map(listener) {
-            ports.entry(port).or_default().push(uid);
+        for socket in listening_port::sockets_in(directory) {
+            ports.entry(socket.port).or_default().push(socket.uid);
         }
         Self(ports)
     }
@@ -43,16 +40,9 @@ impl Listeners {
     }
 }
 
-/// Returns port and user id of a line about a listening socket.
-fn listener(line: &str) -> Option<(u16, u32)> {
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (_, port) = fields.get(1)?.rsplit_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok().filter(|_| fields.get(3) == Some(&LISTEN))?;
-    Some((port, fields.get(7)?.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::net::{Ipv4Addr, TcpListener};
 
     use super::*;

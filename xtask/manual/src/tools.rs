@@ -71,6 +71,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { command: process_control::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: provision::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: rclone_run::command, section: Section::System, passes_on: PassesOn::Nothing },
+    Tool { command: selftest::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: service_portal::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: service_run::command, section: Section::User, passes_on: PassesOn::Command },
     Tool { command: set_web_credentials::command, section: Section::System, passes_on: PassesOn::Nothing },

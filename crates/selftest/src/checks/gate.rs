@@ -1,0 +1,211 @@
+//! Web ports refuse visitors without the login and admit those with the token.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use kit::{Secret, SettingsReader, cmd, variables};
+use ports::{PORTAL, Registry};
+use web_login::Login;
+
+use crate::context::{Context, stored};
+use crate::finding::Finding;
+
+/// Requests at the same time.
+const PARALLEL: usize = 16;
+/// Services that are asked at most.
+const MAX_SERVICES: usize = 64;
+/// Options of curl; `--disable` only works as the first one. The header is read from stdin: arguments are visible to all.
+const OPTIONS: [&str; 14] = [
+    "--disable",
+    "--silent",
+    "--show-error",
+    "--noproxy",
+    "*",
+    "--max-time",
+    "4",
+    "--insecure",
+    "--output",
+    "/dev/null",
+    "--dump-header",
+    "-",
+    "--header",
+    "@-",
+];
+
+/// Answer of a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    /// The gate asked for the login.
+    Refused,
+    /// Another response, by its status.
+    Status(u16),
+    /// None, with the reason.
+    Nothing(String),
+}
+
+/// Runs the check.
+pub fn check(context: &Context) -> Result<Vec<Finding>> {
+    let mut reader = SettingsReader::new(&context.env);
+    if !reader.switch(&variables::WEB_ENABLE_AUTH) {
+        return Ok(vec![Finding::skip("the login is disabled (WEB_ENABLE_AUTH=false)")]);
+    }
+    let scheme = if reader.switch(&variables::WEB_ENABLE_HTTPS) { "https" } else { "http" };
+    let services = Registry::new(Path::new(ports::PATH)).load()?.0;
+    let secure = services.iter().filter(|service| service.proxy_secure).map(|service| service.proxy_port);
+    let ports: Vec<u16> = [PORTAL].into_iter().chain(secure).take(MAX_SERVICES).collect();
+    let token = token();
+    let mut findings = Vec::new();
+    for some in ports.chunks(PARALLEL) {
+        thread::scope(|scope| {
+            let asked: Vec<_> =
+                some.iter().map(|port| scope.spawn(|| asked(scheme, *port, token.as_ref()))).collect();
+            findings.extend(asked.into_iter().filter_map(|asked| asked.join().ok().flatten()));
+        });
+    }
+    if findings.is_empty() {
+        let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        let noun = if ports.len() == 1 { "port" } else { "ports" };
+        findings.push(match token {
+            Some(_) => {
+                Finding::pass(format!("{noun} {list}: refused without the login, open with the token"))
+            }
+            None => Finding::warn(
+                format!("{noun} {list}: refused without the login; the token cannot be read by this user"),
+                "sudo selftest gate",
+            ),
+        });
+    }
+    Ok(findings)
+}
+
+/// Returns the current token, if this user may read it.
+fn token() -> Option<Secret> {
+    let of_login = Login::read(Path::new(web_login::path())).ok().flatten().map(|login| login.token);
+    of_login.or_else(|| stored("WEB_TOKEN").and_then(Secret::new))
+}
+
+fn asked(scheme: &str, port: u16, token: Option<&Secret>) -> Option<Finding> {
+    let ask = |header: &str| {
+        ask(scheme, port, header).unwrap_or_else(|error| Answer::Nothing(format!("{error:#}")))
+    };
+    without_login(port, &ask("Accept: */*")).or_else(|| {
+        let token = token?;
+        with_token(port, &ask(&format!("Authorization: Bearer {}", token.expose())))
+    })
+}
+
+fn ask(scheme: &str, port: u16, header: &str) -> Result<Answer> {
+    let mut curl = Command::new("/usr/bin/curl");
+    curl.args(OPTIONS).arg(format!("{scheme}://127.0.0.1:{port}/")).env_clear().stderr(Stdio::piped());
+    let headers = cmd::stdout_with_input(&mut curl, header.as_bytes())?;
+    parse(&headers).context("the response has no status")
+}
+
+/// Reads status and realm of a response's headers.
+fn parse(headers: &str) -> Option<Answer> {
+    let status = headers.lines().next()?.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    let is_ours = headers.lines().any(|line| {
+        line.to_ascii_lowercase().starts_with("www-authenticate:") && line.contains("realm=\"leonardo\"")
+    });
+    Some(if status == 401 && is_ours { Answer::Refused } else { Answer::Status(status) })
+}
+
+/// Returns what is wrong with the answer to a visitor without the login.
+fn without_login(port: u16, answer: &Answer) -> Option<Finding> {
+    Some(match answer {
+        Answer::Refused => return None,
+        Answer::Nothing(why) => {
+            let short = why.rsplit("curl: ").next().unwrap_or(why);
+            Finding::fail(format!("port {port} does not answer: {short}"), "supervisorctl restart caddy")
+        }
+        Answer::Status(status @ 500..) => Finding::fail(
+            format!("port {port} is closed to everyone: the portal does not decide (status {status})"),
+            "supervisorctl restart serviceportal",
+        ),
+        Answer::Status(status) => Finding::fail(
+            format!("port {port} admits visitors without the login (status {status})"),
+            "supervisorctl restart caddy",
+        ),
+    })
+}
+
+/// Returns what is wrong with the answer to a visitor with the token. A service may answer as it likes.
+fn with_token(port: u16, answer: &Answer) -> Option<Finding> {
+    let is_wrong = match answer {
+        Answer::Refused | Answer::Nothing(_) => true,
+        Answer::Status(status) => port == PORTAL && *status != 200,
+    };
+    let what = match answer {
+        Answer::Refused => "refuses the token".to_owned(),
+        Answer::Nothing(_) => "does not answer to the token".to_owned(),
+        Answer::Status(status) => format!("answers to the token with status {status}"),
+    };
+    is_wrong.then(|| Finding::fail(format!("port {port} {what}"), "supervisorctl restart serviceportal"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_gates_own_refusal_counts_as_one() {
+        let ours = "HTTP/1.1 401 Unauthorized\r\nWww-Authenticate: Bearer realm=\"leonardo\", Basic realm=\"leonardo\"\r\n\r\n";
+        for (headers, expected) in [
+            (ours, Some(Answer::Refused)),
+            (
+                "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"app\"\r\n",
+                Some(Answer::Status(401)),
+            ),
+            ("HTTP/2 200 \r\n", Some(Answer::Status(200))),
+            ("", None),
+            ("nonsense\n", None),
+        ] {
+            assert_eq!(parse(headers), expected, "{headers}");
+        }
+    }
+
+    #[test]
+    fn each_answer_is_judged_by_who_asked() {
+        let caddy = "supervisorctl restart caddy";
+        let portal = "supervisorctl restart serviceportal";
+        let nothing = Answer::Nothing("\"/usr/bin/curl\" failed (exit status: 7): curl: (7) refused".into());
+        for (port, answer, anonymous, known) in [
+            (1111, Answer::Refused, None, Some(Finding::fail("port 1111 refuses the token", portal))),
+            (
+                8188,
+                nothing,
+                Some(Finding::fail("port 8188 does not answer: (7) refused", caddy)),
+                Some(Finding::fail("port 8188 does not answer to the token", portal)),
+            ),
+            (
+                8188,
+                Answer::Status(502),
+                Some(Finding::fail(
+                    "port 8188 is closed to everyone: the portal does not decide (status 502)",
+                    portal,
+                )),
+                None,
+            ),
+            (
+                8188,
+                Answer::Status(200),
+                Some(Finding::fail("port 8188 admits visitors without the login (status 200)", caddy)),
+                None,
+            ),
+            (
+                1111,
+                Answer::Status(302),
+                Some(Finding::fail("port 1111 admits visitors without the login (status 302)", caddy)),
+                Some(Finding::fail("port 1111 answers to the token with status 302", portal)),
+            ),
+        ] {
+            assert_eq!(
+                (without_login(port, &answer), with_token(port, &answer)),
+                (anonymous, known),
+                "{answer:?}"
+            );
+        }
+    }
+}
