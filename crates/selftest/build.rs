@@ -1,5 +1,7 @@
 //! Lists the image's tools: every directory beside this one that has a program.
 
+#![allow(clippy::print_stdout, reason = "Cargo reads it")]
+
 use std::fs;
 use std::path::Path;
 
