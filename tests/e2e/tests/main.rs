@@ -70,6 +70,8 @@ mod service_run;
 mod setting_values;
 #[path = "e2e/settings.rs"]
 mod settings;
+#[path = "e2e/shells.rs"]
+mod shells;
 #[path = "e2e/ssh.rs"]
 mod ssh;
 #[path = "e2e/storage.rs"]

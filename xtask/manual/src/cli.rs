@@ -8,7 +8,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "manual", version, long_about = None)]
 pub struct Cli {
-    /// Directory in which `commands` and `man` are kept
+    /// Directory in which `commands`, `completion` and `man` are kept
     #[arg(long, value_name = "DIRECTORY")]
     pub output: PathBuf,
     /// Change nothing; fail and name each page that is stale, missing or superfluous

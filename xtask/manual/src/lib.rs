@@ -4,17 +4,19 @@
 //! quick to build. It is not below `crates/`, because every program there is copied into the image.
 //!
 //! Each tool of [`tools::TOOLS`] gets `man/NAME.SECTION`, one more manual page per subcommand, and
-//! `commands/NAME.md`; `commands/README.md` is the index. The pages contain no date or version, so they change only when a
+//! `commands/NAME.md`; `commands/README.md` is the index. `completion/words.tsv` has the words that a shell completes. The pages contain no date or version, so they change only when a
 //! command line does. The table of variables in `README.md` comes from `kit::variables`. Pages of removed tools are deleted;
 //! files that this program has not written are not changed.
 
 mod cli;
+mod completion;
 mod exit_status;
 mod man;
 mod markdown;
 mod notice;
 mod output_directory;
 mod pages;
+mod supervisorctl;
 pub mod tools;
 mod usage;
 mod variables;

@@ -33,7 +33,7 @@ pub fn page(command: &Command, section: Section, statuses: &[Status]) -> Result<
     }
     page += &part(|out| exit_status_section(statuses).to_writer(out))?;
     if let Some(notes) = command.get_after_long_help().or_else(|| command.get_after_help()) {
-        page += &part(|out| as_it_is("NOTES", &notes.to_string()).to_writer(out))?;
+        page += &part(|out| epilogue(&notes.to_string()).to_writer(out))?;
     }
     Ok(page)
 }
@@ -46,15 +46,43 @@ fn part(render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<String>
     Ok(text.strip_prefix(&Roff::new().render()).map_or(text.clone(), str::to_owned))
 }
 
-/// Text whose line breaks are kept, such as a table.
-fn as_it_is(heading: &str, text: &str) -> Roff {
+/// Sections of the text after the options: a block such as `Files:` becomes FILES, the rest NOTES.
+fn epilogue(text: &str) -> Roff {
     let mut roff = Roff::new();
-    roff.control("SH", [heading]).control("nf", []);
-    for line in text.lines() {
+    let mut is_note = false;
+    for block in text.trim_end().split("\n\n") {
+        let list = block.split_once(":\n").filter(|(title, lines)| {
+            !title.contains('\n') && lines.lines().all(|line| line.starts_with("  "))
+        });
+        if let Some((title, lines)) = list {
+            roff.control("SH", [title.to_uppercase().as_str()]);
+            // Lines of 78 columns are longer than a terminal with the section's indentation.
+            as_it_is(&mut roff, lines.lines().map(|line| &line[2..]));
+            is_note = false;
+            continue;
+        }
+        if is_note {
+            roff.control("PP", []);
+        } else {
+            roff.control("SH", ["NOTES"]);
+            is_note = true;
+        }
+        if block.lines().any(|line| line.starts_with(' ')) {
+            as_it_is(&mut roff, block.lines());
+        } else {
+            roff.text([roman(block)]);
+        }
+    }
+    roff
+}
+
+/// Adds text whose line breaks are kept, such as a table.
+fn as_it_is<'a>(roff: &mut Roff, lines: impl Iterator<Item = &'a str>) {
+    roff.control("nf", []);
+    for line in lines {
         roff.text([roman(line)]);
     }
     roff.control("fi", []);
-    roff
 }
 
 fn exit_status_section(statuses: &[Status]) -> Roff {

@@ -27,7 +27,7 @@ pub fn page(command: &Command, statuses: &[Status]) -> Result<String, fmt::Error
 /// The list of all commands; one must have been [built](Command::build) to be described.
 pub fn index<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Result<String, fmt::Error> {
     let mut page = format!(
-        "<!-- {GENERATED} -->\n\n# Commands\n\nThe manual pages are in [`man`](../man). `NAME --help` in the container prints the same text.\n\n| Command | What it does |\n|---|---|\n"
+        "<!-- {GENERATED} -->\n\n# Commands\n\nThe manual pages are in [`man`](../man). In the container, `man NAME` shows them, and `NAME --help` prints the same text.\n\n| Command | What it does |\n|---|---|\n"
     );
     for command in commands {
         let name = command.get_name();

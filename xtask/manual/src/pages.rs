@@ -7,14 +7,18 @@ use anyhow::{Context, Result};
 use clap::Command;
 
 use crate::exit_status;
+use crate::notice::GENERATED;
 use crate::tools::Tool;
-use crate::{man, markdown};
+use crate::{completion, man, markdown, supervisorctl};
 
 /// The directory of the command reference.
 pub const COMMANDS: &str = "commands";
 
 /// The directory of the manual pages.
 pub const MAN: &str = "man";
+
+/// The directory of the words for completion.
+pub const COMPLETION: &str = "completion";
 
 /// The text of each page, by its path below the output directory.
 pub type Pages = BTreeMap<PathBuf, String>;
@@ -23,6 +27,7 @@ pub type Pages = BTreeMap<PathBuf, String>;
 pub fn all(tools: &[Tool]) -> Result<Pages> {
     let mut pages = Pages::new();
     let mut commands = Vec::new();
+    let mut words = format!("# {GENERATED}\n");
     for tool in tools {
         // Every --help lists the subcommand "help"; a page about it would be empty.
         let mut command = (tool.command)().disable_help_subcommand(true);
@@ -31,10 +36,15 @@ pub fn all(tools: &[Tool]) -> Result<Pages> {
         let text = markdown::page(&command, &statuses).context("cannot render a page")?;
         pages.insert(PathBuf::from(COMMANDS).join(format!("{}.md", command.get_name())), text);
         manual(&mut pages, tool, &command, None)?;
+        completion::add(&mut words, &command);
         commands.push(command);
     }
     let text = markdown::index(&commands).context("cannot render the index")?;
     pages.insert(PathBuf::from(COMMANDS).join("README.md"), text);
+    let mut command = supervisorctl::command();
+    command.build();
+    completion::add(&mut words, &command);
+    pages.insert(PathBuf::from(COMPLETION).join("words.tsv"), words);
     Ok(pages)
 }
 
@@ -54,7 +64,6 @@ pub(crate) mod tests {
     use clap::{Arg, ArgAction};
 
     use super::*;
-    use crate::notice::GENERATED;
     use crate::tools::{PassesOn, Section, TOOLS};
 
     /// A command with one of everything that a page has to show.
@@ -62,7 +71,7 @@ pub(crate) mod tests {
         Command::new("lamp")
             .version("9.8.7")
             .about("Make light where it's dark")
-            .after_help("Environment:\n  LAMP  which lamp")
+            .after_help("Environment:\n  LAMP  which lamp\n\nIt is not a torch.\n\nNor is it\na sun.")
             .disable_help_subcommand(true)
             .arg(
                 Arg::new("colour")
@@ -94,7 +103,16 @@ pub(crate) mod tests {
         let tool = Tool { command: lamp, section: Section::System, passes_on: PassesOn::CommandOf("blink") };
         let pages = all(&[tool]).unwrap();
         let paths: Vec<_> = pages.keys().map(|path| path.to_str().unwrap()).collect();
-        assert_eq!(paths, ["commands/README.md", "commands/lamp.md", "man/lamp-blink.8", "man/lamp.8"]);
+        assert_eq!(
+            paths,
+            [
+                "commands/README.md",
+                "commands/lamp.md",
+                "completion/words.tsv",
+                "man/lamp-blink.8",
+                "man/lamp.8"
+            ]
+        );
         assert!(pages[&PathBuf::from("man/lamp-blink.8")].contains("\\fB127\\fR"), "blink runs a command");
     }
 
