@@ -6,7 +6,7 @@ use kit::{Exit, Outcome};
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
 use crate::nextest::{self, TestCounts};
-use crate::{deny, docs, step, system_packages};
+use crate::{deny, docs, lint, step, system_packages};
 
 /// Check formatting, lints, dependencies, unit and tool tests, and generated documentation
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,7 @@ pub fn all(checkout: &Checkout) -> Result<TestCounts> {
     let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     step::run("run clippy", cargo(checkout).args(lints))?;
     deny::check(checkout)?;
+    lint::check(checkout)?;
     docs::check(checkout)?;
     // The end-to-end tests need an image; `cargo xtask e2e` runs them.
     nextest::run(checkout, "run unit and tool tests", "default", |command| {

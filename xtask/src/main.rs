@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kit::Outcome;
 use kit::logging::Verbosity;
-use xtask::{bake, base, bench, check, docs, down, e2e, engine, image, screenshots, step, test, up};
+use xtask::{bake, base, bench, check, docs, down, e2e, engine, image, release, screenshots, step, test, up};
 
 const EPILOGUE: &str = "\
 Examples:
@@ -36,6 +36,7 @@ enum Task {
     #[command(disable_help_flag = true)]
     Bench(bench::Args),
     Docs(docs::Args),
+    Release(release::Args),
     Screenshots(screenshots::Args),
 }
 
@@ -52,6 +53,7 @@ impl Task {
             Self::E2e(_) => "e2e",
             Self::Bench(_) => "bench",
             Self::Docs(_) => "docs",
+            Self::Release(_) => "release",
             Self::Screenshots(_) => "screenshots",
         }
     }
@@ -77,6 +79,7 @@ fn run() -> Outcome {
         Task::E2e(args) => e2e::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Docs(args) => docs::run(&args),
+        Task::Release(args) => release::run(&args),
         Task::Screenshots(args) => screenshots::run(&args),
     }
 }

@@ -11,7 +11,7 @@ mod pattern;
 mod request;
 mod request_error;
 mod resolve;
-mod shell_line;
+pub(crate) mod shell_line;
 mod tag_parts;
 
 pub use catalogue::{Catalogue, EVERYTHING, Variant};

@@ -14,6 +14,7 @@ use kit::{HintExt, missing_ok};
 
 use super::apt;
 use super::engine_paths::EnginePaths;
+use crate::checkout::Checkout;
 use crate::step;
 
 /// Source of packages, and their names.
@@ -55,11 +56,35 @@ pub fn plan_here() -> Option<Plan> {
 
 /// Unpacks the programs unless they exist; can be killed at any time and called again.
 pub fn unpack(paths: &EnginePaths, plan: Plan) -> Result<()> {
-    if paths.programs().is_dir() {
+    let finish = |unpacked: &Path| client_settings(paths, unpacked);
+    unpack_into(&paths.programs(), &paths.scratch(), plan, "Docker's packages (90 MB, once)", finish)
+}
+
+/// A container registry and cosign, for tests: from Debian 13, also where the machine has 12 or Ubuntu.
+///
+/// Returns the directory of the programs; they are unpacked below `target` if they are missing.
+pub fn registry_and_cosign(checkout: &Checkout) -> Result<PathBuf> {
+    let home = checkout.root().join("target/tools/registry");
+    make(&home)?;
+    let lock = kit::lock::Lock::open(&home.join("lock"))?;
+    lock.acquire(std::time::Duration::from_mins(5))?;
+    let plan = Plan { suite: Some("trixie"), packages: &["docker-registry", "cosign"] };
+    let root = home.join("root");
+    unpack_into(&root, &home.join("setup"), plan, "a registry and cosign (20 MB, once)", |_| Ok(()))?;
+    Ok(root.join("usr/bin"))
+}
+
+fn unpack_into(
+    programs: &Path,
+    scratch: &Path,
+    plan: Plan,
+    what: &str,
+    finish: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    if programs.is_dir() {
         return Ok(());
     }
-    let scratch = paths.scratch();
-    remove(&scratch)?;
+    remove(scratch)?;
     let (debs, unpacked) = (scratch.join("debs"), scratch.join("root"));
     make(&debs)?;
     make(&unpacked)?;
@@ -67,28 +92,23 @@ pub fn unpack(paths: &EnginePaths, plan: Plan) -> Result<()> {
         Some(suite) => {
             let apt = apt::Isolated::new(&scratch.join("apt"), suite)?;
             step::run(&format!("read the package lists of Debian {suite}"), &mut apt.command("update"))?;
-            step::run(
-                &format!("fetch Docker's packages of Debian {suite} (90 MB, once)"),
-                apt.command("download").args(plan.packages).current_dir(&debs),
-            )?;
+            let mut download = apt.command("download");
+            step::run(&format!("fetch {what}"), download.args(plan.packages).current_dir(&debs))?;
         }
-        None => {
-            apt::updating(|| {
-                let mut download = apt::get("download");
-                download.args(plan.packages).current_dir(&debs);
-                step::run("fetch Docker's packages (90 MB, once)", &mut download)
-            })?;
-        }
+        None => apt::updating(|| {
+            let mut download = apt::get("download");
+            step::run(&format!("fetch {what}"), download.args(plan.packages).current_dir(&debs))
+        })?,
     }
-    step::with("unpack Docker's packages", || {
+    step::with(&format!("unpack {what}"), || {
         files(&debs)?
             .iter()
             .try_for_each(|deb| kit::cmd::run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&unpacked)))
     })?;
-    client_settings(paths, &unpacked)?;
-    fs::rename(&unpacked, paths.programs())
-        .with_context(|| format!("cannot rename {} to {}", unpacked.display(), paths.programs().display()))?;
-    remove(&scratch)
+    finish(&unpacked)?;
+    fs::rename(&unpacked, programs)
+        .with_context(|| format!("cannot rename {} to {}", unpacked.display(), programs.display()))?;
+    remove(scratch)
 }
 
 /// Writes the unpacked client's settings, which name the directory of its plugins.

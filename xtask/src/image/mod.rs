@@ -108,15 +108,23 @@ fn in_root(checkout: &Checkout, mut docker: Command) -> Command {
 const REGISTRY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The machine's part of a build.
-struct Builder<F> {
+pub struct Builder<F> {
     checkout: Checkout,
     docker: F,
     registry: OnceCell<bool>,
 }
 
 impl<F: Fn() -> Command> Builder<F> {
-    fn new(checkout: Checkout, docker: F) -> Self {
+    /// A builder for `docker`, which is asked for a registry only once.
+    pub fn new(checkout: Checkout, docker: F) -> Self {
         Self { checkout, docker, registry: OnceCell::new() }
+    }
+
+    /// Returns the command that bakes one variant with this machine's options; has no effects.
+    pub fn command(&self, variant: &Variant, sets: &[String]) -> Result<Command> {
+        let mut bake = bake::command(in_root(&self.checkout, (self.docker)()), &[variant], sets);
+        bake::Engine::add_machine_options(self, &mut bake, &[variant])?;
+        Ok(bake)
     }
 
     /// True if a container registry answers; asked once.

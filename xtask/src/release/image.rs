@@ -1,0 +1,167 @@
+//! One image of a release: built, started, checked, and only then pushed, without a tag.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use kit::{Exit, Outcome};
+use serde::Deserialize;
+
+use super::pushed_image::{self, PushedImage};
+use super::{Runner, manifest, smoke};
+use crate::bake::{self, Variant};
+use crate::checkout::Checkout;
+use crate::image::Builder;
+
+/// Build one variant with the tools of `release tools`, start it and check it
+///
+/// Optional downloads must succeed. With --push, the image that was checked is pushed by its digest, without a tag, with its
+/// list of packages (SBOM) and its provenance; `release publish` sets the tag.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Variant, as for `cargo xtask bake`
+    variant: String,
+    /// Push the image by digest and write a record of it; needs a builder that can attest
+    #[arg(long)]
+    push: bool,
+    /// Override a value of a target, as in '*.args.NAME=VALUE'; passed on to bake
+    #[arg(long = "set", value_name = "TARGET.KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+/// Runs the task.
+pub fn run(args: &Args, runner: Runner) -> Outcome {
+    let checkout = Checkout::find()?;
+    let docker = runner.docker()?;
+    let catalogue = super::catalogue(&checkout, docker())?;
+    let variant = bake::into_anyhow(bake::resolve(&catalogue, &args.variant))?;
+    let directory = checkout.root().join(pushed_image::DIRECTORY);
+    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let metadata = directory.join(format!("{}.bake", variant.name));
+    let builder = Builder::new(checkout.clone(), &docker);
+    if !runner.dry_run {
+        bake::Engine::prepare(&builder, &[variant])?;
+    }
+    let bake = |title: &str, sets: Vec<String>| {
+        let sets = [always(&checkout.image_dir().join("tools")), sets, args.sets.clone()].concat();
+        let sets: Vec<_> = sets.iter().map(|set| catalogue.address(set)).collect();
+        let mut bake = builder.command(variant, &sets)?;
+        runner.run(&format!("{title} {}", variant.image), bake.arg("--metadata-file").arg(&metadata))
+    };
+    bake("build", vec![format!("{}.output=type=docker", variant.target)])?;
+    smoke::test(runner, &*docker, &variant.image)?;
+    if !args.push {
+        return Ok(Exit::Done);
+    }
+    let checked = if runner.dry_run { String::new() } else { built(&metadata, variant)?.configuration()? };
+    let repository = repository(variant)?;
+    bake("push", push(variant, repository))?;
+    if runner.dry_run {
+        return Ok(Exit::Done);
+    }
+    let digest = built(&metadata, variant)?.digest;
+    let pushed = manifest::configurations(&*docker, repository, &digest)?;
+    ensure!(
+        pushed == [checked.as_str()],
+        "the pushed image {repository}@{digest} is not the one that was checked"
+    );
+    let image = PushedImage { tag: variant.tag.clone(), repository: repository.to_owned(), digest };
+    image.save(&directory, &variant.name)?;
+    log::info!("pushed {}", image.by_digest());
+    Ok(Exit::Done)
+}
+
+/// Overrides of every build of a release: nothing is left out, and the tools are the ones of all images.
+fn always(tools: &Path) -> Vec<String> {
+    vec![
+        "*.args.STRICT_DOWNLOADS=true".to_owned(),
+        format!("*.contexts.tools={}", tools.display()),
+        // BuildKit looks up the compiler's image even though the stage that uses it is replaced.
+        "*.args.RUST_IMAGE=scratch".to_owned(),
+    ]
+}
+
+/// Overrides that push by digest; only a name without a tag can be pushed that way.
+fn push(variant: &Variant, repository: &str) -> Vec<String> {
+    let of_target = [
+        &format!("tags={repository}"),
+        "output=type=image,push-by-digest=true,name-canonical=true,push=true",
+        "attest=type=provenance,mode=max",
+        "attest=type=sbom",
+    ];
+    of_target.iter().map(|set| format!("{}.{set}", variant.target)).collect()
+}
+
+fn repository(variant: &Variant) -> Result<&str> {
+    let repository = variant.image.strip_suffix(&format!(":{}", variant.tag));
+    repository.with_context(|| format!("{} has no tag", variant.image))
+}
+
+/// Bake's metadata of one target.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Built {
+    #[serde(rename = "containerimage.digest")]
+    digest: String,
+    #[serde(rename = "containerimage.config.digest")]
+    configuration: Option<String>,
+}
+
+impl Built {
+    fn configuration(self) -> Result<String> {
+        self.configuration.context("bake did not write the digest of the image's configuration")
+    }
+}
+
+fn built(metadata: &Path, variant: &Variant) -> Result<Built> {
+    let text = fs::read_to_string(metadata).with_context(|| format!("cannot read {}", metadata.display()))?;
+    parse(&text, &variant.target).with_context(|| format!("cannot use {}", metadata.display()))
+}
+
+fn parse(metadata: &str, target: &str) -> Result<Built> {
+    let mut targets: BTreeMap<String, serde_json::Value> = serde_json::from_str(metadata)?;
+    let built = targets.remove(target).with_context(|| format!("it does not name {target}"))?;
+    let built: Built = serde_json::from_value(built)?;
+    if !pushed_image::is_digest(&built.digest) {
+        bail!("{:?} is not a SHA-256 digest", built.digest);
+    }
+    Ok(built)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bake::Catalogue;
+
+    #[test]
+    fn an_image_is_pushed_without_a_tag_and_with_its_attestations() {
+        let catalogue = Catalogue::from_print_json(include_str!("../bake/fixtures/print.json")).unwrap();
+        let variant = bake::resolve(&catalogue, "cuda-12.1-runtime-22.04").unwrap();
+        let repository = repository(variant).unwrap();
+        assert_eq!(repository, "leonardo/base-image");
+        assert_eq!(
+            push(variant, repository),
+            [
+                "cuda-12_1_1-runtime-22_04.tags=leonardo/base-image",
+                "cuda-12_1_1-runtime-22_04.output=type=image,push-by-digest=true,name-canonical=true,push=true",
+                "cuda-12_1_1-runtime-22_04.attest=type=provenance,mode=max",
+                "cuda-12_1_1-runtime-22_04.attest=type=sbom",
+            ]
+        );
+    }
+
+    #[test]
+    fn bakes_metadata_is_read_by_target_and_digests_are_checked() {
+        let (image, config) = ("a".repeat(64), "b".repeat(64));
+        let text = format!(
+            r#"{{"buildx.build.warnings":[],"cpu-22_04":{{"buildx.build.ref":"x/y/z","containerimage.config.digest":
+               "sha256:{config}","containerimage.digest":"sha256:{image}","image.name":"i"}}}}"#
+        );
+        let built = parse(&text, "cpu-22_04").unwrap();
+        assert_eq!(built.digest, format!("sha256:{image}"));
+        assert_eq!(built.configuration().unwrap(), format!("sha256:{config}"));
+        assert!(parse(&text, "cpu-24_04").unwrap_err().to_string().contains("cpu-24_04"));
+        let error = parse(&text.replace(&image, "$(id)"), "cpu-22_04").unwrap_err();
+        assert!(error.to_string().ends_with("is not a SHA-256 digest"), "{error}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Records of images that were pushed by digest and have no tag yet: one JSON file for each variant.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use kit::atomic::{self, WriteOptions};
+use serde::{Deserialize, Serialize};
+
+/// Directory of the records, below the checkout.
+pub const DIRECTORY: &str = "target/release-images";
+
+/// An image in the registry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PushedImage {
+    /// Tag that it is going to have.
+    pub tag: String,
+    /// Repository with its registry.
+    pub repository: String,
+    /// Digest of its index, `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+}
+
+impl PushedImage {
+    /// Reference by digest.
+    pub fn by_digest(&self) -> String {
+        format!("{}@{}", self.repository, self.digest)
+    }
+
+    /// Reference by tag.
+    pub fn by_tag(&self) -> String {
+        format!("{}:{}", self.repository, self.tag)
+    }
+
+    /// Writes the record of the variant `name`.
+    pub fn save(&self, directory: &Path, name: &str) -> Result<()> {
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let text = serde_json::to_string_pretty(self)?;
+        atomic::write(&directory.join(format!("{name}.json")), text.as_bytes(), WriteOptions::volatile(0o644))
+    }
+}
+
+/// Reads all records, sorted by tag; none if the directory is missing.
+pub fn read_all(directory: &Path) -> Result<Vec<PushedImage>> {
+    let mut images = Vec::new();
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(images),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", directory.display())),
+    };
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot read {}", directory.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let read = || -> Result<_> {
+                let image: PushedImage = serde_json::from_slice(&fs::read(&path)?)?;
+                ensure!(is_digest(&image.digest), "{:?} is not a SHA-256 digest", image.digest);
+                Ok(image)
+            };
+            images.push(read().with_context(|| format!("cannot use {}", path.display()))?);
+        }
+    }
+    images.sort();
+    Ok(images)
+}
+
+/// True for `sha256:` and 64 hexadecimal digits in lower case.
+pub fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    })
+}

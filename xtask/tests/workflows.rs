@@ -1,0 +1,191 @@
+//! Runs the steps of GitHub's workflows as far as a machine without GitHub can: each is one task of xtask, which prints the
+//! commands of a real run.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Workflow {
+    permissions: BTreeMap<String, String>,
+    concurrency: BTreeMap<String, serde_json::Value>,
+    jobs: BTreeMap<String, Job>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Job {
+    permissions: BTreeMap<String, String>,
+    timeout_minutes: u32,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    uses: Option<String>,
+    run: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Name, text and content of each workflow.
+fn workflows() -> Vec<(String, String, Workflow)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(root().join(".github/workflows")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let workflow = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        all.push((name, text, workflow));
+    }
+    assert!(all.len() >= 3);
+    all
+}
+
+#[test]
+fn no_job_has_more_rights_than_it_uses() {
+    let mut write = BTreeSet::new();
+    for (name, text, workflow) in workflows() {
+        assert!(workflow.permissions.is_empty(), "{name}: rights are given to single jobs");
+        assert!(workflow.concurrency.contains_key("group"), "{name}");
+        for forbidden in ["pull_request_target", "workflow_run", "secrets."] {
+            assert!(!text.contains(forbidden), "{name}: {forbidden}");
+        }
+        for (job, Job { permissions, timeout_minutes, .. }) in &workflow.jobs {
+            assert!((1..=180).contains(timeout_minutes), "{name} {job}");
+            let writes = permissions.iter().filter(|(_, right)| *right != "read");
+            write.extend(writes.map(|(what, right)| format!("{name} {job}: {what} {right}")));
+        }
+    }
+    let expected = [
+        "base-images check: issues write",
+        "docker-build image: packages write",
+        "docker-build notes: contents write",
+        "docker-build publish: id-token write",
+        "docker-build publish: packages write",
+    ];
+    assert_eq!(write.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn actions_are_pinned_by_commit_and_everywhere_the_same() {
+    let mut pins: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, text, workflow) in workflows() {
+        for uses in workflow.jobs.values().flat_map(|job| &job.steps).filter_map(|step| step.uses.as_ref()) {
+            let (action, commit) = uses.split_once('@').unwrap();
+            assert!(
+                commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "{name}: {uses}"
+            );
+            let line = text.lines().find(|line| line.contains(uses)).unwrap();
+            assert!(line.contains(" # v"), "{name}: {uses} has no version");
+            pins.entry(action.to_owned()).or_default().insert(line.rsplit_once('@').unwrap().1.to_owned());
+        }
+    }
+    assert!(pins.values().all(|pins| pins.len() == 1), "{pins:#?}");
+}
+
+/// Values that GitHub puts in place of expressions; any other expression fails.
+const EXPRESSIONS: &[(&str, &str)] = &[
+    ("${{ matrix.variant }}", "cuda-12.8.1-devel-24.04"),
+    ("${{ github.ref_name }}", "v1.0.0"),
+    ("${{ github.token }}", "a-token"),
+];
+
+/// Words of a step's command. Nothing of a pull request may get into a shell line: there are no expressions, and the only
+/// quotes are those of `"$NAME"`.
+fn words(step: &Step) -> Vec<String> {
+    let run = step.run.as_deref().unwrap();
+    assert!(!run.contains("${{") && run.trim().lines().count() == 1, "{run}");
+    let value = |name: &str| {
+        let expression = &step.env[name];
+        let value = EXPRESSIONS.iter().find(|(known, _)| known == expression);
+        value.unwrap_or_else(|| panic!("{expression}")).1.to_owned()
+    };
+    let word = |word: &str| match word.strip_prefix("\"$").and_then(|name| name.strip_suffix('"')) {
+        Some(name) => value(name),
+        None => {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/*".contains(&byte);
+            assert!(word.bytes().all(plain), "{run}");
+            word.to_owned()
+        }
+    };
+    run.split_whitespace().map(word).collect()
+}
+
+#[test]
+fn every_step_is_one_task_that_runs() {
+    let steps: BTreeSet<Vec<String>> = workflows()
+        .iter()
+        .flat_map(|(_, _, workflow)| workflow.jobs.values().flat_map(|job| &job.steps))
+        .filter(|step| step.run.is_some())
+        .map(words)
+        .collect();
+    let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
+    assert_eq!(ci.lines().last(), Some("exec cargo xtask test"));
+    let tasks: Vec<Vec<String>> = steps
+        .into_iter()
+        // It runs this test.
+        .filter(|step| *step != [".ci/run"])
+        .map(|step| match step.strip_prefix(&["cargo", "xtask", "release"].map(str::to_owned)) {
+            Some(arguments) => arguments.to_vec(),
+            None => panic!("{} is not a task of a release", step.join(" ")),
+        })
+        .collect();
+    let printed: BTreeMap<String, String> = thread::scope(|scope| {
+        let runs: Vec<_> = tasks.iter().map(|task| (task.join(" "), scope.spawn(|| dry_run(task)))).collect();
+        runs.into_iter().map(|(task, run)| (task, run.join().unwrap())).collect()
+    });
+    let lines = |task: &str| printed[task].lines().map(str::to_owned).collect::<Vec<_>>();
+    assert!(lines("matrix all extended")[0].contains("\"cuda-12.8.1-cudnn9-devel-24.04\""));
+    assert_eq!(lines("free-disk").len(), 1);
+    assert!(lines("tools")[0].contains("buildx build --file images/base/Dockerfile --target tools"));
+    let image = lines("image cuda-12.8.1-devel-24.04 --push");
+    let order = [
+        "cuda-12_8_1-devel-24_04.output=type=docker",
+        " run --detach ",
+        "boot wait ready",
+        " exec ",
+        " rm --force",
+        "push-by-digest=true",
+    ];
+    assert_eq!(image.len(), order.len(), "{image:#?}");
+    for (line, part) in image.iter().zip(order) {
+        assert!(line.contains(part), "{part}: {image:#?}");
+    }
+    assert!(image[5].contains("attest=type=sbom") && image[5].contains("attest=type=provenance,mode=max"));
+    for build in [&image[0], &image[5]] {
+        assert!(build.contains("STRICT_DOWNLOADS=true") && build.contains("contexts.tools="), "{build}");
+    }
+    let check = lines("image cuda-12.8.1-devel-24.04");
+    assert_eq!(check.len(), 5, "nothing is pushed: {check:#?}");
+    assert!(lines("bases --issue").iter().any(|line| line.ends_with("ubuntu:22.04")));
+}
+
+/// Runs `cargo xtask release … --dry-run` and returns what it printed. For the tasks that need what other jobs made, the
+/// test of the release has more.
+fn dry_run(arguments: &[String]) -> String {
+    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    xtask.current_dir(root()).arg("release").args(arguments).arg("--dry-run");
+    xtask.env_remove("GITHUB_OUTPUT").env("LEONARDO_IMAGE", "ghcr.io/leonardo-base/base-image");
+    let output = xtask.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let needs_others = ["publish", "notes"].contains(&arguments[0].as_str());
+    if needs_others {
+        let expected = ["these images were not pushed", "has no section ## [1.0.0]"];
+        assert!(expected.iter().any(|text| stderr.contains(text)), "{arguments:?}: {stderr}");
+    } else {
+        assert!(output.status.success(), "{arguments:?}: {stderr}");
+    }
+    String::from_utf8(output.stdout).unwrap()
+}
