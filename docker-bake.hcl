@@ -128,6 +128,11 @@ function "targets_of" {
   result = [for variant in LEONARDO_VARIANTS : target_name(variant) if variant.family == family]
 }
 
+function "flavoured_targets" {
+  params = [flavour]
+  result = [for variant in LEONARDO_VARIANTS : target_name(variant) if variant.flavour == flavour]
+}
+
 function "extended_targets" {
   params = [name]
   result = [for image in LEONARDO_EXTENDED : "${image.name}-${image.target}" if image.name == name]
@@ -194,6 +199,25 @@ group "cuda" {
 
 group "rocm" {
   targets = targets_of("rocm")
+}
+
+# One of each kind, to try a change: the newest version of each accelerator, which is the last of its rows.
+group "newest" {
+  targets = concat(targets_of("cpu"), [
+    for variant in LEONARDO_VARIANTS : target_name(variant) if contains([
+      "cuda-${LEONARDO_CUDA_ROWS[length(LEONARDO_CUDA_ROWS) - 1].version}-${LEONARDO_CUDA_ROWS[length(LEONARDO_CUDA_ROWS) - 1].release}",
+      "rocm-${LEONARDO_ROCM_ROWS[length(LEONARDO_ROCM_ROWS) - 1].version}-${LEONARDO_ROCM_ROWS[length(LEONARDO_ROCM_ROWS) - 1].release}",
+    ], "${variant.family}-${variant.version}-${variant.release}")
+  ])
+}
+
+# To publish what programs run on, or what they are compiled on.
+group "runtime" {
+  targets = flavoured_targets("runtime")
+}
+
+group "devel" {
+  targets = flavoured_targets("devel")
 }
 
 group "default" {

@@ -1,11 +1,12 @@
-//! `cargo xtask docs`: manual pages and command references, generated from the tools' own command lines.
+//! `cargo xtask docs`: manual pages and command references, generated from the tools' own command lines, and the table of
+//! variants.
 
 use anyhow::Result;
 use kit::{Exit, Outcome};
 
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
-use crate::{step, system_packages};
+use crate::{engine, step, system_packages, variants_page};
 
 /// Generate manual pages and command references from the tools' command lines
 #[derive(Debug, clap::Args)]
@@ -22,13 +23,19 @@ pub fn run(args: &Args) -> Outcome {
         check(&checkout)?;
     } else {
         manual("generate pages", &checkout, &[])?;
+        let docker = engine::client();
+        if let Err(error) = &docker {
+            log::warn!("docker-bake.hcl cannot be read, so docs/variants.md may be old: {error:#}");
+        }
+        variants_page::write(&checkout, docker.ok().map(|client| client.command()))?;
     }
     Ok(Exit::Done)
 }
 
 /// Fails if a page is out of date.
 pub fn check(checkout: &Checkout) -> Result<()> {
-    manual("check generated pages", checkout, &["--check"])
+    manual("check generated pages", checkout, &["--check"])?;
+    variants_page::check(checkout)
 }
 
 fn manual(title: &str, checkout: &Checkout, more: &[&str]) -> Result<()> {

@@ -12,6 +12,7 @@ use crate::checkout::Checkout;
 use crate::engine::{self, Choice, Engine, packages};
 use crate::image;
 use crate::nextest::{self, TestCounts};
+use crate::variants_page;
 
 /// The browser and its driver, and their packages.
 pub const BROWSER: &[(&str, &str)] = &[("chromedriver", "chromium-driver"), ("chromium", "chromium")];
@@ -50,6 +51,8 @@ pub fn tests(
 ) -> Result<TestCounts> {
     packages::install(BROWSER)?;
     packages::install(CLIENTS)?;
+    // Here, because bake needs a docker client.
+    variants_page::check_sample(checkout, engine.docker())?;
     let (built, not_built) = image::build_for_tests(engine, variant)?;
     nextest::run(checkout, "run container tests", "e2e", |command| {
         talk_to(engine, command);

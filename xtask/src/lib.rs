@@ -26,3 +26,4 @@ mod system_packages;
 pub mod test;
 pub mod timed_command;
 pub mod up;
+mod variants_page;

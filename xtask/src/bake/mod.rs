@@ -11,7 +11,9 @@ mod pattern;
 mod request;
 mod request_error;
 mod resolve;
+mod sample;
 pub(crate) mod shell_line;
+mod table;
 mod tag_parts;
 
 pub use catalogue::{Catalogue, EVERYTHING, Variant};
@@ -19,6 +21,8 @@ pub use cli::Args;
 pub use command::{FILE, command};
 pub use request_error::{RequestError, into_anyhow};
 pub use resolve::{resolve, select};
+pub use sample::sample;
+pub use table::markdown as table;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -86,23 +90,34 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
     attached(&mut bake)
 }
 
-/// Returns the requests, with the group `default` (also the meaning of no request) expanded by bake.
+/// Groups of the bake file that do not follow from the names of their variants.
+const GROUPS: &[&str] = &["default", "newest", "runtime", "devel"];
+
+/// Returns the requests, with these groups expanded by bake; no request means the group `default`.
 fn requests(args: &Args, docker: &impl Fn() -> Command) -> Result<Vec<String>> {
-    let is_default = |request: &&String| request.trim().eq_ignore_ascii_case("default");
+    let default = [GROUPS[0].to_owned()];
     let mut requests: Vec<String> = Vec::new();
-    if args.variants.is_empty() || args.variants.iter().any(|request| is_default(&request)) {
-        requests.extend(read(docker(), &["default"])?.variants().map(|variant| variant.name.clone()));
+    for request in if args.variants.is_empty() { &default[..] } else { &args.variants } {
+        match GROUPS.iter().find(|group| request.trim().eq_ignore_ascii_case(group)) {
+            Some(group) => {
+                requests.extend(read(docker(), &[group])?.variants().map(|variant| variant.name.clone()));
+            }
+            None => requests.push(request.clone()),
+        }
     }
-    requests.extend(args.variants.iter().filter(|request| !is_default(request)).cloned());
     Ok(requests)
 }
 
 /// Returns the targets of groups of the bake file, and of those that they are built on; `docker` must run in the project's
 /// root directory.
 pub fn read(docker: Command, groups: &[&str]) -> Result<Catalogue> {
+    Catalogue::from_print_json(&print(docker, groups)?).with_context(|| format!("cannot use {FILE}"))
+}
+
+/// Returns the targets of groups as bake prints them, in JSON.
+pub fn print(docker: Command, groups: &[&str]) -> Result<String> {
     let mut bake = command(docker, &[], &[]);
-    let printed = kit::cmd::stdout(bake.arg("--print").args(groups))?;
-    Catalogue::from_print_json(&printed).with_context(|| format!("cannot use {FILE}"))
+    kit::cmd::stdout(bake.arg("--print").args(groups))
 }
 
 fn list(out: &mut impl Write, variants: &[&Variant]) -> Outcome {
@@ -128,6 +143,7 @@ mod tests {
     const DOCKER: &str = r#"#!/bin/sh
 case "$*" in
     *"--print all extended") cat print.json ;;
+    *"--print newest") echo '{"target":{"cpu-24_04":{"args":{"IMAGE_BASE":"ubuntu:24.04"},"tags":["x:cpu-24.04"]}}}' ;;
     *"--print default") echo '{"target":{"cpu-22_04":{"args":{"IMAGE_BASE":"ubuntu:22.04"},"tags":["x:cpu-22.04"]}}}' ;;
     *) printf '%s\n' "$*" >>ran; exit 3 ;;
 esac
@@ -183,13 +199,14 @@ esac
     }
 
     #[test]
-    fn no_request_is_the_default_group_of_the_bake_file() {
+    fn groups_come_from_the_bake_file_and_no_request_is_the_default_one() {
         let bench = Bench::new();
         bench.bake(&asking(&[])).unwrap();
-        bench.bake(&asking(&["Default", "cpu-debian-12"])).unwrap();
+        bench.bake(&asking(&["Default", "cpu-debian-12", "newest"])).unwrap();
         assert_eq!(
             bench.ran(),
-            "buildx bake --file docker-bake.hcl cpu-22_04\nbuildx bake --file docker-bake.hcl cpu-22_04 cpu-debian-12\n"
+            "buildx bake --file docker-bake.hcl cpu-22_04\n\
+             buildx bake --file docker-bake.hcl cpu-22_04 cpu-debian-12 cpu-24_04\n"
         );
     }
 
