@@ -25,6 +25,12 @@ variable "LEONARDO_VERSION" {
   default = ""
 }
 
+# Digests of the base images by reference. docker-bake.lock.hcl holds them: name it too (`--file docker-bake.lock.hcl`), or use
+# `cargo xtask bake --locked`.
+variable "LEONARDO_BASE_DIGESTS" {
+  default = {}
+}
+
 # Each row lists its flavours: `flavours` without cuDNN, `with_cudnn` with it (NVIDIA publishes no base flavour with cuDNN).
 # `cudnn` is the part of our tag, always with the number; `upstream` is the part of NVIDIA's tag, which does not follow from
 # the version: cudnn8 up to 12.2.2, cudnn9 for 12.3.2 alone, and cudnn without a number since 12.4.1.
@@ -123,6 +129,12 @@ function "base" {
   )
 }
 
+# The image with its digest where the lock file has one.
+function "locked" {
+  params = [image]
+  result = join("@", compact([image, lookup(LEONARDO_BASE_DIGESTS, image, "")]))
+}
+
 function "targets_of" {
   params = [family]
   result = [for variant in LEONARDO_VARIANTS : target_name(variant) if variant.family == family]
@@ -160,10 +172,15 @@ target "all" {
   name     = target_name(variant)
   tags     = ["${LEONARDO_IMAGE}:${tag(variant)}"]
   args = {
-    IMAGE_BASE   = base(variant)
+    IMAGE_BASE   = locked(base(variant))
+    RUST_IMAGE   = locked("rust:1.95-slim-bookworm")
     ACCELERATOR  = variant.family
     ROCM_VERSION = variant.family == "rocm" ? variant.version : null
     ROCM_FLAVOUR = variant.family == "rocm" ? variant.flavour : null
+  }
+  labels = {
+    "org.opencontainers.image.base.name"   = lookup(LEONARDO_BASE_DIGESTS, base(variant), "") != "" ? base(variant) : null
+    "org.opencontainers.image.base.digest" = lookup(LEONARDO_BASE_DIGESTS, base(variant), "") != "" ? lookup(LEONARDO_BASE_DIGESTS, base(variant), "") : null
   }
 }
 

@@ -16,6 +16,7 @@ pub mod e2e;
 pub mod engine;
 pub mod health;
 pub mod image;
+pub mod images;
 mod lint;
 mod nextest;
 mod python_tools;

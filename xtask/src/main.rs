@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use kit::Outcome;
 use kit::logging::Verbosity;
-use xtask::{bake, base, bench, check, docs, down, e2e, engine, image, release, screenshots, step, test, up};
+use xtask::{
+    bake, base, bench, check, docs, down, e2e, engine, image, images, release, screenshots, step, test, up,
+};
 
 const EPILOGUE: &str = "\
 Examples:
@@ -30,6 +32,7 @@ enum Task {
     Engine(engine::Args),
     Bake(bake::Args),
     Base(base::Args),
+    Images(images::Args),
     Test(test::Args),
     Check(check::Args),
     E2e(e2e::Args),
@@ -48,6 +51,7 @@ impl Task {
             Self::Engine(_) => "engine",
             Self::Bake(_) => "bake",
             Self::Base(_) => "base",
+            Self::Images(_) => "images",
             Self::Test(_) => "test",
             Self::Check(_) => "check",
             Self::E2e(_) => "e2e",
@@ -74,6 +78,7 @@ fn run() -> Outcome {
         Task::Engine(args) => engine::run(&args),
         Task::Bake(args) => image::bake(&args),
         Task::Base(args) => base::run(&args),
+        Task::Images(args) => images::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Check(args) => check::run(&args),
         Task::E2e(args) => e2e::run(&args),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::pattern;
 use super::tag_parts::Parts;
+use crate::images::LockFile;
 
 /// One image that can be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +105,20 @@ impl Catalogue {
                 base.clone_into(&mut variant.base);
                 if variant.extended.is_none() {
                     base.clone_into(&mut variant.from);
+                }
+            }
+        }
+        self
+    }
+
+    /// Adds the digests of the lock file to the bases that it lists.
+    #[must_use]
+    pub fn locked(mut self, lock: &LockFile) -> Self {
+        for variant in &mut self.0 {
+            if let Some(digest) = lock.0.get(&variant.base) {
+                variant.base = format!("{}@{digest}", variant.base);
+                if variant.extended.is_none() {
+                    variant.base.clone_into(&mut variant.from);
                 }
             }
         }

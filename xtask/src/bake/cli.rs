@@ -8,6 +8,7 @@
 /// too: all, cpu, cuda, rocm, newest (one of each kind), runtime, devel (of the base image), extended, jupyter, default.
 /// Without a VARIANT, the group default is built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "one for each flag")]
 pub struct Args {
     /// Variants to build
     #[arg(value_name = "VARIANT")]
@@ -24,6 +25,10 @@ pub struct Args {
     /// Print the docker command of a real run instead of running it
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Build on the base images' digests in docker-bake.lock.hcl; refused if one is not listed
+    #[arg(long)]
+    pub locked: bool,
 
     /// Override a value of a target, as in '*.args.NAME=VALUE'; passed on to bake
     #[arg(long = "set", value_name = "TARGET.KEY=VALUE")]

@@ -24,12 +24,15 @@ pub use resolve::{resolve, select};
 pub use sample::sample;
 pub use table::markdown as table;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
-use kit::{Exit, Outcome};
+use anyhow::{Context, Result, anyhow};
+use kit::{Exit, HintExt, Outcome};
+
+use crate::images::{LOCK_FILE, LockFile};
 
 /// Engine to bake with; a closure that returns `docker` commands implements it.
 pub trait Engine {
@@ -67,7 +70,10 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
         docker.current_dir(root);
         docker
     };
-    let catalogue = read(docker(), EVERYTHING)?;
+    let mut catalogue = read(docker(), EVERYTHING)?;
+    if args.locked {
+        catalogue = catalogue.locked(&LockFile::read(root)?);
+    }
     if args.list && args.variants.is_empty() {
         return list(out, &catalogue.variants().collect::<Vec<_>>());
     }
@@ -78,6 +84,10 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
         return list(out, &variants);
     }
     let mut bake = command(docker(), &variants, &sets);
+    if args.locked {
+        check_locked(&variants)?;
+        bake.args(["--file", LOCK_FILE]);
+    }
     if args.print {
         return attached(bake.arg("--print"));
     }
@@ -88,6 +98,20 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
     }
     engine.prepare(&variants)?;
     attached(&mut bake)
+}
+
+/// Refuses variants on a base without a digest.
+fn check_locked(variants: &[&Variant]) -> Result<()> {
+    let unlocked: BTreeSet<&str> = variants
+        .iter()
+        .map(|variant| variant.base.as_str())
+        .filter(|base| !base.contains("@sha256:"))
+        .collect();
+    if unlocked.is_empty() {
+        return Ok(());
+    }
+    let bases = unlocked.into_iter().collect::<Vec<_>>().join(", ");
+    Err(anyhow!("no digest in {LOCK_FILE} for {bases}")).hint(|| "run: cargo xtask images update".to_owned())
 }
 
 /// Groups of the bake file that do not follow from the names of their variants.
@@ -229,6 +253,23 @@ esac
             "cd DIR && sh DIR/docker buildx bake --file docker-bake.hcl cpu-22_04 cpu-24_04\n"
         );
         assert_eq!(bench.ran(), "");
+    }
+
+    #[test]
+    fn a_locked_build_has_digests_or_is_refused() {
+        let bench = Bench::new();
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let lock = LockFile([("ubuntu:22.04".to_owned(), digest.clone())].into());
+        fs::write(bench.0.path().join(LOCK_FILE), lock.text()).unwrap();
+        let locked = |variants: &[&str]| Args { locked: true, ..asking(variants) };
+        let error = bench.bake(&locked(&["cpu-22.04", "cpu-24.04"])).unwrap_err();
+        assert_eq!(error.to_string(), "no digest in docker-bake.lock.hcl for ubuntu:24.04");
+        let sets = vec!["*.args.IMAGE_BASE=x:1".to_owned()];
+        assert!(bench.bake(&Args { sets, ..locked(&["cpu-22.04"]) }).is_err(), "the override has no digest");
+        bench.bake(&locked(&["cpu-22.04"])).unwrap();
+        assert_eq!(bench.ran(), "buildx bake --file docker-bake.hcl cpu-22_04 --file docker-bake.lock.hcl\n");
+        let listed = bench.said(&Args { list: true, ..locked(&["cpu-22.04"]) });
+        assert_eq!(listed, format!("cpu-22.04  ubuntu:22.04@{digest}\n"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use kit::{HintExt, missing_ok};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::Store;
 use super::engine_paths::EnginePaths;
 use super::network::{self, Network};
 use super::subnet::Subnet;
@@ -38,7 +39,7 @@ pub fn start(paths: &EnginePaths) -> Result<()> {
     make(&paths.exec_root())?;
     make(&paths.data())?;
     let network = network::set_up(&paths.bridge(), paths.id(), last_pool(paths))?;
-    let settings = settings(&network).to_string();
+    let settings = settings(&network, paths.store()).to_string();
     atomic::write(&paths.settings(), settings.as_bytes(), WriteOptions::volatile(0o644))?;
     let title = format!("start a private Docker engine (data and log in {})", paths.home().display());
     let started =
@@ -128,10 +129,11 @@ fn forget_networks(paths: &EnginePaths) -> Result<()> {
 }
 
 /// The daemon's settings, see dockerd(8).
-fn settings(network: &Network) -> serde_json::Value {
+fn settings(network: &Network, store: Store) -> serde_json::Value {
     serde_json::json!({
         "bridge": network.bridge,
         "default-address-pools": [{ "base": network.networks.pool.to_string(), "size": 24 }],
+        "features": { "containerd-snapshotter": store == Store::Containerd },
         // Access to the socket gives root's rights; the group docker is for the machine's own engine.
         "group": "root",
         "ip": "127.0.0.1",
@@ -245,14 +247,18 @@ mod tests {
         let networks = subnet::choose("00000003", &[]).unwrap();
         let network = Network { bridge: "leo00000003".into(), networks, mtu: 1400 };
         assert_eq!(
-            settings(&network),
+            settings(&network, Store::Overlay2),
             serde_json::json!({
                 "bridge": "leo00000003", "default-address-pools": [{ "base": "10.64.56.0/21", "size": 24 }],
-                "group": "root", "ip": "127.0.0.1", "ip-forward": true, "ip6tables": false, "iptables": false, "mtu": 1400,
+                "features": { "containerd-snapshotter": false }, "group": "root", "ip": "127.0.0.1", "ip-forward": true, "ip6tables": false, "iptables": false, "mtu": 1400,
                 "userland-proxy": true
             })
         );
-        assert_eq!(pool(settings(&network).to_string().as_bytes()), Some(networks.pool), "it is found again");
+        assert_eq!(
+            pool(settings(&network, Store::Containerd).to_string().as_bytes()),
+            Some(networks.pool),
+            "it is found again"
+        );
     }
 
     #[test]

@@ -5,20 +5,38 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Store;
 use crate::checkout::Checkout;
 
-/// The paths and names of one checkout's engine.
+/// The paths and names of one of a checkout's engines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnginePaths {
     home: PathBuf,
+    shared: PathBuf,
     id: String,
+    store: Store,
 }
 
 impl EnginePaths {
-    /// The engine of this checkout.
+    /// The engine of this checkout with that image store; both share the programs and nothing else.
     #[must_use]
-    pub fn of(checkout: &Checkout) -> Self {
-        Self { home: checkout.engine_dir(), id: checkout.id() }
+    pub fn of(checkout: &Checkout, store: Store) -> Self {
+        let engine = checkout.engine_dir();
+        match store {
+            Store::Overlay2 => Self { home: engine.clone(), shared: engine, id: checkout.id(), store },
+            Store::Containerd => {
+                let home = engine.join("containerd");
+                let mut id = kit::hex::sha256(home.as_os_str().as_encoded_bytes());
+                id.truncate(8);
+                Self { home, shared: engine, id, store }
+            }
+        }
+    }
+
+    /// The image store.
+    #[must_use]
+    pub fn store(&self) -> Store {
+        self.store
     }
 
     /// Everything that is kept on the disk.
@@ -27,7 +45,7 @@ impl EnginePaths {
         &self.home
     }
 
-    /// The eight digits of the checkout.
+    /// Eight digits that no other engine of the machine has.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -36,7 +54,7 @@ impl EnginePaths {
     /// The unpacked packages; this directory exists only when it is complete.
     #[must_use]
     pub fn programs(&self) -> PathBuf {
-        self.home.join("root")
+        self.shared.join("root")
     }
 
     /// Temporary directory of a set-up, removed at its end and before the next one.
@@ -66,7 +84,7 @@ impl EnginePaths {
     /// The client's settings, a directory as `DOCKER_CONFIG` wants it.
     #[must_use]
     pub fn client_settings(&self) -> PathBuf {
-        self.home.join("client")
+        self.shared.join("client")
     }
 
     /// Held while an engine is set up, started or stopped.
@@ -121,9 +139,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let deep = dir.path().join("d".repeat(200));
         std::fs::create_dir(&deep).unwrap();
-        let paths = EnginePaths::of(&Checkout::at(&deep).unwrap());
+        let checkout = Checkout::at(&deep).unwrap();
+        let paths = EnginePaths::of(&checkout, Store::Overlay2);
         assert!(paths.exec_root().join("containerd/containerd.sock.ttrpc").as_os_str().len() < 107);
         assert_eq!(paths.bridge().len(), 11);
         assert!(paths.data().starts_with(&deep));
+        let other = EnginePaths::of(&checkout, Store::Containerd);
+        assert_eq!(paths.programs(), other.programs());
+        for differs in [EnginePaths::data, EnginePaths::runtime, EnginePaths::settings, EnginePaths::lock] {
+            assert_ne!(differs(&paths), differs(&other));
+        }
     }
 }

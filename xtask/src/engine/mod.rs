@@ -36,11 +36,28 @@ enum Task {
         /// Engine to use
         #[arg(long = "engine", value_enum, default_value_t)]
         choice: Choice,
+        /// Image store of a private engine; containerd, for OCI layouts and reproducible images, is an engine of its own
+        #[arg(long, value_enum, default_value_t)]
+        store: Store,
     },
-    /// Stop this checkout's private engine; its images and build cache stay
+    /// Stop this checkout's private engines; their images and build cache stay
     Down,
     /// Print shell exports that point docker at the engine, for `eval "$(cargo xtask engine env)"`
-    Env,
+    Env {
+        /// The private engine with this image store
+        #[arg(long, value_enum, default_value_t)]
+        store: Store,
+    },
+}
+
+/// Image store of a private engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Store {
+    /// Docker's own; exports no OCI layouts and keeps the times of files
+    #[default]
+    Overlay2,
+    /// containerd's
+    Containerd,
 }
 
 /// Engine to use.
@@ -116,8 +133,11 @@ impl Engine {
 /// Runs the task.
 pub fn run(args: &Args) -> Outcome {
     match args.task {
-        Task::Up { choice } => {
-            let engine = find(choice)?;
+        Task::Up { choice, store } => {
+            let engine = match store {
+                Store::Overlay2 => find(choice)?,
+                Store::Containerd => private(store)?,
+            };
             let kind = if engine.is_private() { "private" } else { "system" };
             writeln!(io::stdout(), "{kind} engine at {}", engine.docker_host())?;
         }
@@ -128,12 +148,13 @@ pub fn run(args: &Args) -> Outcome {
                 if stopped { "stopped the private engine" } else { "no private engine is running" }
             );
         }
-        Task::Env => {
-            let engines = running()?;
-            let engine = engines
-                .first()
-                .context("no engine is running")
-                .hint(|| "run: cargo xtask engine up".to_owned())?;
+        Task::Env { store } => {
+            let engines = if store == Store::Containerd { running_private(store)? } else { running()? };
+            let up = "run: cargo xtask engine up";
+            let engine = engines.first().context("no engine is running").hint(|| match store {
+                Store::Overlay2 => up.to_owned(),
+                Store::Containerd => format!("{up} --store containerd"),
+            })?;
             write!(io::stdout(), "{}", engine.exports())?;
         }
     }
@@ -142,7 +163,7 @@ pub fn run(args: &Args) -> Outcome {
 
 /// Returns an engine that answers; sets up and starts a private one if that is chosen, or if no other answers.
 pub fn find(choice: Choice) -> Result<Engine> {
-    let paths = EnginePaths::of(&Checkout::find()?);
+    let paths = EnginePaths::of(&Checkout::find()?, Store::Overlay2);
     if choice != Choice::System
         && let Some(client) = private::running(&paths)
     {
@@ -157,15 +178,25 @@ pub fn find(choice: Choice) -> Result<Engine> {
             Err(reason) => log::info!("the machine has no Docker engine that can build this: {reason}"),
         }
     }
+    private(Store::Overlay2)
+}
+
+/// Returns this checkout's private engine with that image store; sets it up and starts it if needed.
+pub fn private(store: Store) -> Result<Engine> {
+    let paths = EnginePaths::of(&Checkout::find()?, store);
     let (client, started) = private::start(&paths)?;
     Ok(Engine::private(paths, client, started))
 }
 
 /// Finds an engine and runs `task`; afterwards stops an engine that it started, even if the task failed.
 pub fn with<T>(choice: Choice, task: impl FnOnce(&Checkout, &Engine) -> Result<T>) -> Result<T> {
+    with_engine(&find(choice)?, task)
+}
+
+/// Runs `task` with an engine; afterwards stops it if this process started it, even if the task failed.
+pub fn with_engine<T>(engine: &Engine, task: impl FnOnce(&Checkout, &Engine) -> Result<T>) -> Result<T> {
     let checkout = Checkout::find()?;
-    let engine = find(choice)?;
-    let done = task(&checkout, &engine);
+    let done = task(&checkout, engine);
     if engine.started_by_us() {
         let stopped = engine.stop();
         if done.is_ok() {
@@ -177,22 +208,29 @@ pub fn with<T>(choice: Choice, task: impl FnOnce(&Checkout, &Engine) -> Result<T
 
 /// Returns the engines that answer, in the order of [`find`]; starts none.
 pub fn running() -> Result<Vec<Engine>> {
-    let paths = EnginePaths::of(&Checkout::find()?);
-    let private = private::running(&paths).map(|client| Engine::private(paths, client, false));
     let system = system::probe().ok().map(Engine::system);
-    Ok(private.into_iter().chain(system).collect())
+    Ok(running_private(Store::Overlay2)?.into_iter().chain(system).collect())
 }
 
-/// Stops this checkout's private engine and its containers; returns whether it ran.
+/// Returns the private engine with that image store, if it answers.
+fn running_private(store: Store) -> Result<Vec<Engine>> {
+    let paths = EnginePaths::of(&Checkout::find()?, store);
+    Ok(private::running(&paths).map(|client| Engine::private(paths, client, false)).into_iter().collect())
+}
+
+/// Stops this checkout's private engines and their containers; returns whether one ran.
 pub fn stop_private() -> Result<bool> {
-    private::stop(&EnginePaths::of(&Checkout::find()?))
+    let checkout = Checkout::find()?;
+    let stop = |store| private::stop(&EnginePaths::of(&checkout, store));
+    let containerd = stop(Store::Containerd)?;
+    Ok(stop(Store::Overlay2)? || containerd)
 }
 
 /// Returns a docker client with buildx, for commands that need no engine, such as `buildx bake --print`.
 pub fn client() -> Result<Client> {
     system::client().or_else(|reason| {
         log::debug!("{reason}; using a client of our own");
-        private::client(&EnginePaths::of(&Checkout::find()?))
+        private::client(&EnginePaths::of(&Checkout::find()?, Store::Overlay2))
     })
 }
 

@@ -1,0 +1,6 @@
+# Digests of the base images, for `cargo xtask bake --locked` and releases. Written by `cargo xtask images update`, which asks the
+# registry; no digest is entered by hand. Empty means that nobody has run it yet where a registry answers.
+variable "LEONARDO_BASE_DIGESTS" {
+  default = {
+  }
+}
