@@ -127,8 +127,22 @@ impl<F: Fn() -> Command> Builder<F> {
         Ok(bake)
     }
 
+    /// Makes the base of a variant if no registry has it; returns whether it is such a one.
+    pub fn prepare_base(&self, variant: &Variant) -> Result<bool> {
+        let Base::Bootstrapped(base) = self.base(variant)? else { return Ok(false) };
+        if !self.has_image(base.image()) {
+            bootstrap::make(base, &self.docker, &self.checkout.image_dir())?;
+        }
+        Ok(true)
+    }
+
+    /// Compiles the tools with the host's cargo, for a machine without a registry.
+    pub fn compile_tools(&self) -> Result<()> {
+        tools::make(&self.checkout, &self.tools())
+    }
+
     /// True if a container registry answers; asked once.
-    fn registry(&self) -> bool {
+    pub fn registry(&self) -> bool {
         *self.registry.get_or_init(|| {
             let mut ask = (self.docker)();
             timed_command::stdout_within(
@@ -172,7 +186,8 @@ impl<F: Fn() -> Command> Builder<F> {
             })
     }
 
-    fn tools(&self) -> PathBuf {
+    /// Directory of the tools of all images.
+    pub fn tools(&self) -> PathBuf {
         self.checkout.image_dir().join("tools")
     }
 }
@@ -212,14 +227,10 @@ impl<F: Fn() -> Command> bake::Engine for Builder<F> {
 
     fn prepare(&self, variants: &[&Variant]) -> Result<()> {
         for variant in variants {
-            if let Base::Bootstrapped(base) = self.base(variant)?
-                && !self.has_image(base.image())
-            {
-                bootstrap::make(base, &self.docker, &self.checkout.image_dir())?;
-            }
+            self.prepare_base(variant)?;
         }
         if !self.registry() {
-            tools::make(&self.checkout, &self.tools())?;
+            self.compile_tools()?;
         }
         Ok(())
     }

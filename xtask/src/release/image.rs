@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
-use kit::{Exit, Outcome};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use kit::{Exit, HintExt, Outcome};
 use serde::Deserialize;
 
 use super::pushed_image::{self, PushedImage};
@@ -34,17 +35,17 @@ pub struct Args {
 pub fn run(args: &Args, runner: Runner) -> Outcome {
     let checkout = Checkout::find()?;
     let docker = runner.docker()?;
-    let catalogue = super::catalogue(&checkout, docker())?;
+    let catalogue = super::catalogue(&checkout, docker())?.with_bases(&args.sets);
     let variant = bake::into_anyhow(bake::resolve(&catalogue, &args.variant))?;
     let directory = checkout.root().join(pushed_image::DIRECTORY);
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let metadata = directory.join(format!("{}.bake", variant.name));
     let builder = Builder::new(checkout.clone(), &docker);
     if !runner.dry_run {
-        bake::Engine::prepare(&builder, &[variant])?;
+        prepare(&builder, variant, args.push)?;
     }
     let bake = |title: &str, sets: Vec<String>| {
-        let sets = [always(&checkout.image_dir().join("tools")), sets, args.sets.clone()].concat();
+        let sets = [always(&builder.tools()), sets, args.sets.clone()].concat();
         let sets: Vec<_> = sets.iter().map(|set| catalogue.address(set)).collect();
         let mut bake = builder.command(variant, &sets)?;
         runner.run(&format!("{title} {}", variant.image), bake.arg("--metadata-file").arg(&metadata))
@@ -70,6 +71,19 @@ pub fn run(args: &Args, runner: Runner) -> Outcome {
     image.save(&directory, &variant.name)?;
     log::info!("pushed {}", image.by_digest());
     Ok(Exit::Done)
+}
+
+/// Makes a base where no registry has it, except for an image that is going to be published.
+fn prepare<F: Fn() -> Command>(builder: &Builder<F>, variant: &Variant, push: bool) -> Result<()> {
+    if !builder.tools().is_dir() {
+        return Err(anyhow!("{} is missing", builder.tools().display()))
+            .hint(|| "run: cargo xtask release tools".to_owned());
+    }
+    if builder.prepare_base(variant)? && push {
+        return Err(anyhow!("{} is not pushed, because no registry has {}", variant.image, variant.base))
+            .hint(|| format!("--set {}.args.IMAGE_BASE=IMAGE names another base", variant.base_target()));
+    }
+    Ok(())
 }
 
 /// Overrides of every build of a release: nothing is left out, and the tools are the ones of all images.

@@ -12,6 +12,7 @@ mod manifest;
 mod notes;
 mod publish;
 mod pushed_image;
+mod sbom;
 mod smoke;
 mod tools;
 
@@ -58,6 +59,7 @@ enum Task {
     Tools,
     Image(image::Args),
     Smoke(smoke::Args),
+    Sbom(sbom::Args),
     Publish(publish::Args),
     Notes(notes::Args),
     Bases(bases::Args),
@@ -69,9 +71,10 @@ pub fn run(args: &Args) -> Outcome {
     match &args.task {
         Task::Matrix { variants } => matrix(variants),
         Task::FreeDisk => disk_space::run(runner),
-        Task::Tools => tools::run(runner),
+        Task::Tools => tools::make(runner).map(|()| Exit::Done),
         Task::Image(args) => image::run(args, runner),
         Task::Smoke(args) => smoke::run(args, runner),
+        Task::Sbom(args) => sbom::run(args, runner),
         Task::Publish(args) => publish::run(args, runner),
         Task::Notes(args) => notes::run(args, runner),
         Task::Bases(args) => bases::run(args, runner),

@@ -8,7 +8,7 @@ use kit::{Exit, Outcome};
 use super::Runner;
 
 const READY: &[&str] = &["boot", "wait", "ready", "--timeout", "5m"];
-const CHECK: &[&str] = &["boot", "health"];
+const CHECK: &[&str] = &["selftest"];
 const LOG_LINES: &str = "50";
 
 /// Start a container of an image, wait until it is ready, and let it check itself

@@ -1,18 +1,26 @@
-//! The image's tools, built once by the Dockerfile's own stage for all images of a release.
+//! The image's tools, built once for all images of a release.
 
-use kit::{Exit, Outcome};
+use std::ffi::OsString;
+
+use anyhow::Result;
 
 use super::Runner;
 use crate::checkout::Checkout;
+use crate::image::Builder;
 
-/// Builds the stage `tools` into the directory that every image takes them from.
-pub fn run(runner: Runner) -> Outcome {
+/// Builds the stage `tools` of the Dockerfile into the directory that every image takes them from; without a registry, the
+/// host's cargo compiles them.
+pub fn make(runner: Runner) -> Result<()> {
     let checkout = Checkout::find()?;
-    let mut build = runner.docker()?();
+    let docker = runner.docker()?;
+    let builder = Builder::new(checkout.clone(), &docker);
+    if !runner.dry_run && !builder.registry() {
+        return builder.compile_tools();
+    }
+    let mut build = docker();
     build.current_dir(checkout.root());
     build.args(["buildx", "build", "--file", "images/base/Dockerfile", "--target", "tools", "--output"]);
-    let mut output = std::ffi::OsString::from("type=local,dest=");
-    output.push(checkout.image_dir().join("tools"));
-    runner.run("build the image's tools", build.arg(output).arg("."))?;
-    Ok(Exit::Done)
+    let mut output = OsString::from("type=local,dest=");
+    output.push(builder.tools());
+    runner.run("build the image's tools", build.arg(output).arg("."))
 }
