@@ -81,10 +81,11 @@ variable "LEONARDO_CPU_ROWS" {
 }
 
 # Extended images, one row each: the folder images/NAME with a Dockerfile that begins with "FROM base". `on` lists the variants
-# of the base image that it is built on.
+# of the base image that it is built on; `sources` is a named context of its own; `torch` passes the index of PyTorch's wheels.
 variable "LEONARDO_EXTENDED_ROWS" {
   default = [
-    { name = "jupyter", title = "JupyterLab", on = ["cpu-22.04", "cpu-24.04", "cpu-debian-12", "cuda-12.8.1-runtime-22.04", "cuda-13.0.3-runtime-24.04", "rocm-7.2.4-runtime-24.04"] },
+    { name = "jupyter", title = "JupyterLab", on = ["cpu-22.04", "cpu-24.04", "cpu-debian-12", "cuda-12.8.1-runtime-22.04", "cuda-13.0.3-runtime-24.04", "rocm-7.2.4-runtime-24.04"], sources = {}, torch = false },
+    { name = "comfyui", title = "ComfyUI", on = ["cpu-24.04", "cpu-debian-12", "cuda-12.8.1-runtime-24.04", "cuda-13.0.3-runtime-24.04", "rocm-6.4.1-runtime-24.04"], sources = { comfyui = "https://github.com/Comfy-Org/ComfyUI.git#v0.20.1" }, torch = true },
   ]
 }
 
@@ -104,7 +105,7 @@ variable "LEONARDO_VARIANTS" {
 
 variable "LEONARDO_EXTENDED" {
   default = flatten([for row in LEONARDO_EXTENDED_ROWS : [
-    for tag in row.on : { name = row.name, title = row.title, tag = tag, target = replace(tag, ".", "_") }
+    for tag in row.on : { name = row.name, title = row.title, tag = tag, target = replace(tag, ".", "_"), sources = row.sources, torch = row.torch }
   ]])
 }
 
@@ -150,6 +151,12 @@ function "extended_targets" {
   result = [for image in LEONARDO_EXTENDED : "${image.name}-${image.target}" if image.name == name]
 }
 
+# cuda-12.8.1-… is cu128 there, rocm-6.4.1-… is rocm6.4.
+function "torch_index" {
+  params = [tag]
+  result = "https://download.pytorch.org/whl/${regex_replace(regex_replace(regex_replace(tag, "^cuda-([0-9]+)[.]([0-9]+).*", "cu$1$2"), "^rocm-([0-9]+[.][0-9]+).*", "rocm$1"), "^cpu-.*", "cpu")}"
+}
+
 target "_common" {
   context    = "."
   dockerfile = "images/base/Dockerfile"
@@ -193,7 +200,8 @@ target "extended" {
   name       = "${image.name}-${image.target}"
   context    = "images/${image.name}"
   dockerfile = "Dockerfile"
-  contexts   = { base = "target:${image.target}" }
+  contexts   = merge(image.sources, { base = "target:${image.target}" })
+  args       = { TORCH_INDEX = image.torch ? torch_index(image.tag) : null }
   tags       = ["${regex_replace(LEONARDO_IMAGE, "[^/]+$", image.name)}:${image.tag}"]
   labels = {
     "org.opencontainers.image.title"       = image.title
@@ -204,6 +212,10 @@ target "extended" {
 
 group "jupyter" {
   targets = extended_targets("jupyter")
+}
+
+group "comfyui" {
+  targets = extended_targets("comfyui")
 }
 
 group "cpu" {

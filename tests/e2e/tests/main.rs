@@ -10,6 +10,8 @@ mod addresses;
 mod balanced_services;
 #[path = "e2e/boot.rs"]
 mod boot;
+#[path = "e2e/comfyui.rs"]
+mod comfyui;
 #[path = "e2e/cookies.rs"]
 mod cookies;
 #[path = "e2e/cross_origin.rs"]

@@ -140,6 +140,21 @@ impl Image {
         Self { tag }
     }
 
+    /// Builds a folder of the repository whose Dockerfile begins with `FROM base`, with named contexts of it.
+    #[track_caller]
+    pub fn of_folder(folder: &str, contexts: &[(&str, &str)]) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let tag = Self::fresh_tag();
+        let base = format!("base=docker-image://{}", image());
+        let mut build =
+            docker(&["buildx", "build", "--quiet", "--load", "--tag", &tag, "--build-context", &base]);
+        for (name, directory) in contexts {
+            build.arg("--build-context").arg(format!("{name}={}", root.join(directory).display()));
+        }
+        Output::from(build.arg(root.join(folder)).output().expect("docker")).text();
+        Self { tag }
+    }
+
     fn fresh_tag() -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         format!("leonardo-e2e-{}:{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))

@@ -278,7 +278,7 @@ esac
         let all = bench.said(&Args { list: true, ..Args::default() });
         assert_eq!(
             (all.lines().count(), all.lines().next()),
-            (92, Some("cpu-22.04                          ubuntu:22.04"))
+            (97, Some("cpu-22.04                          ubuntu:22.04"))
         );
         assert!(
             all.ends_with(
