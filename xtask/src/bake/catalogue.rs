@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(rows.len(), 19);
         let extended = |line: &str| {
             let (name, rest) = line.trim().strip_prefix("{ name = \"")?.split_once('"')?;
-            let (_, on) = rest.split_once(", on = [")?;
+            let on = rest.split_once(", on = [")?.1.split(']').next()?;
             Some(on.split('"').skip(1).step_by(2).map(|tag| format!("{name}-{tag}")).collect::<Vec<_>>())
         };
         let rows: BTreeSet<_> = file.lines().filter_map(extended).flatten().collect();

@@ -139,7 +139,7 @@ fn an_unknown_request_names_the_part_that_does_not_exist() {
         ),
         (
             "latest",
-            "no variant \"latest\": a variant's name begins with cpu, cuda, rocm, jupyter, not with latest\nhint: run: \
+            "no variant \"latest\": a variant's name begins with cpu, cuda, rocm, comfyui, jupyter, not with latest\nhint: run: \
              cargo xtask bake --list",
         ),
         (
@@ -230,8 +230,8 @@ fn a_selection_spreads_patterns_and_groups_and_has_nothing_twice() {
             "cpu-debian-12",
         ]
     );
-    let groups = ["all", "cpu", "cuda", "rocm", "extended", "jupyter"];
-    assert_eq!(groups.map(|group| selected(&[group]).unwrap().len()), [86, 3, 65, 18, 6, 6]);
+    let groups = ["all", "cpu", "cuda", "rocm", "extended", "jupyter", "comfyui"];
+    assert_eq!(groups.map(|group| selected(&[group]).unwrap().len()), [86, 3, 65, 18, 11, 6, 5]);
     assert_eq!(
         selected(&["cpu-22.04", "cuda-99*"]).unwrap_err().to_string(),
         "no variant \"cuda-99*\": nothing fits the pattern",
