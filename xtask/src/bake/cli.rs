@@ -1,5 +1,7 @@
 //! Command line of `cargo xtask bake`.
 
+use super::destination::Destination;
+
 /// Build variants of the base image and extended images, or list them
 ///
 /// A VARIANT is a tag, such as cuda-12.1.1-runtime-22.04. Its version may be shortened (cuda-12.1-runtime-22.04 is the
@@ -33,6 +35,10 @@ pub struct Args {
     /// Override a value of a target, as in '*.args.NAME=VALUE'; passed on to bake
     #[arg(long = "set", value_name = "TARGET.KEY=VALUE")]
     pub sets: Vec<String>,
+
+    /// Builder, platforms and output
+    #[command(flatten)]
+    pub destination: Destination,
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 mod catalogue;
 mod cli;
 mod command;
+mod destination;
 mod diagnosis;
 mod pattern;
+mod platform;
 mod request;
 mod request_error;
 mod resolve;
@@ -19,6 +21,8 @@ mod tag_parts;
 pub use catalogue::{Catalogue, EVERYTHING, Variant};
 pub use cli::Args;
 pub use command::{FILE, command};
+pub use destination::Destination;
+pub use platform::Platform;
 pub use request_error::{RequestError, into_anyhow};
 pub use resolve::{resolve, select};
 pub use sample::sample;
@@ -83,11 +87,13 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
     if args.list {
         return list(out, &variants);
     }
+    platform::check(&variants, &args.destination.platforms)?;
     let mut bake = command(docker(), &variants, &sets);
     if args.locked {
         check_locked(&variants)?;
         bake.args(["--file", LOCK_FILE]);
     }
+    args.destination.add_to(&mut bake);
     if args.print {
         return attached(bake.arg("--print"));
     }
@@ -231,6 +237,33 @@ esac
             bench.ran(),
             "buildx bake --file docker-bake.hcl cpu-22_04\n\
              buildx bake --file docker-bake.hcl cpu-22_04 cpu-debian-12 cpu-24_04\n"
+        );
+    }
+
+    #[test]
+    fn builder_platforms_and_destination_are_passed_on_and_rocm_is_for_amd64_alone() {
+        let bench = Bench::new();
+        let arm = |destination: Destination| Args {
+            destination: Destination { platforms: vec![Platform::Arm64], ..destination },
+            ..asking(&["cpu-22.04"])
+        };
+        let builder = Some("cluster".to_owned());
+        bench.bake(&arm(Destination { builder, push: true, ..Destination::default() })).unwrap();
+        bench
+            .bake(&arm(Destination {
+                output: Some("type=oci,dest=x.tar".to_owned()),
+                ..Destination::default()
+            }))
+            .unwrap();
+        assert_eq!(
+            bench.ran(),
+            "buildx bake --file docker-bake.hcl cpu-22_04 --builder cluster --set *.platform=linux/arm64 --push\n\
+             buildx bake --file docker-bake.hcl cpu-22_04 --set *.platform=linux/arm64 --set *.output=type=oci,dest=x.tar\n"
+        );
+        let rocm = Args { variants: vec!["rocm-7.2-core-24.04".to_owned()], ..arm(Destination::default()) };
+        assert_eq!(
+            bench.bake(&rocm).unwrap_err().to_string(),
+            "rocm-7.2.4-core-24.04 does not exist for linux/arm64: AMD publishes packages for amd64 only"
         );
     }
 

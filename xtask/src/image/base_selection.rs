@@ -38,6 +38,11 @@ pub fn select_base(base: &str, available: BaseAvailability) -> Option<Base> {
     }
 }
 
+/// True if an image reference names the host of its registry; others are Docker Hub's.
+pub fn names_registry(image: &str) -> bool {
+    image.split_once('/').is_some_and(|(host, _)| host.contains(['.', ':']) || host == "localhost")
+}
+
 /// Variant to build if none is given: the default, or the one for machines without a registry.
 pub fn default_variant(default_base: BaseAvailability) -> &'static str {
     match select_base(DEFAULT_BASE, default_base) {
@@ -71,6 +76,19 @@ mod tests {
             Some(Base::Bootstrapped(Bootstrap::Ubuntu2404)),
             "no registry has it"
         );
+    }
+
+    #[test]
+    fn a_reference_names_its_registry_by_a_host_alone() {
+        for (image, expected) in [
+            ("127.0.0.1:5000/base:1", true),
+            ("localhost/base", true),
+            ("ghcr.io/a/b:1", true),
+            ("ubuntu:22.04", false),
+            ("leonardo/bootstrap:debian-12", false),
+        ] {
+            assert_eq!(names_registry(image), expected, "{image}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 mod base_selection;
 pub mod bootstrap;
+mod builder_driver;
+mod cross_compiler;
 mod network_settings;
 mod tools;
 
@@ -14,15 +16,16 @@ use std::process::Command;
 use std::time::Duration;
 use std::{fs, iter};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use kit::{HintExt, Outcome};
 
-use crate::bake::{self, Variant};
+use crate::bake::{self, Destination, Platform, Variant};
 use crate::checkout::Checkout;
 use crate::engine::{self, Choice, Engine};
 use crate::{step, timed_command};
 use base_selection::{Base, BaseAvailability};
 use bootstrap::Bootstrap;
+use builder_driver::SeparateBuilder;
 
 /// An image that is in the engine now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,10 +96,10 @@ pub fn bake(args: &bake::Args) -> Outcome {
     let root = checkout.root().to_owned();
     if args.list || args.print || args.dry_run {
         let client = engine::client()?;
-        return bake::run(args, &root, &Builder::new(checkout, || client.command()));
+        return bake::run(args, &root, &Builder::new(checkout, || client.command()).to(&args.destination)?);
     }
     let engine = engine::find(Choice::Auto)?;
-    bake::run(args, &root, &Builder::new(checkout, || engine.docker()))
+    bake::run(args, &root, &Builder::new(checkout, || engine.docker()).to(&args.destination)?)
 }
 
 fn in_root(checkout: &Checkout, mut docker: Command) -> Command {
@@ -112,12 +115,26 @@ pub struct Builder<F> {
     checkout: Checkout,
     docker: F,
     registry: OnceCell<bool>,
+    separate: Option<SeparateBuilder>,
+    platforms: Vec<Platform>,
 }
 
 impl<F: Fn() -> Command> Builder<F> {
     /// A builder for `docker`, which is asked for a registry only once.
     pub fn new(checkout: Checkout, docker: F) -> Self {
-        Self { checkout, docker, registry: OnceCell::new() }
+        let platforms = vec![Platform::of_this_machine()];
+        Self { checkout, docker, registry: OnceCell::new(), separate: None, platforms }
+    }
+
+    /// The same for a named builder of buildx, or for other platforms; fails if there is no such builder.
+    fn to(mut self, destination: &Destination) -> Result<Self> {
+        if let Some(name) = &destination.builder {
+            self.separate = SeparateBuilder::find((self.docker)(), name)?;
+        }
+        if !destination.platforms.is_empty() {
+            self.platforms.clone_from(&destination.platforms);
+        }
+        Ok(self)
     }
 
     /// Returns the command that bakes one variant with this machine's options; has no effects.
@@ -138,19 +155,22 @@ impl<F: Fn() -> Command> Builder<F> {
 
     /// Compiles the tools with the host's cargo, for a machine without a registry.
     pub fn compile_tools(&self) -> Result<()> {
-        tools::make(&self.checkout, &self.tools())
+        let [platform] = self.platforms[..] else {
+            return Err(anyhow!("the tools that this machine compiles are for one platform"))
+                .hint(|| "without a registry, build each platform for itself".to_owned());
+        };
+        tools::make(&self.checkout, platform, &self.tools())
     }
 
     /// True if a container registry answers; asked once.
     pub fn registry(&self) -> bool {
-        *self.registry.get_or_init(|| {
-            let mut ask = (self.docker)();
-            timed_command::stdout_within(
-                ask.args(["buildx", "imagetools", "inspect", base_selection::DEFAULT_BASE]),
-                REGISTRY_DEADLINE,
-            )
-            .is_ok()
-        })
+        *self.registry.get_or_init(|| self.registry_has(base_selection::DEFAULT_BASE))
+    }
+
+    fn registry_has(&self, image: &str) -> bool {
+        let mut ask = (self.docker)();
+        let ask = ask.args(["buildx", "imagetools", "inspect", image]);
+        timed_command::stdout_within(ask, REGISTRY_DEADLINE).is_ok()
     }
 
     fn has_image(&self, image: &str) -> bool {
@@ -159,7 +179,10 @@ impl<F: Fn() -> Command> Builder<F> {
     }
 
     fn availability(&self, base: &str) -> BaseAvailability {
-        BaseAvailability { registry: self.registry(), base_here: self.has_image(base) }
+        BaseAvailability {
+            registry: self.registry() || base_selection::names_registry(base) && self.registry_has(base),
+            base_here: self.separate.is_none() && self.has_image(base),
+        }
     }
 
     fn default_variant(&self) -> &'static str {
@@ -174,6 +197,26 @@ impl<F: Fn() -> Command> Builder<F> {
     }
 
     fn base(&self, variant: &Variant) -> Result<Base> {
+        let base = self.select_base(variant)?;
+        if let Base::Bootstrapped(bootstrap) = base {
+            let made_for = Platform::of_this_machine();
+            let image = bootstrap.image();
+            if let Some(builder) = &self.separate {
+                return Err(anyhow!("{} cannot see {image}, which only this engine has", builder.describe()))
+                    .hint(|| {
+                        format!(
+                            "push a base to a registry that the builder reaches, and add --set \
+                             '{}.args.IMAGE_BASE=HOST/IMAGE:TAG'; or build without --builder",
+                            variant.base_target()
+                        )
+                    });
+            }
+            ensure!(self.platforms == [made_for], "{image} is for {} alone", made_for.name());
+        }
+        Ok(base)
+    }
+
+    fn select_base(&self, variant: &Variant) -> Result<Base> {
         base_selection::select_base(&variant.base, self.availability(&variant.base))
             .ok_or_else(|| anyhow!("cannot build {}: no container registry has {}", variant.name, variant.base))
             .hint(|| {
@@ -186,9 +229,15 @@ impl<F: Fn() -> Command> Builder<F> {
             })
     }
 
-    /// Directory of the tools of all images.
+    /// Directory of the tools of all images for a platform.
     pub fn tools(&self) -> PathBuf {
-        self.checkout.image_dir().join("tools")
+        let directory = match self.platforms[..] {
+            [platform] if platform != Platform::of_this_machine() => {
+                format!("tools-{}", platform.architecture())
+            }
+            _ => "tools".to_owned(),
+        };
+        self.checkout.image_dir().join(directory)
     }
 }
 
@@ -198,9 +247,11 @@ impl<F: Fn() -> Command> bake::Engine for Builder<F> {
     }
 
     fn add_machine_options(&self, bake: &mut Command, variants: &[&Variant]) -> Result<()> {
-        for argument in network_settings::overrides(&kit::Env::from_process(), |path| {
-            fs::metadata(path).is_ok_and(|meta| meta.is_file())
-        }) {
+        for argument in network_settings::overrides(
+            &kit::Env::from_process(),
+            |path| fs::metadata(path).is_ok_and(|meta| meta.is_file()),
+            self.separate.as_ref().is_none_or(SeparateBuilder::is_here),
+        ) {
             bake.arg("--set").arg(argument);
         }
         // Newer buildx asks before it reads outside the checkout, and would wait forever here.

@@ -15,13 +15,17 @@ const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The `--set` overrides for `docker buildx bake`.
 ///
-/// An argument without a value is taken from the environment by bake itself: a proxy's address may hold a password.
-pub fn overrides(env: &Env, is_file: impl Fn(&Path) -> bool) -> Vec<OsString> {
+/// An argument without a value is taken from the environment by bake itself: a proxy's address may hold a password. A builder
+/// on another machine gets no proxies, because this machine's may not be reachable there.
+pub fn overrides(env: &Env, is_file: impl Fn(&Path) -> bool, build_is_here: bool) -> Vec<OsString> {
     let mut overrides = Vec::new();
     if let Some(bundle) = bundle(env, is_file) {
         let mut secret = OsString::from("*.secrets=id=ca_bundle,src=");
         secret.push(bundle);
         overrides.push(secret);
+    }
+    if !build_is_here {
+        return overrides;
     }
     let names = PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
     overrides
@@ -50,18 +54,19 @@ mod tests {
             ("no_proxy", "a"),
         ]);
         assert_eq!(
-            overrides(&env, |_| true),
+            overrides(&env, |_| true, true),
             ["*.secrets=id=ca_bundle,src=/x/ca.pem", "*.args.HTTPS_PROXY", "*.args.no_proxy"]
         );
+        assert_eq!(overrides(&env, |_| true, false), ["*.secrets=id=ca_bundle,src=/x/ca.pem"]);
     }
 
     #[test]
     fn a_bundle_that_is_not_there_is_not_named() {
         let env = env(&[("SSL_CERT_FILE", "/gone.pem"), ("HTTP_PROXY", "")]);
         assert_eq!(
-            overrides(&env, |path| path == Path::new(BUNDLE)),
+            overrides(&env, |path| path == Path::new(BUNDLE), true),
             [format!("*.secrets=id=ca_bundle,src={BUNDLE}").as_str()]
         );
-        assert_eq!(overrides(&env, |_| false), Vec::<OsString>::new());
+        assert_eq!(overrides(&env, |_| false, true), Vec::<OsString>::new());
     }
 }

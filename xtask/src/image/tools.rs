@@ -9,12 +9,14 @@ use anyhow::{Context, Result, bail};
 use kit::atomic::{self, WriteOptions};
 use serde::Deserialize;
 
+use super::cross_compiler;
+use crate::bake::Platform;
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
 use crate::{step, system_packages};
 
 /// Compiles every package below `crates/` that has a binary, and leaves exactly those binaries in `into`.
-pub fn make(checkout: &Checkout, into: &Path) -> Result<()> {
+pub fn make(checkout: &Checkout, platform: Platform, into: &Path) -> Result<()> {
     system_packages::for_compiling()?;
     let metadata =
         kit::cmd::stdout(static_cargo(checkout).args(["metadata", "--no-deps", "--format-version", "1"]))?;
@@ -23,8 +25,13 @@ pub fn make(checkout: &Checkout, into: &Path) -> Result<()> {
     if packages.is_empty() {
         bail!("no package below {} has a binary", checkout.root().join("crates").display());
     }
-    let target = host(&kit::cmd::stdout(Command::new("rustc").arg("-vV"))?)?;
     let mut build = static_cargo(checkout);
+    let target = if platform == Platform::of_this_machine() {
+        host(&kit::cmd::stdout(Command::new("rustc").arg("-vV"))?)?
+    } else {
+        cross_compiler::prepare(&mut build, platform)?;
+        cross_compiler::target(platform)
+    };
     build
         .args(["build", "--release", "--locked", "--bins", "--target", &target, "--target-dir"])
         .arg(checkout.image_dir());
