@@ -6,14 +6,16 @@ use crate::engine::packages;
 
 /// Files and their packages; the image's build installs the same (`images/base/packages/tools.txt`).
 const LINKED: &[(&str, &str)] = &[("/usr/include/sys/acl.h", "libacl1-dev")];
-/// Programs with which the tools' tests make file systems, inspect trees and render output.
+/// Programs with which the tools' tests make file systems, inspect trees, render output and complete command lines.
 const TESTED: &[(&str, &str)] = &[
     ("setfacl", "acl"),
     ("setfattr", "attr"),
     ("mkfs.btrfs", "btrfs-progs"),
+    ("fish", "fish"),
     ("mkfs.ntfs", "ntfs-3g"),
     ("mkfs.xfs", "xfsprogs"),
     ("tmux", "tmux"),
+    ("zsh", "zsh"),
 ];
 
 /// Installs the missing packages for compiling the workspace.

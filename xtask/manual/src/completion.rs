@@ -11,6 +11,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("direct-url", "PORT", "@ports"),
     ("env-store", "NAME", "@variables"),
     ("logtail", "SERVICE", "@logs"),
+    ("selftest", "CHECK", "@checks"),
     ("service-run", "USER", "@users"),
     ("share", "SERVICE", "@services"),
     ("sshd-run", "USER", "@users"),
