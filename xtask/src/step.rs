@@ -215,7 +215,7 @@ impl View {
 }
 
 /// Formats a duration as `0.4 s`, `41 s` or `2 min 41 s`.
-fn elapsed(time: Duration) -> String {
+pub(crate) fn elapsed(time: Duration) -> String {
     match time.as_secs() {
         ..10 => format!("{:.1} s", time.as_secs_f64()),
         seconds @ 10..60 => format!("{seconds} s"),

@@ -29,6 +29,12 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// True if the result goes to the engine's images.
+    #[must_use]
+    pub fn is_engine(&self) -> bool {
+        self.load || self.builder.is_none() && !self.push && self.output.is_none()
+    }
+
     /// Adds the options to `docker buildx bake`.
     pub fn add_to(&self, bake: &mut Command) {
         if let Some(builder) = &self.builder {

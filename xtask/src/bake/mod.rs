@@ -15,6 +15,7 @@ mod request_error;
 mod resolve;
 mod sample;
 pub(crate) mod shell_line;
+mod summary;
 mod table;
 mod tag_parts;
 
@@ -32,11 +33,13 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use kit::{Exit, HintExt, Outcome};
 
 use crate::images::{LOCK_FILE, LockFile};
+use crate::step;
 
 /// Engine to bake with; a closure that returns `docker` commands implements it.
 pub trait Engine {
@@ -103,7 +106,21 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
         return Ok(Exit::Done);
     }
     engine.prepare(&variants)?;
-    attached(&mut bake)
+    let before: Vec<_> =
+        variants.iter().map(|variant| summary::Image::find(docker(), &variant.image)).collect();
+    let started = Instant::now();
+    let exit = attached(&mut bake)?;
+    if exit == Exit::Done {
+        if args.destination.is_engine() {
+            for (variant, before) in variants.iter().zip(&before) {
+                if let Some(line) = summary::line(&docker, variant, before.as_ref()) {
+                    writeln!(out, "{line}")?;
+                }
+            }
+        }
+        writeln!(out, "built in {}", step::elapsed(started.elapsed()))?;
+    }
+    Ok(exit)
 }
 
 /// Refuses variants on a base without a digest.
@@ -175,7 +192,8 @@ case "$*" in
     *"--print all extended") cat print.json ;;
     *"--print newest") echo '{"target":{"cpu-24_04":{"args":{"IMAGE_BASE":"ubuntu:24.04"},"tags":["x:cpu-24.04"]}}}' ;;
     *"--print default") echo '{"target":{"cpu-22_04":{"args":{"IMAGE_BASE":"ubuntu:22.04"},"tags":["x:cpu-22.04"]}}}' ;;
-    *) printf '%s\n' "$*" >>ran; exit 3 ;;
+    "image inspect "*) [ ! -e built ] || echo '{"Size":591000000,"RootFS":{"Layers":["a"]},"Config":{}}'; [ -e built ] ;;
+    *) printf '%s\n' "$*" >>ran; [ -e succeed ] && touch built || exit 3 ;;
 esac
 "#;
 
@@ -303,6 +321,17 @@ esac
         assert_eq!(bench.ran(), "buildx bake --file docker-bake.hcl cpu-22_04 --file docker-bake.lock.hcl\n");
         let listed = bench.said(&Args { list: true, ..locked(&["cpu-22.04"]) });
         assert_eq!(listed, format!("cpu-22.04  ubuntu:22.04@{digest}\n"));
+    }
+
+    #[test]
+    fn a_build_ends_with_its_size_and_time_and_another_destination_with_its_time() {
+        let bench = Bench::new();
+        fs::write(bench.0.path().join("succeed"), "").unwrap();
+        let said = bench.said(&asking(&["cpu-22.04"]));
+        assert!(said.starts_with("leonardo/base-image:cpu-22.04: 591 MB, 1 layers\nbuilt in "), "{said}");
+        let destination = Destination { push: true, ..Destination::default() };
+        let said = bench.said(&Args { destination, ..asking(&["cpu-22.04"]) });
+        assert!(said.starts_with("built in "), "{said}");
     }
 
     #[test]
