@@ -1,6 +1,6 @@
 //! Placeholders of the templates. Their values are numbers, networks and fixed words, never text from outside.
 
-use ports::{Phase, Service};
+use ports::Service;
 
 use crate::settings::Settings;
 
@@ -46,7 +46,7 @@ impl Placeholders {
 
     /// Returns the placeholders of the template of a service.
     pub fn for_service(settings: &Settings, service: &Service) -> Self {
-        let upstreams = upstreams(service);
+        let upstreams = service.upstreams();
         let balance = if upstreams.len() > 1 {
             BALANCE.replace(PROXY_PORT, &service.proxy_port.to_string())
         } else {
@@ -77,18 +77,6 @@ impl Placeholders {
         }
         expanded + template
     }
-}
-
-/// Returns the ports of the instances that can be used, or of all if none can. A server that is still starting may accept
-/// connections, and would have the fewest.
-fn upstreams(service: &Service) -> Vec<u16> {
-    let ports = |running_only: bool| {
-        let instances = service.instances.iter();
-        let used = instances.filter(move |instance| !running_only || instance.status.phase == Phase::Running);
-        used.map(|instance| instance.listen_port).collect::<Vec<_>>()
-    };
-    let candidates = [ports(true), ports(false), vec![service.listen_port]];
-    candidates.into_iter().find(|ports| !ports.is_empty()).unwrap_or_default()
 }
 
 /// Returns the `tls` directive; certificate and key are in the same file.

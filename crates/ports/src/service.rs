@@ -5,7 +5,7 @@ use kit::process::Process;
 use kit::windows_text::{BYTE_ORDER_MARK, is_utf16};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::status::{self, Instance, Status};
+use crate::status::{self, Instance, Phase, Status};
 use crate::{PORTAL, RCLONE};
 
 /// Maximum length of a service's name in bytes, for phones.
@@ -114,6 +114,16 @@ impl Service {
             return vec![self.listen_port];
         }
         self.instances.iter().map(|instance| instance.listen_port).collect()
+    }
+
+    /// Returns the ports of the instances that can be used, or of all if none can. A server that is still starting may accept
+    /// connections, and would have the fewest.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<u16> {
+        let is_running = |instance: &&Instance| instance.status.phase == Phase::Running;
+        let running: Vec<u16> =
+            self.instances.iter().filter(is_running).map(|instance| instance.listen_port).collect();
+        if running.is_empty() { self.listen_ports() } else { running }
     }
 
     /// Returns the name of the service's log: the registered one, else one built from its name (`Jupyter Lab` has

@@ -7,8 +7,8 @@
 
 use std::time::Instant;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kit::unix_time;
 
@@ -22,16 +22,22 @@ use crate::known_device;
 use crate::login_handover;
 use crate::response;
 use crate::return_path::is_local;
+use crate::service_streams;
 use crate::sessions::Scope;
 use crate::throttle::AttemptKind;
 use crate::url_token::{self, TokenSearch};
 use crate::verdict::Verdict;
 
-/// `GET /gate/verify`: decides for a service behind the login.
-pub async fn verify(State(state): State<AppState>, headers: HeaderMap) -> Response {
-    let client = Client(&headers);
+/// `GET /gate/verify`: decides for a service behind the login. The response to an allowed websocket is the websocket itself.
+pub async fn verify(State(state): State<AppState>, request: Request) -> Response {
+    let client = Client(request.headers());
     let verdict = verdict_for(&state, client);
-    respond(&state, client, verdict, verdict.is_owner()).await
+    let response = respond(&state, client, verdict, verdict.is_owner()).await;
+    if response.status() == StatusCode::OK && client.is_websocket() && client.method() == Method::GET {
+        let opened = service_streams::open(state, request, response.headers()).await;
+        return opened.unwrap_or(response);
+    }
+    response
 }
 
 /// `GET /gate/open`: decides for a service without a login, which does not see our cookies and token either.
@@ -130,6 +136,12 @@ fn verdict_without_login(state: &AppState, client: Client<'_>) -> Verdict {
     } else {
         Verdict::Open
     }
+}
+
+/// True while the login with which a connection was opened is valid. Failed attempts of others do not end it.
+pub fn is_still_allowed(state: &AppState, client: Client<'_>) -> bool {
+    let verdict = verdict_for(state, client);
+    verdict.is_allowed() || matches!(verdict, Verdict::Wait(_))
 }
 
 /// Returns the verdict for the session in the visitor's cookies.

@@ -49,6 +49,7 @@ mod server;
 mod service_address;
 mod service_links;
 mod service_state;
+mod service_streams;
 mod services_page;
 mod session_start;
 mod sessions;

@@ -13,6 +13,7 @@ mod pages;
 mod processes;
 mod response_line;
 mod service_states;
+mod service_streams;
 mod session_states;
 mod system;
 mod tunnels;

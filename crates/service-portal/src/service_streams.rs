@@ -1,0 +1,155 @@
+//! Websockets of services behind the login, which end with the visitor's session.
+//!
+//! Caddy cannot close one connection that it has upgraded. So the portal answers Caddy's subrequest about an allowed websocket
+//! with the service's own `101`, and Caddy makes the visitor's connection one to the portal. The portal copies bytes until a
+//! side closes or the login is no longer valid. If the service answers anything else, Caddy asks it again itself.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use hmac::{Hmac, KeyInit, Mac};
+use hyper::client::conn::http1;
+use hyper::upgrade::{self, OnUpgrade};
+use hyper_util::rt::TokioIo;
+use kit::hex;
+use ports::Service;
+use sha2::Sha256;
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpStream;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::app_state::AppState;
+use crate::client::Client;
+use crate::cookies;
+use crate::credentials::COOKIE_PREFIX;
+use crate::gate;
+
+/// Interval at which the login is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// Headers that Caddy sets for the portal only.
+const FOR_PORTAL: [HeaderName; 3] = [
+    HeaderName::from_static("x-leonardo-port"),
+    HeaderName::from_static("x-forwarded-uri"),
+    HeaderName::from_static("x-forwarded-method"),
+];
+
+/// Opens an allowed websocket and returns the service's `101`; `None` if there is none. `allowed` has the `Cookie`,
+/// `Authorization` and `Referer` that the service may see.
+pub async fn open(state: AppState, mut request: Request, allowed: &HeaderMap) -> Option<Response> {
+    let visitor = request.headers().clone();
+    let client = Client(&visitor);
+    let ports = upstreams(&state.service(client.port()?)?, client);
+    let upgraded = upgrade::on(&mut request);
+    *request.uri_mut() = client.uri().parse().ok()?;
+    replace_headers(request.headers_mut(), allowed);
+    let mut response = forward(&ports, request).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return None;
+    }
+    let service = upgrade::on(&mut response);
+    tokio::spawn(relay(state, visitor, upgraded, service));
+    remove_our_cookies(response.headers_mut());
+    Some(response.map(|_| Body::empty()))
+}
+
+fn replace_headers(headers: &mut HeaderMap, allowed: &HeaderMap) {
+    for name in [header::COOKIE, header::AUTHORIZATION, header::REFERER].iter().chain(&FOR_PORTAL) {
+        headers.remove(name);
+    }
+    headers.extend(allowed.clone());
+}
+
+/// Does what Caddy does with the response of a service: it must not set our cookies. Browsers read no other field of a `101`
+/// that concerns the host.
+fn remove_our_cookies(headers: &mut HeaderMap) {
+    let is_ours = |value: &HeaderValue| {
+        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        let name = value.trim_start_matches(|c: char| c.is_whitespace() || c == '=');
+        let name = name.strip_prefix("__host-").or_else(|| name.strip_prefix("__secure-")).unwrap_or(name);
+        name.starts_with(COOKIE_PREFIX)
+    };
+    let others: Vec<_> =
+        headers.get_all(header::SET_COOKIE).iter().filter(|value| !is_ours(value)).cloned().collect();
+    headers.remove(header::SET_COOKIE);
+    headers.extend(others.into_iter().map(|value| (header::SET_COOKIE, value)));
+}
+
+/// Returns the ports of the service's instances, first the one of the visitor's cookie, else any.
+///
+/// The value of the cookie is Caddy's: the HMAC of the address without a secret (`lb_policy cookie`).
+fn upstreams(service: &Service, client: Client<'_>) -> Vec<u16> {
+    let mut ports = service.upstreams();
+    let cookies = client.cookies();
+    let chosen = cookies::values(&cookies, &format!("instance_{}", service.proxy_port));
+    let is_chosen = |port: &u16| chosen.iter().any(|value| *value == instance_cookie(*port).as_bytes());
+    let first = ports.iter().position(is_chosen).unwrap_or_else(|| {
+        let random = getrandom::u32().unwrap_or_default();
+        usize::try_from(random).unwrap_or_default() % ports.len().max(1)
+    });
+    ports.rotate_left(first);
+    ports
+}
+
+/// Returns the value of Caddy's cookie for an instance.
+pub fn instance_cookie(port: u16) -> String {
+    // HMAC accepts a key of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(b"") else { return String::new() };
+    mac.update(format!("127.0.0.1:{port}").as_bytes());
+    hex::encode(&mac.finalize().into_bytes())
+}
+
+/// Sends the request to the first port that accepts a connection; `None` without a response.
+async fn forward(ports: &[u16], request: Request) -> Option<hyper::Response<hyper::body::Incoming>> {
+    let mut connected = None;
+    for port in ports {
+        connected = TcpStream::connect(("127.0.0.1", *port)).await.ok();
+        if connected.is_some() {
+            break;
+        }
+    }
+    let stream = connected?;
+    // Without it, small frames are delayed; the stream works all the same.
+    let _ = stream.set_nodelay(true);
+    let handshake = http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.ok()?;
+    tokio::spawn(connection.with_upgrades());
+    sender.send_request(request).await.ok()
+}
+
+/// Copies bytes both ways until a side closes or the login is no longer valid; then both sides are closed.
+async fn relay(state: AppState, visitor: HeaderMap, browser: OnUpgrade, service: OnUpgrade) {
+    let (Ok(browser), Ok(service)) = (browser.await, service.await) else { return };
+    let (mut browser, mut service) = (TokioIo::new(browser), TokioIo::new(service));
+    let logged_out = async {
+        let mut check = interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while gate::is_still_allowed(&state, Client(&visitor)) {
+            check.tick().await;
+        }
+    };
+    tokio::select! {
+        // Its result is how the connection ended, which both sides know.
+        _ = copy_bidirectional(&mut browser, &mut service) => {}
+        () = logged_out => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_sets_its_own_cookies_only() {
+        let mut headers = HeaderMap::new();
+        for value in ["a=1", "leonardo_0=x", " =__Host-LEONARDO_0=x", "__Secure-leonardo_0", "x_leonardo_=2"]
+        {
+            headers.append(header::SET_COOKIE, HeaderValue::from_static(value));
+        }
+        remove_our_cookies(&mut headers);
+        let left: Vec<_> = headers.get_all(header::SET_COOKIE).iter().collect();
+        assert_eq!(left, ["a=1", "x_leonardo_=2"]);
+    }
+}
