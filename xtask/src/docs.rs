@@ -1,11 +1,12 @@
-//! `cargo xtask docs`: manual pages and command references, generated from the tools' own command lines, and the table of
-//! variants.
+//! `cargo xtask docs`: manual pages and command references, generated from the tools' own command lines, the table of
+//! variants, and the READMEs of extended images.
 
 use anyhow::Result;
 use kit::{Exit, Outcome};
 
 use crate::cargo::cargo;
 use crate::checkout::Checkout;
+use crate::images::readme;
 use crate::{engine, step, system_packages, variants_page};
 
 /// Generate manual pages and command references from the tools' command lines
@@ -28,6 +29,7 @@ pub fn run(args: &Args) -> Outcome {
             log::warn!("docker-bake.hcl cannot be read, so docs/variants.md may be old: {error:#}");
         }
         variants_page::write(&checkout, docker.ok().map(|client| client.command()))?;
+        readme::write(&checkout, None)?;
     }
     Ok(Exit::Done)
 }
@@ -35,7 +37,8 @@ pub fn run(args: &Args) -> Outcome {
 /// Fails if a page is out of date.
 pub fn check(checkout: &Checkout) -> Result<()> {
     manual("check generated pages", checkout, &["--check"])?;
-    variants_page::check(checkout)
+    variants_page::check(checkout)?;
+    readme::check(checkout)
 }
 
 fn manual(title: &str, checkout: &Checkout, more: &[&str]) -> Result<()> {

@@ -1,6 +1,5 @@
 //! `cargo xtask e2e`: tests of containers of a built image.
 
-use std::collections::BTreeSet;
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
@@ -42,7 +41,7 @@ pub fn run(args: &Args) -> Outcome {
     Ok(if counts.all_passed() { Exit::Done } else { Exit::No })
 }
 
-/// Builds the image and the extended images on it, and runs the tests against them.
+/// Builds the image and runs the tests against it.
 pub fn tests(
     checkout: &Checkout,
     engine: &Engine,
@@ -53,20 +52,11 @@ pub fn tests(
     packages::install(CLIENTS)?;
     // Here, because bake needs a docker client.
     variants_page::check_sample(checkout, engine.docker())?;
-    let (built, not_built) = image::build_for_tests(engine, variant)?;
+    let built = image::build(engine, variant)?;
     nextest::run(checkout, "run container tests", "e2e", |command| {
         talk_to(engine, command);
         command.args(["--package", "e2e"]).args(filter).env("LEONARDO_TEST_IMAGE", &built.image);
-        if let Some(filterset) = without_modules_of(&not_built) {
-            command.args(["--filterset", &filterset]);
-        }
     })
-}
-
-/// Leaves out the tests of extended images that are not built on the tested variant; they are in modules of their names.
-fn without_modules_of(images: &BTreeSet<String>) -> Option<String> {
-    let tests = images.iter().map(|image| format!("not test(/^{}::/)", image.replace('-', "_")));
-    tests.reduce(|all, one| format!("{all} and {one}"))
 }
 
 /// Points `docker` at this engine, in a command and its children.

@@ -50,8 +50,13 @@ fn sample_of_the_bake_file(checkout: &Checkout, mut docker: Command) -> Result<S
     bake::sample(&bake::print(docker, bake::EVERYTHING)?)
 }
 
+/// The variants of the sample.
+pub fn catalogue(checkout: &Checkout) -> Result<Catalogue> {
+    Catalogue::from_print_json(&read(&checkout.root().join(SAMPLE))?)
+}
+
 fn table(checkout: &Checkout) -> Result<String> {
-    Ok(bake::table(&Catalogue::from_print_json(&read(&checkout.root().join(SAMPLE))?)?))
+    Ok(bake::table(&catalogue(checkout)?))
 }
 
 fn with_table(page: &str, table: &str) -> Result<String> {

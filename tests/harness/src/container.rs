@@ -9,6 +9,8 @@ use std::time::Duration;
 use crate::{HttpClient, Output};
 
 const IMAGE: &str = "LEONARDO_TEST_IMAGE";
+/// Certificates that the machine trusts, on Debian and Ubuntu.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// A variable with another default in tests.
 const QUICK_TUNNELS: &str = "CF_QUICK_TUNNELS";
 /// Long, because the machine may be busy with other tests.
@@ -140,7 +142,8 @@ impl Image {
         Self { tag }
     }
 
-    /// Builds a folder of the repository whose Dockerfile begins with `FROM base`, with named contexts of it.
+    /// Builds a folder of the repository whose Dockerfile begins with `FROM base`, with named contexts of it. Packages are
+    /// downloaded with the certificates of this machine.
     #[track_caller]
     pub fn of_folder(folder: &str, contexts: &[(&str, &str)]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -150,6 +153,9 @@ impl Image {
             docker(&["buildx", "build", "--quiet", "--load", "--tag", &tag, "--build-context", &base]);
         for (name, directory) in contexts {
             build.arg("--build-context").arg(format!("{name}={}", root.join(directory).display()));
+        }
+        if Path::new(CERTIFICATES).exists() {
+            build.args(["--secret", &format!("id=ca_bundle,src={CERTIFICATES}")]);
         }
         Output::from(build.arg(root.join(folder)).output().expect("docker")).text();
         Self { tag }

@@ -11,10 +11,10 @@ mod tools;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use std::{fs, iter};
 
 use anyhow::{Result, anyhow, ensure};
 use kit::{HintExt, Outcome};
@@ -42,52 +42,26 @@ pub struct Built {
 ///
 /// A cached build takes seconds. Fails with candidates on a request that names no variant.
 pub fn build(engine: &Engine, request: Option<&str>) -> Result<Built> {
-    Ok(build_with(engine, request, ExtendedImages::Ignore)?.0)
-}
-
-/// Builds one variant, or the machine's default, and the extended images that are built on it. Returns the names of the
-/// extended images that are not.
-pub fn build_for_tests(engine: &Engine, request: Option<&str>) -> Result<(Built, BTreeSet<String>)> {
-    build_with(engine, request, ExtendedImages::Build)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ExtendedImages {
-    Ignore,
-    Build,
-}
-
-fn build_with(
-    engine: &Engine,
-    request: Option<&str>,
-    images: ExtendedImages,
-) -> Result<(Built, BTreeSet<String>)> {
     let checkout = Checkout::find()?;
     let builder = Builder::new(checkout.clone(), || engine.docker());
     let request = request.unwrap_or_else(|| builder.default_variant());
     let catalogue = bake::read(in_root(&checkout, engine.docker()), bake::EVERYTHING)?;
     let variant = bake::into_anyhow(bake::resolve(&catalogue, request))?;
-    let is_on_it = |other: &&Variant| images == ExtendedImages::Build && other.from == variant.image;
-    let variants: Vec<_> = iter::once(variant).chain(catalogue.variants().filter(is_on_it)).collect();
-    let mut bake = bake::command(in_root(&checkout, engine.docker()), &variants, &[]);
+    let mut bake = bake::command(in_root(&checkout, engine.docker()), &[variant], &[]);
     // The docker driver always loads the result; a builder in a container needs the option.
     bake.arg("--load");
-    bake::Engine::add_machine_options(&builder, &mut bake, &variants)?;
-    bake::Engine::prepare(&builder, &variants)?;
-    let names: Vec<_> = variants.iter().map(|variant| variant.image.as_str()).collect();
+    bake::Engine::add_machine_options(&builder, &mut bake, &[variant])?;
+    bake::Engine::prepare(&builder, &[variant])?;
     let from = match builder.base(variant)? {
         Base::Listed => &variant.base,
         Base::Bootstrapped(bootstrap) => bootstrap.image(),
     };
-    let title = format!("build {} on {from}", names.join(", "));
+    let title = format!("build {} on {from}", variant.image);
     step::run(&title, &mut bake)?;
     let id =
         kit::cmd::stdout(engine.docker().args(["image", "inspect", "--format", "{{.Id}}", &variant.image]))?;
     let id = engine::expect_line(&id, "image")?.to_owned();
-    let is_built = |image: &&str| variants.iter().any(|variant| variant.extended.as_deref() == Some(image));
-    let others = catalogue.extended_images().into_iter().filter(|image| !is_built(image));
-    let others = others.map(str::to_owned).collect();
-    Ok((Built { image: variant.image.clone(), variant: variant.tag.clone(), id }, others))
+    Ok(Built { image: variant.image.clone(), variant: variant.tag.clone(), id })
 }
 
 /// `cargo xtask bake`: as in [`crate::bake`], with an engine only where something is built.

@@ -2,6 +2,7 @@
 
 mod downloads;
 mod lock_file;
+pub mod readme;
 mod update;
 
 pub use lock_file::{FILE as LOCK_FILE, LockFile};
@@ -20,6 +21,7 @@ pub struct Args {
 enum Task {
     Update(update::Args),
     Downloads(downloads::Args),
+    Readme(readme::Args),
 }
 
 /// Runs the task.
@@ -27,5 +29,6 @@ pub fn run(args: &Args) -> Outcome {
     match &args.task {
         Task::Update(args) => update::run(args),
         Task::Downloads(args) => downloads::run(args),
+        Task::Readme(args) => readme::run(args),
     }
 }

@@ -5,8 +5,13 @@ use serde_json::{Value, json};
 use super::Browser;
 
 /// Keys that print nothing, and their code points in the `WebDriver` protocol.
-const NAMED: &[(&str, char)] =
-    &[("Control", '\u{e009}'), ("Enter", '\u{e007}'), ("Escape", '\u{e00c}'), ("Tab", '\u{e004}')];
+const NAMED: &[(&str, char)] = &[
+    ("Control", '\u{e009}'),
+    ("Enter", '\u{e007}'),
+    ("Escape", '\u{e00c}'),
+    ("Shift", '\u{e008}'),
+    ("Tab", '\u{e004}'),
+];
 
 impl Browser {
     /// Presses keys together: `Control+k`, `Escape`, `?`.
