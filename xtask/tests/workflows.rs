@@ -10,6 +10,8 @@ use std::process::Command;
 use std::thread;
 
 use serde::Deserialize;
+use tempfile::TempDir;
+use xtask::images::LockFile;
 
 #[derive(Deserialize)]
 struct Workflow {
@@ -123,18 +125,51 @@ fn words(step: &Step) -> Vec<String> {
     run.split_whitespace().map(word).collect()
 }
 
+/// A copy of the checkout in the state of a release: bases with digests, notes, and a record of every image.
+fn checkout_of_a_release() -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let bake_file = home.path().join("docker-bake.hcl");
+    fs::copy(root().join("docker-bake.hcl"), &bake_file).unwrap();
+    fs::write(home.path().join("CHANGELOG.md"), "# Changelog\n\n## [1.0.0]\n\n- Everything.\n").unwrap();
+    let mut docker = xtask::engine::client().unwrap().command();
+    docker.current_dir(home.path()).env("LEONARDO_IMAGE", IMAGE);
+    let catalogue = xtask::bake::read(docker, xtask::bake::EVERYTHING).unwrap();
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let bases = catalogue.variants().map(|variant| (variant.base.clone(), digest.clone()));
+    fs::write(home.path().join("docker-bake.lock.hcl"), LockFile(bases.collect()).text()).unwrap();
+    let records = home.path().join("target/release-images");
+    fs::create_dir_all(&records).unwrap();
+    for variant in catalogue.variants() {
+        let (repository, tag) = variant.image.rsplit_once(':').unwrap();
+        let record = serde_json::json!({ "tag": tag, "repository": repository, "digest": digest });
+        fs::write(records.join(format!("{}.json", variant.name)), record.to_string()).unwrap();
+    }
+    home
+}
+
+const IMAGE: &str = "ghcr.io/leonardo-base/base-image";
+
+/// Runs `cargo xtask release … --dry-run` and returns what it printed.
+fn dry_run(home: &Path, arguments: &[String]) -> String {
+    let docker = xtask::engine::client().unwrap().command();
+    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    xtask.current_dir(home).arg("release").args(arguments).arg("--dry-run");
+    xtask.envs(docker.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let programs = Path::new(docker.get_program()).parent().unwrap().to_owned();
+    xtask.env("PATH", xtask::engine::packages::search_path(&[programs]));
+    xtask.env_remove("GITHUB_OUTPUT").env("LEONARDO_IMAGE", IMAGE).env("CARGO_MANIFEST_DIR", home);
+    let output = xtask.output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn every_step_is_one_task_that_runs() {
-    let steps: BTreeSet<Vec<String>> = workflows()
+    let tasks: BTreeSet<Vec<String>> = workflows()
         .iter()
         .flat_map(|(_, _, workflow)| workflow.jobs.values().flat_map(|job| &job.steps))
         .filter(|step| step.run.is_some())
         .map(words)
-        .collect();
-    let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
-    assert_eq!(ci.lines().last(), Some("exec cargo xtask test"));
-    let tasks: Vec<Vec<String>> = steps
-        .into_iter()
         // It runs this test.
         .filter(|step| *step != [".ci/run"])
         .map(|step| match step.strip_prefix(&["cargo", "xtask", "release"].map(str::to_owned)) {
@@ -142,20 +177,28 @@ fn every_step_is_one_task_that_runs() {
             None => panic!("{} is not a task of a release", step.join(" ")),
         })
         .collect();
-    let printed: BTreeMap<String, String> = thread::scope(|scope| {
-        let runs: Vec<_> = tasks.iter().map(|task| (task.join(" "), scope.spawn(|| dry_run(task)))).collect();
+    let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
+    assert_eq!(ci.lines().last(), Some("exec cargo xtask test"));
+    let home = checkout_of_a_release();
+    let printed: BTreeMap<String, Vec<String>> = thread::scope(|scope| {
+        let home = home.path();
+        let run = |task| scope.spawn(move || dry_run(home, task).lines().map(str::to_owned).collect());
+        let runs: Vec<_> = tasks.iter().map(|task| (task.join(" "), run(task))).collect();
         runs.into_iter().map(|(task, run)| (task, run.join().unwrap())).collect()
     });
-    let lines = |task: &str| printed[task].lines().map(str::to_owned).collect::<Vec<_>>();
-    assert!(lines("matrix all extended")[0].contains("\"cuda-12.8.1-cudnn9-devel-24.04\""));
-    assert_eq!(lines("free-disk").len(), 1);
-    assert!(lines("tools")[0].contains("buildx build --file images/base/Dockerfile --target tools"));
-    let image = lines("image cuda-12.8.1-devel-24.04 --push");
+
+    let all = &printed["matrix all extended --locked"][0];
+    assert!(
+        all.contains("\"cuda-12.8.1-cudnn9-devel-24.04\"") && all.contains("\"jupyter-cpu-24.04\""),
+        "{all}"
+    );
+    assert!(printed["tools"][0].contains("buildx build --file images/base/Dockerfile --target tools"));
+    let image = &printed["image cuda-12.8.1-devel-24.04 --locked --push"];
     let order = [
         "cuda-12_8_1-devel-24_04.output=type=docker",
         " run --detach ",
         "boot wait ready",
-        " exec ",
+        " selftest",
         " rm --force",
         "push-by-digest=true",
     ];
@@ -165,27 +208,18 @@ fn every_step_is_one_task_that_runs() {
     }
     assert!(image[5].contains("attest=type=sbom") && image[5].contains("attest=type=provenance,mode=max"));
     for build in [&image[0], &image[5]] {
-        assert!(build.contains("STRICT_DOWNLOADS=true") && build.contains("contexts.tools="), "{build}");
+        for part in ["STRICT_DOWNLOADS=true", "contexts.tools=", "--file docker-bake.lock.hcl"] {
+            assert!(build.contains(part), "{part}: {build}");
+        }
     }
-    let check = lines("image cuda-12.8.1-devel-24.04");
-    assert_eq!(check.len(), 5, "nothing is pushed: {check:#?}");
-    assert!(lines("bases --issue").iter().any(|line| line.ends_with("ubuntu:22.04")));
-}
-
-/// Runs `cargo xtask release … --dry-run` and returns what it printed. For the tasks that need what other jobs made, the
-/// test of the release has more.
-fn dry_run(arguments: &[String]) -> String {
-    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    xtask.current_dir(root()).arg("release").args(arguments).arg("--dry-run");
-    xtask.env_remove("GITHUB_OUTPUT").env("LEONARDO_IMAGE", "ghcr.io/leonardo-base/base-image");
-    let output = xtask.output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let needs_others = ["publish", "notes"].contains(&arguments[0].as_str());
-    if needs_others {
-        let expected = ["these images were not pushed", "has no section ## [1.0.0]"];
-        assert!(expected.iter().any(|text| stderr.contains(text)), "{arguments:?}: {stderr}");
-    } else {
-        assert!(output.status.success(), "{arguments:?}: {stderr}");
-    }
-    String::from_utf8(output.stdout).unwrap()
+    assert_eq!(printed["image cuda-12.8.1-devel-24.04"].len(), 5, "a change pushes nothing");
+    let (sign, tag) = (format!("cosign sign --yes {IMAGE}@sha256:"), "imagetools create --tag");
+    let publish = &printed["publish all extended"];
+    let (signatures, tags) = publish.split_at(publish.len() / 2);
+    assert!(signatures.iter().any(|line| line.starts_with(&sign)), "{publish:#?}");
+    assert!(signatures.iter().all(|line| line.starts_with("cosign sign --yes ")), "{publish:#?}");
+    assert!(tags.iter().all(|line| line.contains(tag)), "{publish:#?}");
+    let notes = &printed["notes v1.0.0 --create"];
+    assert_eq!(*notes, ["gh release create v1.0.0 --verify-tag --title v1.0.0 --notes-file -"]);
+    assert!(printed["bases --issue"].iter().any(|line| line.ends_with("ubuntu:22.04")));
 }

@@ -124,7 +124,7 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
 }
 
 /// Refuses variants on a base without a digest.
-fn check_locked(variants: &[&Variant]) -> Result<()> {
+pub fn check_locked(variants: &[&Variant]) -> Result<()> {
     let unlocked: BTreeSet<&str> = variants
         .iter()
         .map(|variant| variant.base.as_str())

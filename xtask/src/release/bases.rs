@@ -33,7 +33,7 @@ pub struct Args {
 /// Runs the task.
 pub fn run(args: &Args, runner: Runner) -> Outcome {
     let docker = super::docker_client()?;
-    let catalogue = super::catalogue(&Checkout::find()?, docker())?;
+    let catalogue = super::catalogue(&Checkout::find()?, docker(), false)?;
     let bases: BTreeSet<String> = catalogue.variants().map(|variant| variant.base.clone()).collect();
     let bases: Vec<_> = bases.into_iter().collect();
     let registry = Registry { docker: &*docker, mirror: args.mirror.as_deref() };

@@ -14,6 +14,7 @@ use super::{Runner, manifest, smoke};
 use crate::bake::{self, Variant};
 use crate::checkout::Checkout;
 use crate::image::Builder;
+use crate::images::LOCK_FILE;
 
 /// Build one variant with the tools of `release tools`, start it and check it
 ///
@@ -23,6 +24,9 @@ use crate::image::Builder;
 pub struct Args {
     /// Variant, as for `cargo xtask bake`
     variant: String,
+    /// Build on the digest of the base in docker-bake.lock.hcl
+    #[arg(long)]
+    locked: bool,
     /// Push the image by digest and write a record of it; needs a builder that can attest
     #[arg(long)]
     push: bool,
@@ -35,8 +39,11 @@ pub struct Args {
 pub fn run(args: &Args, runner: Runner) -> Outcome {
     let checkout = Checkout::find()?;
     let docker = runner.docker()?;
-    let catalogue = super::catalogue(&checkout, docker())?.with_bases(&args.sets);
+    let catalogue = super::catalogue(&checkout, docker(), args.locked)?.with_bases(&args.sets);
     let variant = bake::into_anyhow(bake::resolve(&catalogue, &args.variant))?;
+    if args.locked {
+        bake::check_locked(&[variant])?;
+    }
     let directory = checkout.root().join(pushed_image::DIRECTORY);
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let metadata = directory.join(format!("{}.bake", variant.name));
@@ -48,9 +55,12 @@ pub fn run(args: &Args, runner: Runner) -> Outcome {
         let sets = [always(&builder.tools()), sets, args.sets.clone()].concat();
         let sets: Vec<_> = sets.iter().map(|set| catalogue.address(set)).collect();
         let mut bake = builder.command(variant, &sets)?;
+        if args.locked {
+            bake.args(["--file", LOCK_FILE]);
+        }
         runner.run(&format!("{title} {}", variant.image), bake.arg("--metadata-file").arg(&metadata))
     };
-    bake("build", vec![format!("{}.output=type=docker", variant.target)])?;
+    bake("build", load(variant))?;
     smoke::test(runner, &*docker, &variant.image)?;
     if !args.push {
         return Ok(Exit::Done);
@@ -94,6 +104,12 @@ fn always(tools: &Path) -> Vec<String> {
         // BuildKit looks up the compiler's image even though the stage that uses it is replaced.
         "*.args.RUST_IMAGE=scratch".to_owned(),
     ]
+}
+
+/// Overrides that load the image. Without the default attestation, bake writes the digest of the configuration.
+fn load(variant: &Variant) -> Vec<String> {
+    let of_target = ["output=type=docker", "attest=type=provenance,disabled=true"];
+    of_target.iter().map(|set| format!("{}.{set}", variant.target)).collect()
 }
 
 /// Overrides that push by digest; only a name without a tag can be pushed that way.

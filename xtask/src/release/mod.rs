@@ -26,6 +26,7 @@ use kit::{Exit, Outcome};
 use crate::bake::{self, Catalogue, Variant, shell_line};
 use crate::checkout::Checkout;
 use crate::engine::{self, Choice};
+use crate::images::LockFile;
 use crate::step;
 
 const EPILOGUE: &str = "\
@@ -52,6 +53,9 @@ enum Task {
         /// Variants, patterns or groups, as for `cargo xtask bake`
         #[arg(value_name = "VARIANT", required = true)]
         variants: Vec<String>,
+        /// Fail if docker-bake.lock.hcl lacks the digest of a base
+        #[arg(long)]
+        locked: bool,
     },
     /// Free disk space: remove software of GitHub's runner that no build uses
     FreeDisk,
@@ -69,7 +73,7 @@ enum Task {
 pub fn run(args: &Args) -> Outcome {
     let runner = Runner { dry_run: args.dry_run };
     match &args.task {
-        Task::Matrix { variants } => matrix(variants),
+        Task::Matrix { variants, locked } => matrix(variants, *locked),
         Task::FreeDisk => disk_space::run(runner),
         Task::Tools => tools::make(runner).map(|()| Exit::Done),
         Task::Image(args) => image::run(args, runner),
@@ -112,14 +116,18 @@ fn docker_client() -> Result<Box<dyn Fn() -> Command>> {
     Ok(Box::new(move || client.command()))
 }
 
-fn catalogue(checkout: &Checkout, mut docker: Command) -> Result<Catalogue> {
+fn catalogue(checkout: &Checkout, mut docker: Command, locked: bool) -> Result<Catalogue> {
     docker.current_dir(checkout.root());
-    bake::read(docker, bake::EVERYTHING)
+    let catalogue = bake::read(docker, bake::EVERYTHING)?;
+    Ok(if locked { catalogue.locked(&LockFile::read(checkout.root())?) } else { catalogue })
 }
 
-fn matrix(requests: &[String]) -> Outcome {
-    let catalogue = catalogue(&Checkout::find()?, docker_client()?())?;
+fn matrix(requests: &[String], locked: bool) -> Outcome {
+    let catalogue = catalogue(&Checkout::find()?, docker_client()?(), locked)?;
     let variants = bake::into_anyhow(bake::select(&catalogue, requests))?;
+    if locked {
+        bake::check_locked(&variants)?;
+    }
     let json = matrix_of(&variants).to_string();
     github::set_output("matrix", &json)?;
     writeln!(io::stdout(), "{json}")?;

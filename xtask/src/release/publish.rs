@@ -30,7 +30,7 @@ pub struct Args {
 pub fn run(args: &Args, runner: Runner) -> Outcome {
     let checkout = Checkout::find()?;
     let docker = super::docker_client()?;
-    let catalogue = super::catalogue(&checkout, docker())?;
+    let catalogue = super::catalogue(&checkout, docker(), false)?;
     let variants = bake::into_anyhow(bake::select(&catalogue, &args.variants))?;
     let expected = variants.iter().map(|variant| variant.image.as_str()).collect();
     let directory = checkout.root().join(pushed_image::DIRECTORY);
