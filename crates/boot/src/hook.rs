@@ -119,6 +119,18 @@ pub fn run(path: &Path, env: &Env, log: &Path) -> Result<HookResult> {
     Ok(parse_answer(status, &bytes_read))
 }
 
+/// Returns why a hook would not be started; does not run it.
+pub fn parse_problem(path: &Path) -> Result<Option<String>> {
+    let bytes = ReadPolicy::max_size(MAX_BYTES).read(path)?;
+    let (bytes, _) = windows_text::normalize(&bytes);
+    let mut copy = memory_file()?;
+    copy.write_all(&bytes).context("cannot copy a hook")?;
+    if windows_text::is_utf16(&bytes) {
+        return Ok(Some("it is UTF-16; save it as UTF-8".to_owned()));
+    }
+    syntax_error(&proc_path(&copy))
+}
+
 /// Returns a file in memory: the variables include secrets, and a full disk must not truncate them.
 fn memory_file() -> Result<File> {
     Ok(memfd_create("hook", MFdFlags::MFD_CLOEXEC).context("cannot create a file in memory")?.into())

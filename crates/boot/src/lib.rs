@@ -38,6 +38,8 @@ use tunnels::Tunnels;
 use boot_state::BootState;
 pub use cli::command;
 use cli::{Cli, Task};
+pub use preflight::problems as hook_problems;
+pub use programs::{ProgramFiles, program_files};
 
 /// Runs the command line.
 pub fn run() -> Outcome {

@@ -63,6 +63,22 @@ pub fn run(paths: &PreflightPaths<'_>, env: &mut Env, mut note: impl FnMut(Strin
     })
 }
 
+/// Returns the hooks that this stage would not run, or whose text bash cannot parse, each with the reason; for checks of an
+/// image. No hook is run.
+pub fn problems(hooks: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for path in find(hooks)? {
+        let problem = match refusal(&path, &[]) {
+            Ok(None) => hook::parse_problem(&path),
+            refused => refused,
+        };
+        if let Some(problem) = problem.unwrap_or_else(|error| Some(format!("{error:#}"))) {
+            found.push((path, problem));
+        }
+    }
+    Ok(found)
+}
+
 /// Runs one hook and stores its exported variables for the next hooks and for every session; returns why it failed.
 fn run_hook(path: &Path, env: &mut Env, paths: &PreflightPaths<'_>) -> Result<Option<String>> {
     let ended = hook::run(path, env, paths.log)?;

@@ -53,6 +53,40 @@ fn start(programs: &Path, base: &Path, link: &Path) -> Result<StageOutcome> {
     }
 }
 
+/// Files of programs, as this stage reads them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ProgramFiles {
+    /// Files that supervisord can read.
+    pub readable: Vec<PathBuf>,
+    /// Files because of which this stage starts no program, each with the reason.
+    pub problems: Vec<(PathBuf, String)>,
+}
+
+/// Returns the files of programs in `base` and `programs`, and the problems of those in `programs`; for checks of an image.
+pub fn program_files(programs: &Path, base: &Path) -> Result<ProgramFiles> {
+    let mut found = ProgramFiles::default();
+    let mut taken = Vec::new();
+    for (directory, is_base) in [(base, true), (programs, false)] {
+        for file in files(directory)? {
+            match text(&file) {
+                Ok(text) if is_base => taken.extend(names(&text)),
+                Ok(text) => {
+                    let conflicts = names(&text).into_iter().filter(|name| taken.contains(name));
+                    found.problems.extend(conflicts.map(|name| {
+                        (file.clone(), format!("it uses a program name of the base image: {name}"))
+                    }));
+                }
+                Err(error) => {
+                    found.problems.push((file, format!("{error:#}")));
+                    continue;
+                }
+            }
+            found.readable.push(file);
+        }
+    }
+    Ok(found)
+}
+
 /// Points the link to the directory with one rename.
 fn show(programs: &Path, link: &Path) -> Result<()> {
     let next = link.with_extension("next");

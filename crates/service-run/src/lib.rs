@@ -24,6 +24,7 @@
 
 mod account;
 mod cli;
+mod declaration;
 mod health;
 mod lifecycle;
 mod listen_port;
@@ -46,17 +47,14 @@ use ports::Phase;
 
 use cli::Cli;
 pub use cli::command;
+pub use declaration::Declaration;
 use program::Program;
 use registration::Registration;
 
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
-    if cli.listen_port.is_none() && !placeholders::is_used(&cli.command) {
-        let error = UsageError("the command does not contain {listen}".to_owned());
-        let hint = "the program has to listen on that port of 127.0.0.1; for one with a fixed port, add --listen-port PORT";
-        return Err(with_hint(error.into(), hint.to_owned()));
-    }
+    check_listen(&cli)?;
     let account = account::switch(cli.user.as_deref())?;
     let (sender, events) = mpsc::channel();
     signals::report(sender.clone())?;
@@ -79,6 +77,16 @@ pub fn run() -> Outcome {
         registration.publish(lifecycle::status(Phase::Failed, unix_time::now(), Some(&cause)), Vec::new());
     })?;
     Ok(supervision::run(&programs, cli.per_gpu, &mut registration, &sender, &events))
+}
+
+/// Fails if the program does not get its port on loopback.
+fn check_listen(cli: &Cli) -> Result<()> {
+    if cli.listen_port.is_none() && !placeholders::is_used(&cli.command) {
+        let error = UsageError("the command does not contain {listen}".to_owned());
+        let hint = "the program has to listen on that port of 127.0.0.1; for one with a fixed port, add --listen-port PORT";
+        return Err(with_hint(error.into(), hint.to_owned()));
+    }
+    Ok(())
 }
 
 /// Returns the program of each instance, with its port and the variables that pin it to its GPU.

@@ -25,14 +25,10 @@ impl Registration {
     /// on loopback.
     pub fn claim(cli: &Cli, status: Status) -> Result<Self> {
         let service = Service {
-            service_name: cli.name.clone(),
-            proxy_port: cli.port,
-            proxy_secure: !cli.open,
-            service_url: cli.url.clone(),
             log: own_log(&Env::from_process()),
             pid: Some(process::id()),
             status: Some(status),
-            ..Service::default()
+            ..service(cli)
         };
         let mut registration = Self { registry: Registry::new(&cli.registry), service, former: Vec::new() };
         registration.choose_ports(&[], cli.listen_port)?;
@@ -110,6 +106,17 @@ impl Registration {
         if let Err(error) = self.registry.unregister(&self.service) {
             log::warn!("{error:#}");
         }
+    }
+}
+
+/// Returns the service that the command line describes, without a port on loopback.
+pub fn service(cli: &Cli) -> Service {
+    Service {
+        service_name: cli.name.clone(),
+        proxy_port: cli.port,
+        proxy_secure: !cli.open,
+        service_url: cli.url.clone(),
+        ..Service::default()
     }
 }
 

@@ -75,7 +75,7 @@ impl ActiveMapping {
         self.evaluated = state;
         self.evaluated_at = Instant::now();
         match evaluate(&self.file, &self.workspace) {
-            Ok(Evaluated { mut mapping, incomplete }) => {
+            Ok(Evaluated { mut mapping, incomplete, .. }) => {
                 let missing = self.mapping.as_ref().map(|old| old.difference(&mapping)).unwrap_or_default();
                 // An empty map is normal for a new image, which has no links to lose.
                 let incomplete = incomplete.filter(|_| !missing.0.is_empty() || !mapping.0.is_empty());

@@ -59,6 +59,8 @@ printf '%s\0%s\0end\0' "$storage_monitor_failed" "${storage_map_empty-}" >&3
 pub struct Evaluated {
     pub mapping: Mapping,
     pub incomplete: Option<String>,
+    /// The first command that failed.
+    pub failed: Option<String>,
 }
 
 /// Evaluates the file; an error names it, and the line if known.
@@ -83,15 +85,14 @@ fn evaluate_text(file: &Path, text: &[u8], workspace: &Path) -> Result<Evaluated
         Some(line) => anyhow!("{}: line {line}: {}", file.display(), invalid.message),
         None => anyhow!("{}: {}", file.display(), invalid.message),
     })?;
-    let incomplete = match mapping.0.is_empty() {
-        _ if !failed.is_empty() => Some(format!("{}: {failed}", file.display())),
-        true if !may_be_empty => Some(format!(
-            "{}: storage_map is empty; set storage_map_empty=yes if this is intended",
-            file.display()
-        )),
-        _ => None,
-    };
-    Ok(Evaluated { mapping, incomplete })
+    let failed = (!failed.is_empty()).then(|| format!("{}: {failed}", file.display()));
+    let is_empty = mapping.0.is_empty() && !may_be_empty;
+    let incomplete = failed.clone().or_else(|| {
+        is_empty.then(|| {
+            format!("{}: storage_map is empty; set storage_map_empty=yes if this is intended", file.display())
+        })
+    });
+    Ok(Evaluated { mapping, incomplete, failed })
 }
 
 /// Reads the file. Users who can write to it decide where root creates links, so only root, this user and

@@ -30,6 +30,7 @@ mod findings;
 mod known_storage;
 mod ledger;
 mod mapping;
+mod mapping_check;
 mod monitor;
 mod pending_events;
 mod plan;
@@ -52,6 +53,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 pub use cli::command;
+pub use mapping_check::{MappingCheck, check_mapping};
 pub use status::{PATH as STATUS_PATH, Status};
 
 use cli::{Cli, Paths, Task};

@@ -32,6 +32,8 @@ mod https;
 mod identity;
 #[path = "e2e/image.rs"]
 mod image;
+#[path = "e2e/image_authors.rs"]
+mod image_authors;
 #[path = "e2e/init_in_running_container.rs"]
 mod init_in_running_container;
 #[path = "e2e/late_boot.rs"]

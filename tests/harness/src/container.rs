@@ -142,8 +142,8 @@ impl Image {
         Self { tag }
     }
 
-    /// Builds a folder of the repository whose Dockerfile begins with `FROM base`, with named contexts of it. Packages are
-    /// downloaded with the certificates of this machine.
+    /// Builds a folder of the repository whose Dockerfile begins with `FROM base` or `FROM ${BASE}`, with named contexts of it.
+    /// Packages are downloaded with the certificates of this machine.
     #[track_caller]
     pub fn of_folder(folder: &str, contexts: &[(&str, &str)]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -151,6 +151,7 @@ impl Image {
         let base = format!("base=docker-image://{}", image());
         let mut build =
             docker(&["buildx", "build", "--quiet", "--load", "--tag", &tag, "--build-context", &base]);
+        build.arg("--build-arg").arg(format!("BASE={}", image()));
         for (name, directory) in contexts {
             build.arg("--build-context").arg(format!("{name}={}", root.join(directory).display()));
         }
@@ -159,6 +160,11 @@ impl Image {
         }
         Output::from(build.arg(root.join(folder)).output().expect("docker")).text();
         Self { tag }
+    }
+
+    /// Name of the image.
+    pub fn tag(&self) -> &str {
+        &self.tag
     }
 
     fn fresh_tag() -> String {

@@ -65,6 +65,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { command: env_store::command, section: Section::User, passes_on: PassesOn::CommandOf("exec") },
     Tool { command: fix_perms::command, section: Section::System, passes_on: PassesOn::Nothing },
     Tool { command: gpu_limit::command, section: Section::User, passes_on: PassesOn::CommandOf("exec") },
+    Tool { command: image_check::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: init::command, section: Section::System, passes_on: PassesOn::Server("supervisord") },
     Tool { command: logtail::command, section: Section::User, passes_on: PassesOn::Nothing },
     Tool { command: portal_link::command, section: Section::User, passes_on: PassesOn::Nothing },

@@ -1,6 +1,9 @@
-//! `cargo xtask images`: what the images are built from.
+//! `cargo xtask images`: what the images are built from, and what is wrong in them.
 
 mod downloads;
+mod layer_archive;
+mod layer_findings;
+mod lint;
 mod lock_file;
 pub mod readme;
 mod update;
@@ -10,7 +13,7 @@ pub use lock_file::{FILE as LOCK_FILE, LockFile};
 use clap::Subcommand;
 use kit::Outcome;
 
-/// Check and refresh what the images are built from
+/// Check images, and refresh what they are built from
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -21,6 +24,7 @@ pub struct Args {
 enum Task {
     Update(update::Args),
     Downloads(downloads::Args),
+    Lint(lint::Args),
     Readme(readme::Args),
 }
 
@@ -29,6 +33,7 @@ pub fn run(args: &Args) -> Outcome {
     match &args.task {
         Task::Update(args) => update::run(args),
         Task::Downloads(args) => downloads::run(args),
+        Task::Lint(args) => lint::run(args),
         Task::Readme(args) => readme::run(args),
     }
 }

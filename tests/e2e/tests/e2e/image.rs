@@ -24,6 +24,7 @@ fn every_tool_runs_and_explains_itself() {
             "env-store",
             "fix-perms",
             "gpu-limit",
+            "image-check",
             "init",
             "logtail",
             "portal-link",
