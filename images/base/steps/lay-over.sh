@@ -3,9 +3,9 @@
 #
 # Not COPY, which refuses a tree with lib/ or opt/micromamba/, because those are links to directories in the image. Here links
 # are followed, existing directories keep owner and mode, and a checkout with a permissive umask does not make root's files
-# writable for a group.
+# writable for a group. Files of a reproducible build have the commit's time and not that of the checkout.
 set -eu
-tar -C "$1" --owner=0 --group=0 --mode=go-w -cf - . | tar -C / --keep-directory-symlink --no-overwrite-dir -xpf -
+tar -C "$1" --owner=0 --group=0 --mode=go-w ${SOURCE_DATE_EPOCH:+--mtime=@$SOURCE_DATE_EPOCH} -cf - . | tar -C / --keep-directory-symlink --no-overwrite-dir -xpf -
 cd "$1"
 # Changes a link itself and not its target; directories are reached through the links above them.
 find . -path './opt/*' ! -type d -printf '/%P\0' | xargs -0 -r chgrp -h leonardo

@@ -20,6 +20,8 @@ usermod --append --groups adm portal
 if [ "$(id -u ubuntu 2> /dev/null)" = 1000 ]; then
     userdel --remove ubuntu 2> /dev/null
 fi
+# As in packages.sh.
+sed -i 's/^\([^:]*:[^:]*\):[0-9]*:/\1::/' /etc/shadow
 # Backups of useradd and similar programs.
 rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-
 

@@ -51,6 +51,8 @@ rm -f /etc/ssh/ssh_host_*
 # Every container needs its own machine id.
 rm -f /var/lib/dbus/machine-id
 [ ! -s /etc/machine-id ] || : > /etc/machine-id
+# The day on which the packages' accounts were created; without it, a build of tomorrow is the same.
+sed -i 's/^\([^:]*:[^:]*\):[0-9]*:/\1::/' /etc/shadow
 rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log /var/cache/ldconfig/aux-cache \
     /var/cache/debconf/*-old /var/lib/dpkg/*-old /etc/*-
 rm -rf /var/log/apt /var/cache/apt/*.bin /var/lib/apt/lists/* /tmp/* /var/tmp/*

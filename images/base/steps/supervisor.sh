@@ -2,7 +2,8 @@
 # supervisor.sh: the pinned supervisord in an environment of its own, /opt/supervisor, without pip.
 set -eu
 . /build/trust.sh
-scratch=$(mktemp -d)
+# Always the same directory: pip records digests of files that contain it.
+scratch=/tmp/supervisor
 python3 -m venv "$scratch/pip"
 python3 -m venv --without-pip /opt/supervisor
 library=$(/opt/supervisor/bin/python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

@@ -12,6 +12,8 @@ mod balanced_services;
 mod boot;
 #[path = "e2e/comfyui.rs"]
 mod comfyui;
+#[path = "e2e/compose.rs"]
+mod compose;
 #[path = "e2e/cookies.rs"]
 mod cookies;
 #[path = "e2e/cross_origin.rs"]

@@ -69,7 +69,7 @@ mod tests {
         let (compose, settings) = (of_the_repository("docker-compose.yaml"), of_the_repository(".env"));
         for variable in variables::ALL {
             let name = variable.name;
-            assert!(compose.contains(&format!("      - {name}\n")), "docker-compose.yaml lacks {name}");
+            assert!(compose.contains(&format!("    - {name}\n")), "docker-compose.yaml lacks {name}");
             let mut lines = settings.lines().map(|line| line.trim_start_matches('#'));
             assert!(lines.any(|line| line.starts_with(&format!("{name}="))), ".env lacks {name}");
         }
