@@ -32,6 +32,14 @@ pub fn act(socket: &Path, action: Action, name: &str, requester: &str) -> Result
     }
 }
 
+/// Runs the self-test as root, and returns what `selftest --json` prints.
+pub fn selftest(socket: &Path) -> Result<serde_json::Value, Refusal> {
+    match ask(socket, &Request::Selftest {}, limits::SELFTEST_TIMEOUT)? {
+        Response::Selftest(result) => Ok(result),
+        _ => Err(unexpected()),
+    }
+}
+
 fn ask(socket: &Path, request: &Request, timeout: Duration) -> Result<Response, Refusal> {
     let unavailable = |error: io::Error| Refusal::new(RefusalKind::Unavailable, cause(&error));
     let line = exchange(socket, request, timeout).map_err(unavailable)?;

@@ -18,6 +18,7 @@ use crate::program_list::ProgramList;
 use crate::protocol::{Action, Outcome, Program, Refusal, RefusalKind, Request, Response, Target};
 use crate::rate_limit::RateLimit;
 use crate::selection::{check, select};
+use crate::selftest_run::SelftestRun;
 use crate::supervisord::{CallError, Supervisord};
 
 /// Pause before a supervisord that did not respond is asked again.
@@ -32,6 +33,7 @@ pub struct Control {
     busy: Mutex<HashMap<String, Action>>,
     /// Log lines about refused requests: a flood would push the lines about actions out of the log.
     refusal_lines: RateLimit,
+    selftest: SelftestRun,
 }
 
 impl Control {
@@ -43,6 +45,7 @@ impl Control {
             supervisord,
             busy: Mutex::default(),
             refusal_lines: RateLimit::new(limits::REFUSAL_LINES, limits::REFUSAL_INTERVAL),
+            selftest: SelftestRun::default(),
         }
     }
 
@@ -53,6 +56,7 @@ impl Control {
             Ok(Request::Start(target)) => self.act(Action::Start, &target).map(Response::Outcome),
             Ok(Request::Stop(target)) => self.act(Action::Stop, &target).map(Response::Outcome),
             Ok(Request::Restart(target)) => self.act(Action::Restart, &target).map(Response::Outcome),
+            Ok(Request::Selftest {}) => self.selftest.run().map(Response::Selftest),
             Err(_) => Err(Refusal::new(RefusalKind::Invalid, "the request is malformed")),
         };
         answered.unwrap_or_else(Response::Refusal)

@@ -2,9 +2,10 @@
 //!
 //! Access to supervisord's socket equals root: its interface starts, signals and reconfigures anything. The portal faces
 //! the network, so its account must not have it. This program stands in between: it runs as root, listens on a socket for
-//! the portal's account, and knows four requests only: list, start, stop and restart of programs that supervisord has.
+//! the portal's account, and knows five requests only: list, start, stop and restart of programs that supervisord has, and
+//! the self-test.
 //!
-//! The library is the portal's side: [`list`] and [`act`].
+//! The library is the portal's side: [`list`], [`act`] and [`selftest`].
 
 mod action;
 mod base_programs;
@@ -20,6 +21,7 @@ mod program_list;
 mod protocol;
 mod rate_limit;
 mod selection;
+mod selftest_run;
 mod server;
 mod supervisord;
 
@@ -33,7 +35,7 @@ use kit::lock::Lock;
 
 pub use base_programs::is_base_program;
 pub use cli::command;
-pub use client::{act, list};
+pub use client::{act, list, selftest};
 pub use protocol::{Action, Exit, Outcome, Program, Refusal, RefusalKind, SOCKET};
 
 /// Runs the command line; never returns without an error.

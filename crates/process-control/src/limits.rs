@@ -24,6 +24,14 @@ pub const LIST_AGE: Duration = Duration::from_millis(250);
 pub const LIST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum time that a client waits for the result of an action.
 pub const ACTION_TIMEOUT: Duration = Duration::from_secs(40);
+/// Number of self-tests that may follow each other at once.
+pub const SELFTEST_BURST: u32 = 3;
+/// Time after which another self-test is allowed.
+pub const SELFTEST_INTERVAL: Duration = Duration::from_secs(10);
+/// Maximum duration of a self-test, in seconds; its checks end after ten.
+pub const SELFTEST_SECONDS: &str = "20";
+/// Maximum time that a client waits for the result of a self-test.
+pub const SELFTEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum length of a requester's name in the log.
 pub const REQUESTER_CHARACTERS: usize = 200;
 /// Number of refusals that are logged at once.

@@ -41,6 +41,8 @@ pub(crate) enum Request {
     Stop(Target),
     /// Restarts programs.
     Restart(Target),
+    /// Runs the self-test.
+    Selftest {},
 }
 
 /// Programs to act on, for whom.
@@ -61,6 +63,8 @@ pub(crate) enum Response {
     Programs(Vec<Program>),
     /// To an action.
     Outcome(Outcome),
+    /// To [`Request::Selftest`]: what `selftest --json` prints.
+    Selftest(serde_json::Value),
     /// The request was not carried out.
     Refusal(Refusal),
 }

@@ -158,13 +158,6 @@ pub fn parse_setting(text: &str, mounted: &str) -> Result<Address, Failure> {
     }
 }
 
-/// Returns the password of a login, or all of a login without one, as written and as meant.
-pub fn secrets_of(login: &[u8]) -> [Vec<u8>; 2] {
-    let colon = login.iter().position(|&byte| byte == b':');
-    let secret = colon.map_or(login, |colon| &login[colon + 1..]);
-    [secret.to_vec(), percent_decode(secret).collect()]
-}
-
 fn decoded(text: &str) -> Vec<u8> {
     percent_decode(text.as_bytes()).collect()
 }

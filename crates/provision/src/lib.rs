@@ -33,7 +33,6 @@ mod output_pump;
 mod progress_reporter;
 mod proxy;
 mod raw_url;
-mod redact;
 mod report;
 mod request;
 mod resolver;
@@ -45,7 +44,6 @@ mod shebang;
 mod source;
 mod state;
 mod status;
-mod terminal_text;
 mod time_limits;
 mod verdict;
 

@@ -4,9 +4,8 @@
 //! in place on large blocks, because a script may print as fast as a pipe takes it.
 
 use memchr::{memchr_iter, memrchr};
-
-use crate::redact::Redactor;
-use crate::terminal_text::{complete_prefix, line as plain_line, lines as plain_lines};
+use redact::Redactor;
+use terminal::plain_text::{complete_prefix, line as plain_line, lines as plain_lines};
 
 /// Size of one read in bytes.
 pub const BLOCK: usize = 256 * 1024;

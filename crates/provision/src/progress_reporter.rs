@@ -7,9 +7,9 @@ use anyhow::Result;
 use journal::{Event, Journal, Stage, StageResult, Timeline};
 use kit::quote::escape_control;
 use kit::rfc3339;
+use redact::Redactor;
 
 use crate::log_file::LogFile;
-use crate::redact::Redactor;
 use crate::report::{Report, ReportOutcome};
 
 /// Interval between two notes about the script's last line.

@@ -1,10 +1,10 @@
 //! Result of `provision run`, for people and for `boot`.
 
 use journal::StageResult;
+use redact::Redactor;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::redact::Redactor;
 
 /// Kind of result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

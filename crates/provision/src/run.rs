@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use kit::quote::escape_control;
 use kit::system_account::Account;
 use kit::{Env, Exit, SettingsReader, duration, rfc3339, variables};
+use redact::Redactor;
 
 use crate::cli::{Cli, RunOptions};
 use crate::decision::{Decision, decide};
@@ -18,7 +19,6 @@ use crate::line_assembler::LineAssembler;
 use crate::lock::Lock;
 use crate::log_file::LogFile;
 use crate::progress_reporter::{ProgressReporter, print_step};
-use crate::redact::Redactor;
 use crate::report::{Report, ReportOutcome};
 use crate::script_process::{self, ScriptEnd, ScriptTask};
 use crate::session_environment::session_environment;

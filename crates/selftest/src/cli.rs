@@ -31,6 +31,13 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["list", "json"])]
     #[expect(clippy::option_option, reason = "not given, given without a file, given with a file")]
     pub junit: Option<Option<PathBuf>>,
+    /// Write a report for a bug report to a new file, without secrets (FILE "-": stdout)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["list", "json", "junit"])]
+    #[expect(clippy::option_option, reason = "not given, given without a file, given with a file")]
+    pub report: Option<Option<PathBuf>>,
+    /// Print one section of the report
+    #[arg(long, value_name = "SECTION", hide = true, exclusive = true)]
+    pub section: Option<String>,
     /// Run one check in this process and print its findings
     #[arg(long, value_name = "CHECK", hide = true, exclusive = true)]
     pub run_check: Option<String>,

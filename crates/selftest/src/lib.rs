@@ -13,6 +13,7 @@ mod cli;
 mod context;
 mod finding;
 mod output;
+mod report;
 mod runner;
 
 use std::io::{self, Write};
@@ -35,6 +36,10 @@ pub fn run() -> Outcome {
     if let Some(name) = &cli.run_check {
         return run_check(name);
     }
+    if let Some(name) = &cli.section {
+        let text = report::section(name, &context::Context::load()?)?;
+        return print_line(&text);
+    }
     if cli.list {
         for Check { name, about, .. } in CHECKS {
             writeln!(io::stdout(), "{name:<14}{about}")?;
@@ -42,6 +47,9 @@ pub fn run() -> Outcome {
         return Ok(Exit::Done);
     }
     let summary = Summary::new(runner::run_all(&selected(&cli.checks)?));
+    if let Some(file) = &cli.report {
+        return report::write(file.as_deref(), &summary);
+    }
     let mut out = io::stdout().lock();
     match &cli.junit {
         Some(None) => out.write_all(output::junit(&summary).as_bytes())?,
@@ -68,8 +76,12 @@ fn selected(names: &[String]) -> anyhow::Result<Vec<&'static Check>> {
 /// Runs one check in this process, and prints its findings as one line.
 fn run_check(name: &str) -> Outcome {
     let check = check::find(name).with_context(|| format!("no check {name:?}"))?;
-    let findings = check.findings(&context::Context::load()?)?;
-    let mut line = serde_json::to_vec(&findings)?;
+    print_line(&check.findings(&context::Context::load()?)?)
+}
+
+/// Prints a result for the process that has started this one.
+fn print_line(result: &impl serde::Serialize) -> Outcome {
+    let mut line = serde_json::to_vec(result)?;
     line.push(b'\n');
     io::stdout().write_all(&line)?;
     Ok(Exit::Done)

@@ -11,14 +11,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use kit::wait;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use serde::de::DeserializeOwned;
 
 use crate::check::Check;
 use crate::finding::{CheckResult, Finding};
+use crate::report::SECTIONS;
 
 /// Time for one check; all run at once.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Time for the end of a process after its last line.
+const ENDING: Duration = Duration::from_secs(1);
 /// Maximum size of the findings of a check, in bytes.
 const MAX_OUTPUT: u64 = 1 << 20;
 
@@ -46,9 +51,29 @@ fn failed(check: &Check, why: &str) -> Finding {
 }
 
 fn findings(check: &'static Check) -> Result<Vec<Finding>> {
+    let printed = ask(&["--run-check", check.name])?;
+    Ok(printed.unwrap_or_else(|| vec![check.timed_out(LIMIT)]))
+}
+
+/// Returns the sections of the report with their names.
+pub fn sections() -> Vec<(&'static str, String)> {
+    let section = |name: &'static str| {
+        let text = match ask(&["--section", name]) {
+            Ok(Some(text)) => text,
+            Ok(None) => format!("it did not end in {} seconds", LIMIT.as_secs()),
+            Err(error) => format!("{error:#}"),
+        };
+        (name, text)
+    };
+    SECTIONS.into_iter().map(section).collect()
+}
+
+/// Runs this program in a process of its own, and returns what it prints as one line of JSON; nothing if it does not end.
+fn ask<T: DeserializeOwned>(arguments: &[&str]) -> Result<Option<T>> {
     let mut command = Command::new("/proc/self/exe");
-    command.args(["--run-check", check.name]).process_group(0);
     let mut child = command
+        .args(arguments)
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -67,12 +92,13 @@ fn findings(check: &'static Check) -> Result<Vec<Finding>> {
     });
     let Ok(output) = receiver.recv_timeout(LIMIT) else {
         kill(&child);
-        return Ok(vec![check.timed_out(LIMIT)]);
+        return Ok(None);
     };
-    let (line, errors) = output.context("cannot read its findings")?;
-    // With findings, it is not waited for: one of its threads may never end.
+    let (line, errors) = output.context("cannot read its output")?;
+    // One of its threads may never end.
+    let _ = wait::until(ENDING, "its end", || child.try_wait().ok().flatten());
     ensure!(!line.is_empty(), "{}", errors.trim());
-    serde_json::from_slice(&line).context("its findings are malformed")
+    serde_json::from_slice(&line).map(Some).context("its output is malformed")
 }
 
 /// Kills the process and those that it has started.

@@ -45,6 +45,7 @@ mod requester;
 mod response;
 mod return_path;
 mod routes;
+mod selftest_page;
 mod server;
 mod service_address;
 mod service_links;

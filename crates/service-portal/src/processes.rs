@@ -1,6 +1,6 @@
 //! The page of processes: every program of supervisord, with its last exit and its actions.
 //!
-//! The portal has no access to supervisord. It asks `process-control`, which knows four requests.
+//! The portal has no access to supervisord. It asks `process-control`, which knows five requests.
 
 mod action;
 mod exit_log;

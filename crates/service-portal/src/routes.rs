@@ -18,7 +18,7 @@ use crate::gate;
 use crate::request_guard::guard;
 use crate::{
     access_page, assets, boot_page, frame_page, link_redemption, login, login_handover, logs, processes,
-    qr_page, response, services_page, system, unavailable,
+    qr_page, response, selftest_page, services_page, system, unavailable,
 };
 
 /// Maximum size of a form, in bytes.
@@ -48,6 +48,7 @@ pub fn router(state: AppState) -> Router {
         .route("/leonardo/processes", get(processes::overview).post(processes::act_form))
         .route("/leonardo/processes/act", post(processes::act_json))
         .route("/leonardo/boot", get(boot_page::boot_page))
+        .route("/leonardo/selftest", get(selftest_page::show).post(selftest_page::run))
         .route("/leonardo/access", get(access_page::overview))
         .route("/leonardo/access/end", post(access_page::end_session))
         .route("/leonardo/access/end-all", post(access_page::end_all))

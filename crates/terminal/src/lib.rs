@@ -3,6 +3,7 @@
 //! Each tool decides how to display them: logtail shows control characters as pictures, provision as `\x07`. [`screen`] renders
 //! output as a terminal does, with its colours and progress bars.
 
+pub mod plain_text;
 pub mod screen;
 
 /// First byte of every control sequence.

@@ -68,6 +68,8 @@ mod proxy;
 mod rclone;
 #[path = "e2e/readme_example.rs"]
 mod readme_example;
+#[path = "e2e/selftest.rs"]
+mod selftest;
 #[path = "e2e/service_limits.rs"]
 mod service_limits;
 #[path = "e2e/service_run.rs"]

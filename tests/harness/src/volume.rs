@@ -44,10 +44,31 @@ impl Volume {
         let script = format!("cp -a {place}/. /disk && chmod --reference={place} /disk");
         let copy = RunOptions::new().mount(&volume.path(), "/disk", "").option("--entrypoint").option("sh");
         copy.command(&["-c", &script]).run_to_end().text();
-        let df = Command::new("df").args(["-k", "--output=used"]).arg(volume.path()).output().expect("df");
-        let used = String::from_utf8_lossy(&df.stdout).lines().last().expect("a number").trim().to_owned();
-        volume.limit(&format!("{used}k"));
+        volume.fill();
         volume
+    }
+
+    /// Takes all free space away.
+    #[track_caller]
+    pub fn fill(&self) {
+        let df = Command::new("df").args(["-k", "--output=used"]).arg(self.path()).output().expect("df");
+        let used = String::from_utf8_lossy(&df.stdout).lines().last().expect("a number").trim().to_owned();
+        self.limit(&format!("{used}k"));
+    }
+
+    /// An empty disk of 8 GB, which takes only the memory that is used.
+    #[track_caller]
+    pub fn empty() -> Self {
+        let volume = Self::unmounted();
+        let mount = ["-t", "tmpfs", "-o", "size=8g,mode=755", "none"];
+        succeed(Command::new("mount").args(mount).arg(volume.path()));
+        volume
+    }
+
+    /// Changes an option, such as `ro`, for everyone who has the volume mounted.
+    #[track_caller]
+    pub fn remount(&self, option: &str) {
+        succeed(Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(self.path()));
     }
 
     /// Gives a full disk room.
@@ -58,7 +79,7 @@ impl Volume {
 
     #[track_caller]
     fn limit(&self, size: &str) {
-        succeed(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.path()));
+        self.remount(&format!("size={size}"));
     }
 
     #[track_caller]

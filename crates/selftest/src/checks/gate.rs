@@ -117,7 +117,12 @@ fn without_login(port: u16, answer: &Answer) -> Option<Finding> {
     Some(match answer {
         Answer::Refused => return None,
         Answer::Nothing(why) => {
-            let short = why.rsplit("curl: ").next().unwrap_or(why);
+            // Exit codes of curl(1): not connected, timed out.
+            let short = match why.rsplit("curl: ").next().unwrap_or(why) {
+                short if short.starts_with("(7)") => "nothing listens",
+                short if short.starts_with("(28)") => "it is silent for 4 seconds",
+                short => short,
+            };
             Finding::fail(format!("port {port} does not answer: {short}"), "supervisorctl restart caddy")
         }
         Answer::Status(status @ 500..) => Finding::fail(
@@ -176,7 +181,7 @@ mod tests {
             (
                 8188,
                 nothing,
-                Some(Finding::fail("port 8188 does not answer: (7) refused", caddy)),
+                Some(Finding::fail("port 8188 does not answer: nothing listens", caddy)),
                 Some(Finding::fail("port 8188 does not answer to the token", portal)),
             ),
             (

@@ -19,7 +19,7 @@ fn finding(run: &StageRun) -> Finding {
         Some(StageResult::Done) => Finding::pass("the script exited successfully"),
         Some(StageResult::Skipped) => Finding::pass(cause.unwrap_or("no script is configured")),
         Some(StageResult::Failed) => Finding::fail(
-            format!("the script failed: {}", cause.unwrap_or("no cause is known")),
+            cause.unwrap_or("the script failed"),
             "logtail provisioning; to run it again: supervisorctl start boot",
         ),
     }
@@ -41,7 +41,7 @@ mod tests {
             note: None,
         };
         let failed = Finding::fail(
-            "the script failed: exit code 3",
+            "the script failed with exit code 3",
             "logtail provisioning; to run it again: supervisorctl start boot",
         );
         for (result, cause, expected) in [
@@ -49,7 +49,7 @@ mod tests {
             (Some(StageResult::Done), None, Finding::pass("the script exited successfully")),
             (Some(StageResult::Skipped), None, Finding::pass("no script is configured")),
             (Some(StageResult::Skipped), Some("locked"), Finding::pass("locked")),
-            (Some(StageResult::Failed), Some("exit code 3"), failed),
+            (Some(StageResult::Failed), Some("the script failed with exit code 3"), failed),
         ] {
             assert_eq!(finding(&run(result, cause)), expected);
         }

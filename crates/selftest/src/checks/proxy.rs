@@ -11,8 +11,9 @@ use crate::finding::Finding;
 pub fn check(_: &Context) -> Result<Vec<Finding>> {
     Ok(vec![match journal::proxy_problem(Path::new(journal::PROXY_PROBLEM_FILE)) {
         None => Finding::pass("in use as written"),
-        Some(problem) => {
-            Finding::fail(problem.message, "sudo caddy-run --print, then correct /opt/caddy/share")
-        }
+        Some(problem) => Finding::fail(
+            problem.message,
+            "correct the file in /opt/caddy/share, then: supervisorctl restart caddy",
+        ),
     }])
 }

@@ -82,7 +82,7 @@ fn verified_finding(verified: &Verified) -> Option<Finding> {
     let Verified { tree, missing, damaged } = verified;
     (missing + damaged > 0).then(|| {
         Finding::fail(
-            format!("{tree}: {missing} files of the image are missing in the copy, {damaged} are damaged"),
+            format!("{tree}: the copy is damaged (files missing: {missing}, damaged: {damaged})"),
             format!("sudo workspace-sync refresh {tree}"),
         )
     })
@@ -119,7 +119,7 @@ mod tests {
         }
         let verified = |missing, damaged| Verified { tree: "app".into(), missing, damaged };
         let damaged = Finding::fail(
-            "app: 1 files of the image are missing in the copy, 2 are damaged",
+            "app: the copy is damaged (files missing: 1, damaged: 2)",
             "sudo workspace-sync refresh app",
         );
         assert_eq!(

@@ -54,6 +54,13 @@ fn serve(portal: &Portal) -> Receiver<String> {
             let text = |name: &str| asked[name].as_str().unwrap_or_default().to_owned();
             let answer = match (text("request").as_str(), text("name").as_str()) {
                 ("list", _) => json!({ "programs": programs }),
+                ("selftest", _) => json!({ "selftest": {
+                    "ok": false, "passed": 1, "warned": 0, "failed": 1, "skipped": 0, "checks": [
+                        {"name": "boot", "verdict": "pass", "findings": [{"verdict": "pass", "seen": "ready"}]},
+                        {"name": "gate", "verdict": "fail", "findings": [
+                            {"verdict": "fail", "seen": "<b>closed", "remedy": "supervisorctl restart caddy"}]},
+                    ]
+                } }),
                 (_, "none") => json!({ "refusal": { "kind": "unknown", "message": "no <program> none" } }),
                 (action, name) => {
                     sender.send(format!("{action} {name} for {}", text("requester"))).unwrap();
@@ -168,4 +175,29 @@ fn a_missing_process_control_is_named_and_the_page_stays_up() {
     let answer = portal.send(words, r#"{"name":"a","action":"start"}"#);
     let answer: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{}", answer.body));
     assert_eq!((&answer["ok"], &answer["finished"]), (&json!(false), &json!(true)));
+}
+
+#[test]
+fn the_self_test_is_run_by_its_button_and_shows_faults_with_remedies_first() {
+    let portal = Portal::new();
+    let run = "portal own session POST origin=http://gpu.lan:1111 host=gpu.lan:1111 /leonardo/selftest";
+    let alone = portal.send(run, "");
+    assert!(
+        alone.status == 200 && alone.body.contains("supervisorctl start processcontrol</p>"),
+        "{}",
+        alone.body
+    );
+    serve(&portal);
+    portal.check_pages(
+        "portal page /leonardo/selftest                    => 302 to /leonardo/login
+         portal page session /leonardo/selftest            => 200 <Self-test> (logout)
+         page session /leonardo/selftest                   => 403 Open this page on the portal's own port.",
+    );
+    let result = portal.send(run, "").body;
+    let place = |text: &str| result.find(text).unwrap_or_else(|| panic!("{text} is not in {result}"));
+    assert!(place("&#60;b&#62;closed</p>") < place("<code>supervisorctl restart caddy</code>"));
+    assert!(place("<b>gate</b>") < place("<b>boot</b>"), "the worst first");
+    assert!(result.contains("1 passed, 0 warnings, 1 failed, 0 skipped"), "{result}");
+    let foreign = portal.send("portal fetch-site session POST /leonardo/selftest", "").status;
+    assert!((400..500).contains(&foreign), "{foreign}");
 }

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use crate::{ESCAPE, Sequence};
 use memchr::memchr;
-use terminal::{ESCAPE, Sequence};
 
 /// Returns lines as text, each with its line break; see [`line()`].
+#[must_use]
 pub fn lines(block: &[u8]) -> Cow<'_, [u8]> {
     if is_plain(block) {
         return Cow::Borrowed(block);
@@ -20,8 +21,9 @@ pub fn lines(block: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Returns a line as text: escape sequences are removed, other control characters are written as `\x07`. Text is unchanged.
+#[must_use]
 pub fn line(line: &[u8]) -> Cow<'_, [u8]> {
-    let line = terminal::last_state(line);
+    let line = crate::last_state(line);
     if is_plain(line) {
         return Cow::Borrowed(line);
     }
@@ -29,7 +31,7 @@ pub fn line(line: &[u8]) -> Cow<'_, [u8]> {
     let mut rest = line;
     while let Some((&byte, behind)) = rest.split_first() {
         rest = match byte {
-            ESCAPE => terminal::after_sequence(rest),
+            ESCAPE => crate::after_sequence(rest),
             b'\t' | 0x20.. => {
                 text.push(byte);
                 behind
@@ -45,16 +47,17 @@ pub fn line(line: &[u8]) -> Cow<'_, [u8]> {
 
 /// Returns the length of the prefix of a line that can already be converted: an escape sequence may continue in the next
 /// bytes, and text after a carriage return replaces the text before it.
+#[must_use]
 pub fn complete_prefix(line: &[u8]) -> usize {
     let mut end = 0;
     while let Some(found) = memchr(ESCAPE, &line[end..]) {
         let start = end + found;
-        match terminal::sequence(&line[start..]) {
+        match crate::sequence(&line[start..]) {
             Sequence::Complete(length) | Sequence::Malformed(length) => end = start + length,
-            Sequence::Unfinished => return terminal::without_returns(&line[..start]).len(),
+            Sequence::Unfinished => return crate::without_returns(&line[..start]).len(),
         }
     }
-    terminal::without_returns(line).len()
+    crate::without_returns(line).len()
 }
 
 /// True if a block has no control characters except line breaks and tabs.

@@ -9,9 +9,11 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use kit::Env;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
-use crate::{address, terminal_text};
+use terminal::plain_text;
+
+use crate::MASK;
 
 /// Minimum length of a secret in bytes; a shorter value is too likely a part of something else.
 const SHORTEST: usize = 6;
@@ -19,7 +21,6 @@ const SHORTEST: usize = 6;
 const PART: usize = 1_024;
 /// Characters that an address encodes (RFC 3986, section 2.3).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-const MASK: &[u8] = b"********";
 
 /// Finds and masks secrets.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Redactor {
             }
             env_store::find_url_credentials(value)
                 .into_iter()
-                .flat_map(|login| address::secrets_of(&value[login]))
+                .flat_map(|login| login_secrets(&value[login]))
                 .collect()
         });
         let mut patterns = BTreeSet::new();
@@ -50,7 +51,7 @@ impl Redactor {
                     if part.len() >= SHORTEST {
                         patterns.extend(forms(part));
                         // In the log, control characters have another form, of which little or nothing may remain.
-                        let shown = terminal_text::line(part);
+                        let shown = plain_text::line(part);
                         if shown.len() >= SHORTEST {
                             patterns.insert(shown.into_owned());
                         }
@@ -72,13 +73,14 @@ impl Redactor {
     }
 
     /// Returns the text with a mask for each secret.
+    #[must_use]
     pub fn redact<'text>(&self, text: &'text [u8]) -> Cow<'text, [u8]> {
         let Some(matcher) = &self.matcher else { return Cow::Borrowed(text) };
         let mut masked = Vec::new();
         let mut done = 0;
         for found in matcher.find_iter(text) {
             masked.extend_from_slice(&text[done..found.start()]);
-            masked.extend_from_slice(MASK);
+            masked.extend_from_slice(MASK.as_bytes());
             done = found.end();
         }
         if done == 0 {
@@ -89,12 +91,14 @@ impl Redactor {
     }
 
     /// Masks secrets in a message.
+    #[must_use]
     pub fn redact_text(&self, text: &str) -> String {
         String::from_utf8_lossy(&self.redact(text.as_bytes())).into_owned()
     }
 
     /// Returns the length of a text that can be shown before its rest is known: a secret may begin at its end, or reach
     /// across any other place.
+    #[must_use]
     pub fn safe_prefix(&self, text: &[u8]) -> usize {
         let may_go_on = |rest: &[u8]| {
             self.patterns.iter().any(|pattern| pattern.len() > rest.len() && pattern.starts_with(rest))
@@ -109,6 +113,14 @@ impl Redactor {
             .find(|found| found.start() < begins && begins < found.end());
         across.map_or(begins, |found| found.end())
     }
+}
+
+/// Returns the password of a login, or all of a login without one, as written and as meant.
+#[must_use]
+pub fn login_secrets(login: &[u8]) -> [Vec<u8>; 2] {
+    let colon = login.iter().position(|&byte| byte == b':');
+    let secret = colon.map_or(login, |colon| &login[colon + 1..]);
+    [secret.to_vec(), percent_decode(secret).collect()]
 }
 
 /// Forms in which a secret turns up in texts: as it is, in an address, and inside of something encoded as base64.

@@ -1,0 +1,109 @@
+//! Values of secrets that this container has.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use env_store::{Store, find_url_credentials, looks_secret};
+use kit::{Env, ReadPolicy, variables};
+use redact::login_secrets;
+use web_login::Login;
+
+use crate::context::Context;
+
+/// Files with one secret each.
+const FILES: [&str; 1] = ["/run/cloudflared/token"];
+const RCLONE: &str = "/etc/rclone/rclone.conf";
+const INPUT: ReadPolicy = ReadPolicy::max_size(1 << 20);
+
+/// Returns the secrets in variables of the first process, of sessions and of this process, in the files that variables name,
+/// the login, the tunnel's token, and rclone's configuration: what this user may read of them.
+pub fn of(context: &Context) -> Vec<Vec<u8>> {
+    let mut secrets = Vec::new();
+    for (name, value) in
+        first_process().into_iter().chain(pairs(&stored())).chain(pairs(&Env::from_process()))
+    {
+        secrets.extend(of_variable(&name, &value));
+    }
+    for (_, name) in variables::secret_files() {
+        let file = context.env.get(&name).map(Path::new);
+        secrets.extend(file.and_then(|file| INPUT.read(file).ok()));
+    }
+    secrets.extend(FILES.iter().filter_map(|file| INPUT.read(Path::new(file)).ok()));
+    if let Ok(Some(login)) = Login::read(Path::new(web_login::path())) {
+        let variables = login.env_variables().into_iter().filter(|(name, _)| *name != "WEB_USER");
+        secrets.extend(variables.map(|(_, value)| value.into_bytes()));
+    }
+    secrets.extend(of_configuration(&INPUT.read(Path::new(RCLONE)).unwrap_or_default()));
+    secrets
+}
+
+fn stored() -> Env {
+    let store = Store::read(Path::new(env_store::PATH)).unwrap_or_default();
+    store.iter().collect()
+}
+
+fn pairs(env: &Env) -> Vec<(String, Vec<u8>)> {
+    let pair = |(name, value): (&std::ffi::OsStr, &std::ffi::OsStr)| {
+        (name.to_string_lossy().into_owned(), value.as_bytes().to_vec())
+    };
+    env.iter().map(pair).collect()
+}
+
+fn first_process() -> Vec<(String, Vec<u8>)> {
+    let variables = fs::read("/proc/1/environ").unwrap_or_default();
+    variables
+        .split(|byte| *byte == 0)
+        .filter_map(split)
+        .map(|(name, value)| (name.to_owned(), value.to_vec()))
+        .collect()
+}
+
+/// Splits `NAME=VALUE`.
+fn split(line: &[u8]) -> Option<(&str, &[u8])> {
+    let equals = line.iter().position(|byte| *byte == b'=')?;
+    Some((std::str::from_utf8(&line[..equals]).ok()?, &line[equals + 1..]))
+}
+
+fn of_variable(name: &str, value: &[u8]) -> Vec<Vec<u8>> {
+    let documented = variables::ALL.iter().find(|variable| variable.name == name);
+    // A documented default is no secret, and may be a word of every sentence.
+    if documented.is_some_and(|variable| variable.default.as_bytes() == value) {
+        return Vec::new();
+    }
+    if looks_secret(name) {
+        return vec![value.to_vec()];
+    }
+    find_url_credentials(value).into_iter().flat_map(|login| login_secrets(&value[login])).collect()
+}
+
+/// Returns the values of rclone's options whose names look secret.
+fn of_configuration(text: &[u8]) -> Vec<Vec<u8>> {
+    let lines = text.split(|byte| *byte == b'\n').filter_map(split);
+    let is_secret = |name: &str| looks_secret(name) || name.contains("key") || name.contains("auth");
+    lines.filter(|(name, _)| is_secret(name.trim())).map(|(_, value)| value.trim_ascii().to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_found_in_variables_and_in_rclones_options() {
+        for (name, value, expected) in [
+            ("HF_TOKEN", "hf_1", vec!["hf_1"]),
+            ("RCLONE_CONFIG_S3_PASS", "x y", vec!["x y"]),
+            ("USER_PASSWORD", "password", vec![]),
+            ("USER_PASSWORD", "other", vec!["other"]),
+            ("PIP_INDEX_URL", "https://a:b%20c@h/", vec!["b%20c", "b c"]),
+            ("WEB_USER", "ada", vec![]),
+        ] {
+            let found = of_variable(name, value.as_bytes());
+            let expected: Vec<Vec<u8>> = expected.into_iter().map(|text| text.as_bytes().to_vec()).collect();
+            assert_eq!(found, expected, "{name}");
+        }
+        let found =
+            of_configuration(b"[s3]\ntype = s3\nsecret_access_key = abc=\npass = d\ntoken = {\"a\":1}\n");
+        assert_eq!(found, [b"abc=".to_vec(), b"d".to_vec(), b"{\"a\":1}".to_vec()]);
+    }
+}
