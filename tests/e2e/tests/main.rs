@@ -38,6 +38,8 @@ mod image;
 mod image_authors;
 #[path = "e2e/init_in_running_container.rs"]
 mod init_in_running_container;
+#[path = "e2e/jupyter.rs"]
+mod jupyter;
 #[path = "e2e/late_boot.rs"]
 mod late_boot;
 #[path = "e2e/late_start.rs"]
