@@ -34,8 +34,7 @@ pub async fn verify(State(state): State<AppState>, request: Request) -> Response
     let verdict = verdict_for(&state, client);
     let response = respond(&state, client, verdict, verdict.is_owner()).await;
     if response.status() == StatusCode::OK && client.is_websocket() && client.method() == Method::GET {
-        let opened = service_streams::open(state, request, response.headers()).await;
-        return opened.unwrap_or(response);
+        return service_streams::open(state, request, response.headers()).await;
     }
     response
 }
@@ -138,10 +137,16 @@ fn verdict_without_login(state: &AppState, client: Client<'_>) -> Verdict {
     }
 }
 
-/// True while the login with which a connection was opened is valid. Failed attempts of others do not end it.
+/// True while the login with which a connection was opened is valid. Compares secrets without the throttle: failed attempts of
+/// others do not end the connection, nor keep it open.
 pub fn is_still_allowed(state: &AppState, client: Client<'_>) -> bool {
-    let verdict = verdict_for(state, client);
-    verdict.is_allowed() || matches!(verdict, Verdict::Wait(_))
+    if !state.enable_auth() {
+        return verdict_without_login(state, client).is_allowed();
+    }
+    let Some(known) = state.credentials() else { return false };
+    let authorization = client.0.get(header::AUTHORIZATION);
+    session_verdict(state, client, known.cookie()).is_some()
+        || authorization.is_some_and(|value| known.matching_scheme(value.as_bytes()).is_some())
 }
 
 /// Returns the verdict for the session in the visitor's cookies.

@@ -2,7 +2,7 @@
 //!
 //! Caddy cannot close one connection that it has upgraded. So the portal answers Caddy's subrequest about an allowed websocket
 //! with the service's own `101`, and Caddy makes the visitor's connection one to the portal. The portal copies bytes until a
-//! side closes or the login is no longer valid. If the service answers anything else, Caddy asks it again itself.
+//! side closes or the login is no longer valid. Caddy never opens an allowed websocket itself: that one would not end.
 
 use std::time::Duration;
 
@@ -19,14 +19,20 @@ use ports::Service;
 use sha2::Sha256;
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::app_state::AppState;
 use crate::client::Client;
 use crate::cookies;
 use crate::credentials::COOKIE_PREFIX;
 use crate::gate;
+use crate::response;
 
+/// Websockets at once, each with two descriptors, so that the login keeps some of the portal's.
+static STREAMS: Semaphore = Semaphore::const_new(4000);
+/// Time for the service's answer.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
 /// Interval at which the login is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// Headers that Caddy sets for the portal only.
@@ -36,23 +42,52 @@ const FOR_PORTAL: [HeaderName; 3] = [
     HeaderName::from_static("x-forwarded-method"),
 ];
 
-/// Opens an allowed websocket and returns the service's `101`; `None` if there is none. `allowed` has the `Cookie`,
+/// Opens an allowed websocket and returns the service's `101`, or why there is none. `allowed` has the `Cookie`,
 /// `Authorization` and `Referer` that the service may see.
-pub async fn open(state: AppState, mut request: Request, allowed: &HeaderMap) -> Option<Response> {
+///
+/// The response is never a `2xx`, because Caddy would then open the websocket itself.
+pub async fn open(state: AppState, mut request: Request, allowed: &HeaderMap) -> Response {
     let visitor = request.headers().clone();
     let client = Client(&visitor);
-    let ports = upstreams(&state.service(client.port()?)?, client);
+    let Some(service) = client.port().and_then(|port| state.service(port)) else {
+        return response::json_error(StatusCode::BAD_GATEWAY, "no service is registered here");
+    };
+    let ports = upstreams(&service, client);
+    let Ok(uri) = client.uri().parse() else {
+        return response::json_error(StatusCode::BAD_REQUEST, "the request target is not a valid URI");
+    };
+    let Ok(permit) = STREAMS.try_acquire() else {
+        return response::json_error(StatusCode::SERVICE_UNAVAILABLE, "too many websockets are open");
+    };
     let upgraded = upgrade::on(&mut request);
-    *request.uri_mut() = client.uri().parse().ok()?;
+    *request.uri_mut() = uri;
     replace_headers(request.headers_mut(), allowed);
-    let mut response = forward(&ports, request).await?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return None;
-    }
-    let service = upgrade::on(&mut response);
-    tokio::spawn(relay(state, visitor, upgraded, service));
+    let mut response = match timeout(HANDSHAKE_DEADLINE, forward(&ports, request)).await {
+        Ok(Some(response)) => response,
+        Ok(None) => return response::json_error(StatusCode::BAD_GATEWAY, "the service does not answer"),
+        Err(_) => return response::json_error(StatusCode::GATEWAY_TIMEOUT, "the service does not answer"),
+    };
     remove_our_cookies(response.headers_mut());
-    Some(response.map(|_| Body::empty()))
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let service = upgrade::on(&mut response);
+        tokio::spawn(relay(state, visitor, upgraded, service, permit));
+        return response.map(|_| Body::empty());
+    }
+    refused_by_service(response)
+}
+
+/// The service's refusal without its content, which no websocket client shows.
+fn refused_by_service(response: hyper::Response<hyper::body::Incoming>) -> Response {
+    let mut response = response.map(|_| Body::empty());
+    if response.status().is_success() {
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+    }
+    for name in
+        [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::TRANSFER_ENCODING]
+    {
+        response.headers_mut().remove(name);
+    }
+    response
 }
 
 fn replace_headers(headers: &mut HeaderMap, allowed: &HeaderMap) {
@@ -120,7 +155,13 @@ async fn forward(ports: &[u16], request: Request) -> Option<hyper::Response<hype
 }
 
 /// Copies bytes both ways until a side closes or the login is no longer valid; then both sides are closed.
-async fn relay(state: AppState, visitor: HeaderMap, browser: OnUpgrade, service: OnUpgrade) {
+async fn relay(
+    state: AppState,
+    visitor: HeaderMap,
+    browser: OnUpgrade,
+    service: OnUpgrade,
+    _permit: SemaphorePermit<'static>,
+) {
     let (Ok(browser), Ok(service)) = (browser.await, service.await) else { return };
     let (mut browser, mut service) = (TokioIo::new(browser), TokioIo::new(service));
     let logged_out = async {

@@ -1,4 +1,5 @@
-//! Responses of the gate by kind of client and kind of login: the status, with `+` where a 401 offers `Basic`.
+//! Responses of the gate by kind of client and kind of login: the status, with `+` where a 401 offers `Basic`. An allowed
+//! websocket gets 502 behind the login, because the service of these tests does not listen.
 
 use super::fixture::Portal;
 
@@ -9,7 +10,7 @@ const WITH_LOGIN: &str = "
     client             none     session  guest    bearer   basic
     program            401+     200      200      200      200
     program-post       401+     200      200      200      200
-    program-socket     401+     200      200      200      200
+    program-socket     401+     502      502      502      502
     page               302      200      200      200      200
     page-http          302      200      200      200      200
     link-own           302      200      200      200      200
@@ -29,11 +30,11 @@ const WITH_LOGIN: &str = "
     fetch-port-http    401      403      403      200      403
     preflight          418      403      403      200      403
     options            401      200      200      200      200
-    socket-own         401      200      200      200      200
-    socket-port        401      403      403      200      403
-    socket-site        401      403      403      200      403
-    socket-own-http    401      200      200      200      200
-    socket-port-http   401      403      403      200      403
+    socket-own         401      502      502      502      502
+    socket-port        401      403      403      502      403
+    socket-site        401      403      403      502      403
+    socket-own-http    401      502      502      502      502
+    socket-port-http   401      403      403      502      403
     form-own           401      200      200      200      200
     form-port          401      403      403      200      403
     form-site          401      403      403      200      403
@@ -48,7 +49,7 @@ const WITHOUT_LOGIN: &str = "
     client             none     session  bearer   basic
     program            200      200      200      200
     program-post       200      200      200      200
-    program-socket     200      200      200      200
+    program-socket     502      502      502      502
     page               200      200      200      200
     page-http          200      200      200      200
     link-own           200      200      200      200
@@ -68,11 +69,11 @@ const WITHOUT_LOGIN: &str = "
     fetch-port-http    403      403      200      403
     preflight          200      200      200      200
     options            200      200      200      200
-    socket-own         200      200      200      200
-    socket-port        403      403      200      403
-    socket-site        403      403      200      403
-    socket-own-http    200      200      200      200
-    socket-port-http   403      403      200      403
+    socket-own         502      502      502      502
+    socket-port        403      403      502      403
+    socket-site        403      403      502      403
+    socket-own-http    502      502      502      502
+    socket-port-http   403      403      502      403
     form-own           200      200      200      200
     form-port          403      403      200      403
     form-site          403      403      200      403

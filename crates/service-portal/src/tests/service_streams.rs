@@ -47,10 +47,14 @@ async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
 
 /// Sends Caddy's request for a WebSocket; returns the head of the response and the connection.
 async fn open(portal: &Portal, fields: &str) -> (String, UnixStream) {
+    open_at(portal, "/ws?a=%20b", fields).await
+}
+
+async fn open_at(portal: &Portal, uri: &str, fields: &str) -> (String, UnixStream) {
     let mut stream = UnixStream::connect(portal.directory.path().join("socket")).await.unwrap();
     let head = format!(
         "GET /gate/verify HTTP/1.1\r\nhost: gpu.lan:8188\r\nx-leonardo-port: 8188\r\nx-forwarded-for: 192.0.2.1\r\n\
-         x-forwarded-host: gpu.lan:8188\r\nx-forwarded-method: GET\r\nx-forwarded-uri: /ws?a=%20b\r\n\
+         x-forwarded-host: gpu.lan:8188\r\nx-forwarded-method: GET\r\nx-forwarded-uri: {uri}\r\n\
          sec-fetch-mode: websocket\r\nconnection: Upgrade\r\nupgrade: websocket\r\n{fields}\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -112,6 +116,10 @@ fn a_stream_ends_with_the_session_that_opened_it_and_no_other_does() {
         portal.state.sessions().end(token.as_bytes());
         assert_eq!(timeout(DEADLINE, ended.read(&mut [0; 8])).await.expect("its end").unwrap(), 0);
         echoes(&mut guest, b"after").await;
+        // Guesses from the same address do not keep it open.
+        for _ in 0..20 {
+            open(portal, "authorization: Bearer wrong\r\n").await;
+        }
         portal.change_login("another", "another-token-that-is-43-characters-long---");
         for stream in [&mut guest, &mut program] {
             assert_eq!(timeout(DEADLINE, stream.read(&mut [0; 8])).await.expect("its end").unwrap(), 0);
@@ -137,7 +145,7 @@ fn nobody_else_opens_a_stream() {
 }
 
 #[test]
-fn a_visitor_stays_with_the_instance_of_the_cookie_and_caddy_explains_one_that_is_gone() {
+fn a_visitor_stays_with_the_instance_of_the_cookie() {
     with_services(3, async |portal, ports| {
         for port in ports {
             let cookie = crate::service_streams::instance_cookie(*port);
@@ -146,13 +154,23 @@ fn a_visitor_stays_with_the_instance_of_the_cookie_and_caddy_explains_one_that_i
             assert!(head.contains(&format!("\r\nx-port: {port}\r\n")), "{head}");
         }
     });
+}
+
+/// A `200` would let Caddy open a websocket that does not end with the session.
+#[test]
+fn an_allowed_websocket_is_opened_here_or_not_at_all() {
+    with_services(1, async |portal, _| {
+        let session = format!("cookie: {}\r\n", portal.cookie("session"));
+        let (head, _) = open_at(portal, "/ws?x=<", &session).await;
+        assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    });
     let portal = Portal::new();
     portal.block_on(async {
         let listener = server::listen(&portal.directory.path().join("socket")).unwrap();
         let server = tokio::spawn(server::serve(listener, portal.router()));
-        // The fixture's service does not listen, so the answer is the gate's own, and Caddy finds that out.
-        let (head, _) = open(&portal, &format!("cookie: {}; own=1\r\n", portal.cookie("session"))).await;
-        assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("\r\ncookie: own=1\r\n"), "{head}");
+        // The fixture's service does not listen.
+        let (head, _) = open(&portal, &format!("cookie: {}\r\n", portal.cookie("session"))).await;
+        assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
         server.abort();
     });
 }

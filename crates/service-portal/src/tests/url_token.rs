@@ -28,7 +28,7 @@ const BEHIND_THE_LOGIN: &str = "
     fetch-own /lab?token=$TOKEN            => 401 Bearer
     form-own /lab?token=$TOKEN             => 401 Bearer
     socket-own session /lab?token=$TOKEN   => 400
-    socket-own session /lab?token=mine     => 200 cookie: theme=dark
+    socket-own session /lab?token=mine     => 502
     socket-own /lab?token=$TOKEN           => 401 Bearer
     page session //evil?token=$TOKEN       => 400 Remove $WEB_TOKEN from the URL, or send Authorization: Bearer $WEB_TOKEN.
     page //evil?token=$TOKEN               => 400 Remove $WEB_TOKEN from the URL, or send Authorization: Bearer $WEB_TOKEN.

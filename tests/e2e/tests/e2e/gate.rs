@@ -234,7 +234,11 @@ fn another_sites_page_does_not_ride_on_the_login() {
     for origin in ["http://evil.example", &neighbour, "null"] {
         assert_eq!(socket.with("origin", origin).get("/").status, 403, "{origin}");
     }
-    assert_eq!(socket.with("origin", &own).get("/").status, 200);
+    assert_eq!(
+        socket.with("origin", &own).get("/").status,
+        502,
+        "the service answers, but knows no websockets"
+    );
 
     let [user, password, token] = container.login();
     let (session, basic) = (web.with("cookie", &cookie), web.basic(&user, &password));
