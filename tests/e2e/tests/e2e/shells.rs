@@ -10,6 +10,7 @@ echo '{"service_name":"$(touch /tmp/run) `touch /tmp/run`","proxy_port":8189,"li
 echo '{"service_name":"two\nlines","proxy_port":8190,"listen_port":18190}' > 8190
 echo '{"service_name":"z","proxy_port":' > 8191
 mkfifo 8192
+mkdir '/opt/.image/:command a[$(touch /tmp/run)]'
 cd /var/log/supervisor
 touch -- '$(touch run).log' $'two\nlines.log' $'\e[31mred.log' '-rf.log' "it's.log"
 "#;
@@ -87,6 +88,7 @@ fn tab_completes_names_and_evaluates_none() {
             &["boot wait --timeout=5s pro", "Tab", "v", "Tab", "-- ls /us", "Tab"],
             " provisioning -- ls /usr/",
         );
+        typed(&container, shell, &["workspace-sync refresh ", "Tab", "#"], " refresh micromamba #");
         typed(&container, shell, &["share My", "Tab", "#"], r"# share My\ App #");
         // Enter runs the line: the service's name is an argument, and no command.
         typed(&container, shell, &["share $", "Tab", "--json", "Enter"], "\"url\"");
