@@ -21,10 +21,15 @@ pub use cli::command;
 /// Output of `--json`.
 #[derive(Serialize)]
 struct Answer {
+    /// Port in the container.
     port: u16,
+    /// Address of the port; nothing if it has none.
     url: Option<String>,
+    /// Provider that was detected, such as `runpod`; `local` without one.
     provider: &'static str,
+    /// True if neither you nor the provider states the address.
     assumed: bool,
+    /// Reason for which there is no address.
     reason: Option<String>,
 }
 

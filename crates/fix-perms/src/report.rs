@@ -13,43 +13,63 @@ use kit::quote::quoted;
 /// Result of a run; fields of its JSON form are only ever added.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    /// True if nothing was changed.
     dry_run: bool,
+    /// Trees that were checked.
     trees: Vec<Row>,
+    /// Trees that were not checked.
     skipped: Vec<Skipped>,
 }
 
 #[derive(Debug, Serialize)]
 struct Row {
+    /// Part of the container: `container` or `workspace`.
     part: &'static str,
+    /// Path of the tree.
     path: String,
+    /// Number of entries.
     entries: u64,
+    /// Number of entries that were changed, or would be.
     changed: u64,
+    /// Number of changes by kind.
     changes: BTreeMap<&'static str, u64>,
+    /// Number of mounts in the tree, which are not entered.
     mounts_not_entered: u64,
+    /// Number of entries that belong to others and are left alone.
     left_alone: u64,
+    /// Changes that the file system refused.
     refused: Vec<ErrorRow>,
+    /// Changes that failed.
     failed: Vec<ErrorRow>,
 }
 
 #[derive(Debug, Serialize)]
 struct ErrorRow {
+    /// Kind of change.
     what: &'static str,
+    /// Number of entries.
     count: u64,
     /// Path; invalid UTF-8 is replaced, and shown by the warning on stderr.
     first: String,
+    /// Error of the system.
     reason: String,
 }
 
 #[derive(Debug, Serialize)]
 struct Skipped {
+    /// Part of the container: `container` or `workspace`.
     part: &'static str,
+    /// Reason for which it was skipped.
     reason: String,
 }
 
 #[derive(Serialize)]
 struct StepLine<'a> {
+    /// Path of the entry.
     path: std::borrow::Cow<'a, str>,
+    /// Kind of change.
     change: &'static str,
+    /// Owner, mode or access list that it gets.
     to: String,
 }
 

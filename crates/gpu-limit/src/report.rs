@@ -11,19 +11,29 @@ use crate::{AmdGpu, Gpus, Limit, NvidiaGpu};
 /// The answer; its JSON form only ever grows.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
+    /// GPUs that the container has.
     gpus: Vec<Row>,
+    /// Number of GPUs that programs may see; nothing without a limit.
     limit: Option<usize>,
+    /// Variables that carry the limit out.
     variables: BTreeMap<&'a str, &'a str>,
+    /// Settings that cannot be used.
     problems: Vec<ProblemRow<'a>>,
+    /// Remarks about GPUs, as sentences.
     remarks: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
 struct Row {
+    /// Vendor: `nvidia` or `amd`.
     vendor: &'static str,
+    /// Path of its device.
     device: String,
+    /// Address on the PCI bus.
     pci: Option<String>,
+    /// Name of the model.
     model: Option<String>,
+    /// UUID by which programs select it.
     uuid: Option<String>,
     /// Nothing for a GPU that is used as a whole, else its instances.
     mig: Option<Vec<MigInstance>>,
@@ -31,7 +41,9 @@ struct Row {
 
 #[derive(Debug, Serialize)]
 struct ProblemRow<'a> {
+    /// Name of the setting.
     setting: &'a str,
+    /// Description of the mistake, and what is used instead.
     message: &'a str,
 }
 

@@ -47,6 +47,23 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, in the order of the reference page.
+    pub const ALL: [Self; 13] = [
+        Self::Switch,
+        Self::Port,
+        Self::Time,
+        Self::Digest,
+        Self::Host,
+        Self::Url,
+        Self::Path,
+        Self::Count,
+        Self::Name,
+        Self::Text,
+        Self::List,
+        Self::Keys,
+        Self::Secret,
+    ];
+
     /// The word of the reference page.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -64,6 +81,26 @@ impl Kind {
             Self::List => "list",
             Self::Keys => "keys",
             Self::Secret => "secret",
+        }
+    }
+
+    /// Valid values, for the reference page.
+    #[must_use]
+    pub fn values(self) -> &'static str {
+        match self {
+            Self::Switch => "`true`, `yes`, `on`, `1`, or `false`, `no`, `off`, `0`, in any case",
+            Self::Port => "a number from 1 to 65535",
+            Self::Time => "a number with `s`, `m`, `h` or `d`, such as `90s` or `2h`",
+            Self::Digest => "64 hexadecimal digits",
+            Self::Host => "a host name, an IPv4 or an IPv6 address, without a port",
+            Self::Url => "an address that begins with `http://` or `https://`",
+            Self::Path => "an absolute directory that is not one of the system's",
+            Self::Count => "a number from 0, or `all`",
+            Self::Name => "a word; the variable's meaning lists its characters",
+            Self::Text => "one line",
+            Self::List => "words; the variable's page has their separator",
+            Self::Keys => "public keys as in `authorized_keys`, one a line",
+            Self::Secret => "one line without control characters",
         }
     }
 }

@@ -41,9 +41,11 @@ pub fn append_text(out: &mut Vec<u8>, piece: Piece<'_>) {
 pub struct Entry<'a> {
     /// Time of reading; nothing in a service's own log.
     pub at: Option<&'a str>,
+    /// Name of the log, which is the service's.
     pub service: &'a str,
     /// Level that the text names.
     pub level: Option<Level>,
+    /// The line, without control sequences.
     pub text: &'a str,
 }
 

@@ -23,7 +23,9 @@ const PORTAL: u16 = 1111;
 /// Output of `--json`.
 #[derive(Serialize)]
 struct LoginLink<'a> {
+    /// Address that logs one browser in.
     url: &'a str,
+    /// Expiry, in seconds since the Unix epoch.
     expires: u64,
 }
 

@@ -34,6 +34,7 @@ enum State {
 /// Object that `--json` prints.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Status {
+    /// State of the script.
     state: State,
     /// Address or path of the configured script.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +48,7 @@ struct Status {
     /// Last run.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<RunRecord>,
+    /// Path of the log with the script's output.
     log: PathBuf,
 }
 

@@ -29,6 +29,7 @@ pub fn run() -> Outcome {
 /// Output of `share SERVICE --json`.
 #[derive(Serialize)]
 struct CreatedLink<'a> {
+    /// Address of the link.
     url: &'a str,
     #[serde(flatten)]
     share: &'a Share,

@@ -76,7 +76,7 @@ pub struct PassStats {
     pub updated: u64,
     /// Entries that were removed from the target.
     pub removed: u64,
-    /// With `write: false`: entries that differ, are missing, or (with `prune`) should not be there.
+    /// Where nothing is written: entries that differ, are missing, or (with pruning) should not be there.
     pub differing: u64,
     /// Entries that went away while the pass ran.
     pub vanished: u64,
@@ -87,5 +87,6 @@ pub struct PassStats {
     pub skipped: u64,
     /// Identifies the source's tree: names, types, modes, sizes and texts of links, in any order. An equal tree has
     /// the same; see [`Survey::digest`](crate::Survey::digest).
+    #[serde(skip)]
     pub digest: [u8; 32],
 }

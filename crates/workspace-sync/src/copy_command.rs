@@ -95,10 +95,7 @@ pub fn copy(source: &Path, target: &Path, copy_options: CopyOptions) -> Outcome 
 /// Prints the result with `--json`; the log has it as text.
 fn print(json: bool, result: &PassStats) -> Outcome {
     if json {
-        let mut result = serde_json::to_value(result)?;
-        // Internal.
-        result.as_object_mut().map(|keys| keys.remove("digest"));
-        writeln!(io::stdout(), "{result}")?;
+        writeln!(io::stdout(), "{}", serde_json::to_string(result)?)?;
     }
     Ok(Exit::Done)
 }

@@ -60,6 +60,8 @@ mod page_weights;
 mod portal;
 #[path = "e2e/portal_flows.rs"]
 mod portal_flows;
+#[path = "e2e/printed_commands.rs"]
+mod printed_commands;
 #[path = "e2e/processes.rs"]
 mod processes;
 #[path = "e2e/provisioning.rs"]

@@ -185,6 +185,12 @@ pub struct Container {
 }
 
 impl Container {
+    /// Its name in the engine.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs a command as root.
     pub fn exec(&self, words: &[&str]) -> Output {
         docker(&["exec", &self.name]).args(words).output().expect("docker").into()

@@ -10,7 +10,7 @@ use kit::atomic::{self, WriteOptions};
 use kit::missing_ok;
 
 use crate::notice::GENERATED;
-use crate::pages::{COMMANDS, COMPLETION, MAN, Pages};
+use crate::pages::{COMMANDS, COMPLETION, MAN, Pages, REFERENCE};
 
 /// One file that differs from the rendered pages; paths are relative to the output directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl fmt::Display for Difference {
 /// Compares the files below `output`, and pages beside it, with `pages`; fails where one cannot be read.
 pub fn differences(output: &Path, pages: &Pages) -> Result<Vec<Difference>> {
     let mut found = BTreeMap::new();
-    for directory in [COMMANDS, COMPLETION, MAN] {
+    for directory in [COMMANDS, COMPLETION, MAN, REFERENCE] {
         read(output, Path::new(directory), &mut found)?;
     }
     for path in pages.keys().filter(|path| path.starts_with("..")) {
@@ -49,7 +49,7 @@ pub fn differences(output: &Path, pages: &Pages) -> Result<Vec<Difference>> {
 
 /// Writes stale and missing pages and removes superfluous ones; fails at the first error.
 pub fn write_changes(output: &Path, pages: &Pages, differences: &[Difference]) -> Result<()> {
-    for directory in [COMMANDS, COMPLETION, MAN].map(|directory| output.join(directory)) {
+    for directory in [COMMANDS, COMPLETION, MAN, REFERENCE].map(|directory| output.join(directory)) {
         fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     }
     for difference in differences {

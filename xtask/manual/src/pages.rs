@@ -20,6 +20,9 @@ pub const MAN: &str = "man";
 /// The directory of the words for completion.
 pub const COMPLETION: &str = "completion";
 
+/// The directory of the reference.
+pub const REFERENCE: &str = "reference";
+
 /// The text of each page, by its path below the output directory.
 pub type Pages = BTreeMap<PathBuf, String>;
 

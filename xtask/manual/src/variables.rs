@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
-use kit::variables;
+use kit::variables::{self, Variable};
 
 /// The page, from the output directory.
 pub const PAGE: &str = "../README.md";
@@ -23,20 +23,25 @@ pub fn with_table(page: &str) -> Result<String> {
 fn table() -> Result<String> {
     let mut table = String::from("| variable | kind | default | meaning |\n|---|---|---|---|\n");
     for variable in variables::ALL {
-        let default = match variable.default {
-            "" => String::new(),
-            words if words.starts_with('(') => words.trim_matches(['(', ')']).to_owned(),
-            value => format!("`{value}`"),
-        };
         writeln!(
             table,
-            "| `{}` | {} | {default} | {} |",
+            "| `{}` | {} | {} | {} |",
             variable.name,
             variable.kind.label(),
+            default(variable),
             variable.meaning
         )?;
     }
     Ok(table)
+}
+
+/// Returns a variable's default for a table's cell; empty if it has none.
+pub fn default(variable: &Variable) -> String {
+    match variable.default {
+        "" => String::new(),
+        words if words.starts_with('(') => words.trim_matches(['(', ')']).to_owned(),
+        value => format!("`{value}`"),
+    }
 }
 
 #[cfg(test)]

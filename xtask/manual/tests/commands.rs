@@ -6,11 +6,15 @@
 use std::path::Path;
 
 use clap::Command;
+use kit::variables;
 use manual::tools::TOOLS;
 use printed_commands::{blocks, commands, error, pages};
 
 /// Names that are links to a tool, beside those with `.sh`.
 const LINKS: [(&str, &str); 2] = [("cfqt-url", "direct-url"), ("cfnt-url", "direct-url")];
+
+/// Variables of other programs, and placeholders.
+const OTHER_VARIABLES: [&str; 3] = ["PATH", "NAME", "X"];
 
 /// The command line of a tool of the image by a name that it is called by.
 fn tool(called: &str) -> Option<Command> {
@@ -38,6 +42,25 @@ fn every_printed_command_exists_with_its_options() {
     }
     assert_eq!(errors, [""; 0]);
     assert!(checked > 200, "only {checked} commands were found");
+}
+
+#[test]
+fn every_variable_that_a_page_sets_exists() {
+    let is_known = |name: &str| {
+        variables::ALL.iter().any(|variable| variable.name == name)
+            || variables::secret_files().any(|(_, file)| file == name)
+            || ["MAPPED_TCP_PORT_", "RCLONE_"].iter().any(|prefix| name.starts_with(prefix))
+            || OTHER_VARIABLES.contains(&name)
+    };
+    for (path, page) in pages().unwrap() {
+        let settings = ["-e ", "--env "].iter().flat_map(|option| page.split(option).skip(1));
+        let names = settings.filter_map(|rest| Some(rest.split_once('=')?.0));
+        let is_name =
+            |name: &&str| name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        for name in names.filter(|name| !name.is_empty()).filter(is_name) {
+            assert!(is_known(name), "{}: {name}", path.display());
+        }
+    }
 }
 
 #[test]

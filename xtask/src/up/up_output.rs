@@ -13,15 +13,25 @@ use crate::image::Built;
 /// Facts about the container; fields of the JSON form are only added. No `Debug`, because it contains secrets.
 #[derive(Serialize)]
 pub struct UpOutput {
+    /// Name of the container.
     container: String,
+    /// Name and tag of the image.
     image: String,
+    /// The variant.
     variant: String,
+    /// Address of the portal.
     portal_url: String,
+    /// User of the web services.
     web_user: String,
+    /// Password of the web services.
     web_password: String,
+    /// Token for programs.
     web_token: String,
+    /// Address at which SSH is published.
     ssh_address: String,
+    /// Port at which SSH is published.
     ssh_port: u16,
+    /// `DOCKER_HOST` of the engine.
     docker_host: String,
     #[serde(skip)]
     has_ssh_key: bool,

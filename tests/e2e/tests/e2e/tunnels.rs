@@ -14,12 +14,12 @@ const TOKEN: &str =
     "eyJhIjoiYWNjb3VudCIsInMiOiJjMlZqY21WMCIsInQiOiI1YjFjNGI2ZS00YjBiLTRkMGUtOWM1Yi0wZDZiMWMxZjBhMTEifQ==";
 
 /// A directory with the stand-in and its mode, for one container.
-struct StandIn {
+pub struct StandIn {
     directory: tempfile::TempDir,
 }
 
 impl StandIn {
-    fn new(mode: &str) -> Self {
+    pub fn new(mode: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let own = Self { directory };
         fs::copy(cloudflared_stand_in::build(), own.path("cloudflared")).expect("a copy");
@@ -46,7 +46,7 @@ impl StandIn {
         starts.lines().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())).collect()
     }
 
-    fn run(&self) -> RunOptions {
+    pub fn run(&self) -> RunOptions {
         RunOptions::new()
             .mount(self.directory.path(), "/stand-in", "")
             .mount(&self.path("wrapper"), "/usr/local/bin/cloudflared", "ro")
@@ -75,7 +75,7 @@ fn tunnels(container: &Container, program: &str) -> Vec<(String, Option<String>)
     list.iter().map(one).collect()
 }
 
-fn states(container: &Container, program: &str) -> Vec<String> {
+pub fn states(container: &Container, program: &str) -> Vec<String> {
     tunnels(container, program).into_iter().map(|(state, _)| state).collect()
 }
 
