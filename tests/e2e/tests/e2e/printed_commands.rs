@@ -84,8 +84,10 @@ fn runnable(block: &str) -> String {
 
 fn scripts() -> Vec<Script> {
     let mut scripts = Vec::new();
-    for (path, page) in pages().expect("the pages") {
-        for block in blocks(&page) {
+    // The pages below images/ are of other images; the shared part of their READMEs comes from ours.
+    let pages = pages().expect("the pages");
+    for (path, page) in pages.iter().filter(|(path, _)| !path.starts_with("images")) {
+        for block in blocks(page) {
             let text = runnable(&block.text);
             if block.language == "sh" && block.untested_because().is_none() && !text.is_empty() {
                 scripts.push(Script { place: format!("{}:{}", path.display(), block.line), text });
