@@ -74,12 +74,19 @@ pub fn run() -> Outcome {
 /// Result of all checks; printed with `--json`.
 #[derive(Debug, Serialize)]
 struct Report {
+    /// Number of findings that fail the check.
     failed: usize,
+    /// Number of warnings.
     warned: usize,
+    /// Number of programs that were checked.
     programs: usize,
+    /// Number of web services that were checked.
     services: usize,
+    /// Number of storage mappings that were checked.
     mappings: usize,
+    /// Number of files that were checked.
     files: u64,
+    /// The findings.
     findings: Vec<Finding>,
 }
 

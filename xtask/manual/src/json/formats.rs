@@ -60,6 +60,12 @@ pub const FORMATS: &[Format] = &[
         "StepLine",
     ),
     of("`gpu-limit --json`", "One object", "crates/gpu-limit/src/report.rs", "Report"),
+    of(
+        "`image-check --json`",
+        "One object; exit code 1 if something failed",
+        "crates/image-check/src/lib.rs",
+        "Report",
+    ),
     of("`logtail --json`", "One object a line", "crates/logtail/src/entry.rs", "Entry"),
     of("`portal-link --json`", "One object", "crates/portal-link/src/lib.rs", "LoginLink"),
     of("`provision run --json`", "One object", "crates/provision/src/report.rs", "Report"),
