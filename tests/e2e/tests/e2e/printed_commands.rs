@@ -16,6 +16,9 @@ const PROGRAMS: &str = "\
 command=service-run --name ComfyUI --port 8188 -- python3 -m http.server --bind 127.0.0.1 {listen}
 startretries=1000000
 
+[program:files]
+command=python3 -m http.server --bind 127.0.0.1 18080
+
 [program:worker]
 command=sleep infinity
 numprocs=2
