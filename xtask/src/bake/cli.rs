@@ -7,8 +7,8 @@ use super::destination::Destination;
 /// A VARIANT is a tag, such as cuda-12.1.1-runtime-22.04. Its version may be shortened (cuda-12.1-runtime-22.04 is the
 /// newest listed patch), and cuDNN's may be left out. The name of an extended image comes first: jupyter-cpu-22.04. A
 /// target of docker-bake.hcl, an image reference that ends in a tag, a pattern in quotes ('cuda-12.1*') and a group work
-/// too: all, cpu, cuda, rocm, newest (one of each kind), runtime, devel (of the base image), extended, jupyter, default.
-/// Without a VARIANT, the group default is built.
+/// too: all, cpu, cuda, rocm, newest (one of each kind), runtime, devel (of the base image), extended, jupyter, comfyui,
+/// default. Without a VARIANT, the group default is built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[allow(clippy::struct_excessive_bools, reason = "one for each flag")]
 pub struct Args {

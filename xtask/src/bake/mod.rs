@@ -105,10 +105,10 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
         writeln!(out, "{}", shell_line::line(&bake))?;
         return Ok(Exit::Done);
     }
+    let started = Instant::now();
     engine.prepare(&variants)?;
     let before: Vec<_> =
         variants.iter().map(|variant| summary::Image::find(docker(), &variant.image)).collect();
-    let started = Instant::now();
     let exit = attached(&mut bake)?;
     if exit == Exit::Done {
         if args.destination.is_engine() {

@@ -13,7 +13,7 @@ pub const FILE: &str = "docker-bake.lock.hcl";
 
 const HEADER: &str = "\
 # Digests of the base images, for `cargo xtask bake --locked` and releases. Written by `cargo xtask images update`, which asks the
-# registry; no digest is entered by hand. Empty means that nobody has run it yet where a registry answers.
+# registry; no digest is entered by hand. Empty: not run yet where a registry answers.
 variable \"LEONARDO_BASE_DIGESTS\" {
   default = {
 ";
