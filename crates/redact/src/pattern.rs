@@ -14,9 +14,11 @@ static SECRETS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let expressions = [
         r#"(?i)(\bauthorization["']?\s*[:=]\s*)[^\r\n]+"#,
         r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{6,}",
-        // name=value, and name: value if the value is no short word of a sentence.
+        // name=value, and name: value unless the value is a short word of a sentence or a small number.
         r#"(?i)([a-z0-9_.-]*(?:pass|passwd|password|passphrase|token|secret|api[_-]?key|credentials?|private[_-]?key|cookie|signature)["']?\s*=\s*)(?:"[^"]*"|'[^']*'|[^\s,;&"']+)"#,
-        r#"(?i)([a-z0-9_.-]*(?:password|passwd|passphrase|token|secret|api[_-]?key|credentials?|private[_-]?key|cookie)["']?\s*:\s*)(?:"[^"]*"|'[^']*'|[^\s,;&"']{12,})"#,
+        r#"(?i)([a-z0-9_.-]*(?:password|passwd|passphrase|token|secret|api[_-]?key|credentials?|private[_-]?key|cookie)["']?\s*:\s*)(?:"[^"]*"|'[^']*'|[^\s,;&"']{12,}|[^\s,;&"']*[a-z][^\s,;&"']*[0-9][^\s,;&"']*|[^\s,;&"']*[0-9][^\s,;&"']*[a-z][^\s,;&"']*|[0-9]{6,}[^\s,;&"']*|[^\s,;&"']*[!@#$%^*+~][^\s,;&"']+|(?-i:[^\s,;&"']*[a-z][^\s,;&"']*[A-Z][^\s,;&"']*))"#,
+        // Options with the value behind a blank.
+        r#"(?i)((?:^|[\s"'\[(`])--?[a-z0-9_-]*(?:password|passwd|passphrase|token|secret|api[_-]?key|credentials?|private[_-]?key|cookie)["']?,?[ \t]+)(?:"[^"]*"|'[^']*'|[^\s,;&"'-][^\s,;&"']*)"#,
         // Logins and queries of addresses.
         r#"(://[^\s/:@"'?#]*:)[^\s/"'?#]+(?:@)"#,
         r#"(://)[^\s/:@"'?#]{6,}(?:@)"#,
@@ -89,7 +91,7 @@ mod tests {
 
     #[test]
     fn every_expression_is_valid() {
-        assert_eq!((SECRETS.len(), WORDS.is_some()), (8, true));
+        assert_eq!((SECRETS.len(), WORDS.is_some()), (9, true));
     }
 
     #[test]
@@ -102,6 +104,17 @@ mod tests {
             (r#"{"token": "abc", "n": 1}"#, r#"{"token": ********, "n": 1}"#),
             ("WEB_TOKEN: is empty", "WEB_TOKEN: is empty"),
             ("password: correcthorsebattery", "password: ********"),
+            ("password: hunter2", "password: ********"),
+            ("Generated password: Ab3dE9xK.", "Generated password: ********"),
+            ("Password: correctHorse, token: 123456", "Password: ********, token: ********"),
+            ("secret: pa$$word", "secret: ********"),
+            ("password: required, token: none", "password: required, token: none"),
+            ("Password: Required, max_token: 42", "Password: Required, max_token: 42"),
+            ("run --password x --port 1", "run --password ******** --port 1"),
+            ("run --token abc", "run --token ********"),
+            ("run --api-key=abc -v", "run --api-key=******** -v"),
+            ("['run', '--hf-token', 'abc', '-v']", "['run', '--hf-token', ********, '-v']"),
+            ("run --token --port 1, --token-file x", "run --token --port 1, --token-file x"),
             ("git+https://ada:p@ss@host/x", "git+https://ada:********@host/x"),
             ("https://token-1@host/x", "https://********@host/x"),
             ("https://h/x.sh?sig=abc&y=1 done", "https://h/x.sh?******** done"),
