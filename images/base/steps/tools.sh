@@ -11,10 +11,8 @@ if [ -d "$results" ]; then
 fi
 set --
 for manifest in crates/*/Cargo.toml; do
-    set -- "$@" --package "$(basename "$(dirname "$manifest")")"
+    set -- "$@" "$(basename "$(dirname "$manifest")")"
 done
-# --target keeps the flag away from procedural macros, which cannot be static.
-export RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=/cache/target
-cargo build --release --locked --target "$target" "$@"
+/build/compile.sh /cache/target "$target" "$@"
 mkdir -p "$out"
 find "$results" -maxdepth 1 -type f -perm /111 -exec cp {} "$out/" \;

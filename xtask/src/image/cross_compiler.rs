@@ -14,8 +14,9 @@ pub fn target(platform: Platform) -> String {
     format!("{}-unknown-linux-gnu", platform.machine())
 }
 
-/// Points cargo at the platform's linker; installs it, and fails with the command that installs what else is missing.
-pub fn prepare(cargo: &mut Command, platform: Platform) -> Result<()> {
+/// Points a command that runs cargo at the platform's linker; installs it, and fails with the command that installs what
+/// else is missing.
+pub fn prepare(build: &mut Command, platform: Platform) -> Result<()> {
     let (machine, architecture, target) = (platform.machine(), platform.architecture(), target(platform));
     let linker = format!("{machine}-linux-gnu-gcc");
     packages::install(&[(&linker, &format!("gcc-{}-linux-gnu", machine.replace('_', "-")))])?;
@@ -28,7 +29,7 @@ pub fn prepare(cargo: &mut Command, platform: Platform) -> Result<()> {
             "dpkg --add-architecture {architecture} && apt-get update && apt-get install libacl1-dev:{architecture}"
         ),
     )?;
-    cargo.env(format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_")), linker);
+    build.env(format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_")), linker);
     Ok(())
 }
 

@@ -19,37 +19,25 @@ use crate::{step, system_packages};
 pub fn make(checkout: &Checkout, platform: Platform, into: &Path) -> Result<()> {
     system_packages::for_compiling()?;
     let metadata =
-        kit::cmd::stdout(static_cargo(checkout).args(["metadata", "--no-deps", "--format-version", "1"]))?;
+        kit::cmd::stdout(cargo(checkout).args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let packages =
         packages(&metadata, &checkout.root().join("crates")).context("cannot read cargo's metadata")?;
     if packages.is_empty() {
         bail!("no package below {} has a binary", checkout.root().join("crates").display());
     }
-    let mut build = static_cargo(checkout);
+    let mut build = Command::new(checkout.root().join("images/base/steps/compile.sh"));
+    build.current_dir(checkout.root());
     let target = if platform == Platform::of_this_machine() {
         host(&kit::cmd::stdout(Command::new("rustc").arg("-vV"))?)?
     } else {
         cross_compiler::prepare(&mut build, platform)?;
         cross_compiler::target(platform)
     };
-    build
-        .args(["build", "--release", "--locked", "--bins", "--target", &target, "--target-dir"])
-        .arg(checkout.image_dir());
-    for package in &packages {
-        build.args(["--package", &package.name]);
-    }
+    build.arg(checkout.image_dir()).arg(&target).args(packages.iter().map(|package| &package.name));
     step::run("compile the image's tools", &mut build)?;
     let made = checkout.image_dir().join(&target).join("release");
     let binaries: BTreeSet<&str> = packages.iter().flat_map(Package::binaries).collect();
     collect(&made, &binaries, into)
-}
-
-fn static_cargo(checkout: &Checkout) -> Command {
-    let mut command = cargo(checkout);
-    command.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    // It would win over RUSTFLAGS.
-    command.env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command
 }
 
 /// Copies changed programs and removes those that are no longer built.

@@ -96,7 +96,7 @@ fn crates(lock: &str) -> BTreeSet<Package> {
         .collect()
 }
 
-/// Lines about what is installed and not listed, and what is listed and neither installed nor locked.
+/// Lines about what is installed and not listed, what is listed and neither installed nor locked, and a list without a crate.
 fn differences(
     installed: &BTreeSet<Package>,
     found: &BTreeSet<Package>,
@@ -111,7 +111,10 @@ fn differences(
         _ => true,
     };
     let foreign = found.iter().filter(|package| !known(package));
-    missing.chain(foreign.map(|package| line("listed, but not installed", package))).collect()
+    let no_crate = found.iter().all(|package| package.0 != CRATE);
+    let no_crate =
+        no_crate.then(|| format!("{CRATE}: none is listed; cargo auditable lists those of the tools\n"));
+    missing.chain(foreign.map(|package| line("listed, but not installed", package))).chain(no_crate).collect()
 }
 
 #[cfg(test)]
@@ -130,7 +133,11 @@ mod tests {
         };
         let (bash, curl) = (artifact("deb", "bash", "5.2"), artifact("deb", "curl", "8"));
         let (log, pip) = (artifact("rust-crate", "log", "0.4"), artifact("python", "pip", "1"));
-        assert_eq!(differences(&installed, &list(&[bash.clone(), curl, log, pip]), &crates), [""; 0]);
+        assert_eq!(differences(&installed, &list(&[bash.clone(), curl.clone(), log, pip]), &crates), [""; 0]);
+        assert_eq!(
+            differences(&installed, &list(&[bash.clone(), curl]), &crates),
+            ["rust-crate: none is listed; cargo auditable lists those of the tools\n"]
+        );
         let wrong = list(&[bash, artifact("deb", "old", "1"), artifact("rust-crate", "log", "0.3")]);
         assert_eq!(
             differences(&installed, &wrong, &crates),
