@@ -49,6 +49,9 @@ pub fn run(args: &Args, runner: Runner) -> Outcome {
     let metadata = directory.join(format!("{}.bake", variant.name));
     let builder = Builder::new(checkout.clone(), &docker);
     if !runner.dry_run {
+        if args.push {
+            pushed_image::remove(&directory, &variant.name)?;
+        }
         prepare(&builder, variant, args.push)?;
     }
     let bake = |title: &str, sets: Vec<String>| {

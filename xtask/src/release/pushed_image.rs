@@ -41,6 +41,13 @@ impl PushedImage {
     }
 }
 
+/// Removes the record of the variant `name`, which belongs to an earlier build.
+pub fn remove(directory: &Path, name: &str) -> Result<()> {
+    let path = directory.join(format!("{name}.json"));
+    kit::missing_ok(fs::remove_file(&path)).with_context(|| format!("cannot remove {}", path.display()))?;
+    Ok(())
+}
+
 /// Reads all records, sorted by tag; none if the directory is missing.
 pub fn read_all(directory: &Path) -> Result<Vec<PushedImage>> {
     let mut images = Vec::new();
