@@ -135,7 +135,11 @@ fn checkout_of_a_release() -> TempDir {
     docker.current_dir(home.path()).env("LEONARDO_IMAGE", IMAGE);
     let catalogue = xtask::bake::read(docker, xtask::bake::EVERYTHING).unwrap();
     let digest = format!("sha256:{}", "a".repeat(64));
-    let bases = catalogue.variants().map(|variant| (variant.base.clone(), digest.clone()));
+    let images = catalogue.variants().map(|variant| variant.base.clone()).chain([COMPILER.to_owned()]);
+    let bases = images.map(|image| (image, digest.clone()));
+    let dockerfile = home.path().join("images/base/Dockerfile");
+    fs::create_dir_all(dockerfile.parent().unwrap()).unwrap();
+    fs::copy(root().join("images/base/Dockerfile"), dockerfile).unwrap();
     fs::write(home.path().join("docker-bake.lock.hcl"), LockFile(bases.collect()).text()).unwrap();
     let records = home.path().join("target/release-images");
     fs::create_dir_all(&records).unwrap();
@@ -147,6 +151,7 @@ fn checkout_of_a_release() -> TempDir {
     home
 }
 
+const COMPILER: &str = "rust:1.95-slim-bookworm";
 const IMAGE: &str = "ghcr.io/leonardo-base/base-image";
 
 /// Runs `cargo xtask release … --dry-run` and returns what it printed.
@@ -193,6 +198,8 @@ fn every_step_is_one_task_that_runs() {
         "{all}"
     );
     assert!(printed["tools"][0].contains("buildx build --file images/base/Dockerfile --target tools"));
+    let locked = format!("--build-arg RUST_IMAGE={COMPILER}@sha256:");
+    assert!(printed["tools --locked"][0].contains(&locked) && !printed["tools"][0].contains("RUST_IMAGE"));
     let image = &printed["image cuda-12.8.1-devel-24.04 --locked --push"];
     let order = [
         "cuda-12_8_1-devel-24_04.output=type=docker",

@@ -53,14 +53,13 @@ enum Task {
         /// Variants, patterns or groups, as for `cargo xtask bake`
         #[arg(value_name = "VARIANT", required = true)]
         variants: Vec<String>,
-        /// Fail if docker-bake.lock.hcl lacks the digest of a base
+        /// Fail if docker-bake.lock.hcl lacks the digest of a base or of the compiler's image
         #[arg(long)]
         locked: bool,
     },
     /// Free disk space: remove software of GitHub's runner that no build uses
     FreeDisk,
-    /// Build the image's tools into target/image/tools, for all images of a release
-    Tools,
+    Tools(tools::Args),
     Image(image::Args),
     Smoke(smoke::Args),
     Sbom(sbom::Args),
@@ -75,7 +74,7 @@ pub fn run(args: &Args) -> Outcome {
     match &args.task {
         Task::Matrix { variants, locked } => matrix(variants, *locked),
         Task::FreeDisk => disk_space::run(runner),
-        Task::Tools => tools::make(runner).map(|()| Exit::Done),
+        Task::Tools(args) => tools::make(args, runner).map(|()| Exit::Done),
         Task::Image(args) => image::run(args, runner),
         Task::Smoke(args) => smoke::run(args, runner),
         Task::Sbom(args) => sbom::run(args, runner),
@@ -123,10 +122,12 @@ fn catalogue(checkout: &Checkout, mut docker: Command, locked: bool) -> Result<C
 }
 
 fn matrix(requests: &[String], locked: bool) -> Outcome {
-    let catalogue = catalogue(&Checkout::find()?, docker_client()?(), locked)?;
+    let checkout = Checkout::find()?;
+    let catalogue = catalogue(&checkout, docker_client()?(), locked)?;
     let variants = bake::into_anyhow(bake::select(&catalogue, requests))?;
     if locked {
         bake::check_locked(&variants)?;
+        tools::locked_compiler(&checkout)?;
     }
     let json = matrix_of(&variants).to_string();
     github::set_output("matrix", &json)?;
