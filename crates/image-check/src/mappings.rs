@@ -10,9 +10,14 @@ const CHECK: &str = "storage";
 /// The mapping.
 const FILE: &str = "/opt/leonardo/storage_monitor/etc/mappings.sh";
 
+/// Returns the path of the volume in containers of the image.
+pub fn workspace(env: &Env) -> &Path {
+    Path::new(env.text("WORKSPACE").unwrap_or("/workspace"))
+}
+
 /// Checks the mapping; also returns the number of its keys.
 pub fn check(env: &Env) -> (Vec<Finding>, usize) {
-    let workspace = Path::new(env.text("WORKSPACE").unwrap_or("/workspace"));
+    let workspace = workspace(env);
     let fault = |problem: String, effect: &str, fix: &str| {
         // The place has the path already.
         let problem = problem.strip_prefix(FILE).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&problem);

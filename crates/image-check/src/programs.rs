@@ -11,6 +11,7 @@ use kit::Env;
 use serde::Deserialize;
 
 use crate::finding::Finding;
+use crate::mappings::workspace;
 
 /// Name of the check.
 const CHECK: &str = "programs";
@@ -200,7 +201,7 @@ fn abbreviate(message: &str) -> String {
 pub fn find_program(program: &str, env: &Env) -> Option<String> {
     let path = Path::new(program);
     if program.contains('/') {
-        let is_later = !path.is_absolute() || path.starts_with("/workspace");
+        let is_later = !path.is_absolute() || path.starts_with(workspace(env));
         return if is_later { None } else { problem(path) };
     }
     let search = env.text("PATH").unwrap_or_default();
@@ -221,6 +222,14 @@ fn problem(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_on_the_workspace_is_there_later() {
+        let env: Env = [("WORKSPACE", "/data")].into_iter().collect();
+        assert_eq!(find_program("/data/app/run", &env), None);
+        assert_eq!(find_program("/workspace/run", &env).as_deref(), Some("/workspace/run does not exist"));
+        assert_eq!(find_program("/workspace/run", &Env::default()), None);
+    }
 
     fn section(name: &str, command: &[&str]) -> Section {
         let program = Program {
