@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use env_store::{Store, find_url_credentials, looks_secret};
+use journal::Timeline;
 use kit::{Env, ReadPolicy, variables};
 use redact::login_secrets;
 use web_login::Login;
@@ -14,10 +15,12 @@ use crate::context::Context;
 /// Files with one secret each.
 const FILES: [&str; 1] = ["/run/cloudflared/token"];
 const RCLONE: &str = "/etc/rclone/rclone.conf";
+/// In the cause of a failed script, before its last line.
+const LAST_OUTPUT: &str = "; last output: ";
 const INPUT: ReadPolicy = ReadPolicy::max_size(1 << 20);
 
 /// Returns the secrets in variables of the first process, of sessions and of this process, in the files that variables name,
-/// the login, the tunnel's token, and rclone's configuration: what this user may read of them.
+/// the login, the tunnel's token, rclone's configuration, and the last line of the user's script: what this user may read of them.
 pub fn of(context: &Context) -> Vec<Vec<u8>> {
     let mut secrets = Vec::new();
     for (name, value) in
@@ -35,7 +38,14 @@ pub fn of(context: &Context) -> Vec<Vec<u8>> {
         secrets.extend(variables.map(|(_, value)| value.into_bytes()));
     }
     secrets.extend(of_configuration(&INPUT.read(Path::new(RCLONE)).unwrap_or_default()));
+    let causes = context.timeline.iter().flat_map(Timeline::failures).filter_map(|run| run.cause.as_deref());
+    secrets.extend(causes.filter_map(last_output));
     secrets
+}
+
+/// Returns what the user's script printed last, which only log readers may see: it may be anything.
+fn last_output(cause: &str) -> Option<Vec<u8>> {
+    cause.split_once(LAST_OUTPUT).map(|(_, line)| line.as_bytes().to_vec())
 }
 
 fn stored() -> Env {
@@ -87,6 +97,13 @@ fn of_configuration(text: &[u8]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_line_of_a_script_is_a_secret() {
+        let cause = "exit code 3; last output: my own words; last output: too";
+        assert_eq!(last_output(cause).as_deref(), Some(&b"my own words; last output: too"[..]));
+        assert_eq!(last_output("exit code 3"), None);
+    }
 
     #[test]
     fn secrets_are_found_in_variables_and_in_rclones_options() {

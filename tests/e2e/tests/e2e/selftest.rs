@@ -261,7 +261,7 @@ fn a_report_has_what_failed_and_no_secret() {
     ];
     let directory = tempfile::tempdir().unwrap();
     let script = directory.path().join("setup.sh");
-    let printed = "#!/bin/bash\necho \"key ghp_planted0123456789abcdef\"\nexit 3\n";
+    let printed = "#!/bin/bash\necho \"key ghp_planted0123456789abcdef in my own words\"\nexit 3\n";
     fs::write(&script, printed).unwrap();
     let run = secrets.iter().fold(RunOptions::new(), |run, (name, value)| run.env(name, *value));
     let run = run.env("SSH_PORT", "many").mount(&script, "/opt/leonardo/bin/provisioning.sh", "ro");
@@ -270,7 +270,7 @@ fn a_report_has_what_failed_and_no_secret() {
     let provisioning = [
         "provisioning",
         "fail",
-        "the script failed with exit code 3; last output: key ghp_planted0123456789abcdef",
+        "the script failed with exit code 3; last output: key ghp_planted0123456789abcdef in my own words",
         "logtail provisioning; to run it again: supervisorctl start boot",
     ];
     assert_eq!(faults(&container, &["provisioning"]), [provisioning.map(str::to_owned)]);
@@ -296,7 +296,14 @@ fn a_report_has_what_failed_and_no_secret() {
     assert!(again.failure(1).contains("hint: name another file"), "{}", again.stderr);
     let encoded = container.sh("printf '%s' user:web-password-5512 | base64").text();
     let values = secrets.iter().map(|(_, value)| *value);
-    let others = ["index-password-8807", PRIVATE_KEY, "QyNTUxOQAAACBh", "ghp_planted", encoded.as_str()];
+    let others = [
+        "index-password-8807",
+        PRIVATE_KEY,
+        "QyNTUxOQAAACBh",
+        "ghp_planted",
+        "my own words",
+        encoded.as_str(),
+    ];
     for secret in values.chain(others) {
         assert!(!report.contains(secret), "{secret} is in the report:\n{report}");
     }
