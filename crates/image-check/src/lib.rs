@@ -33,7 +33,6 @@ mod trees;
 mod variables;
 
 use std::io::{self, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
@@ -47,14 +46,11 @@ pub use cli::command;
 use files::FileScan;
 pub use finding::{Finding, Verdict};
 
-/// Socket of a container's supervisord.
-const SUPERVISORD: &str = "/run/supervisor.sock";
-
 /// Runs the command line.
 pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     let env = Env::from_process();
-    if UnixStream::connect(SUPERVISORD).is_ok() {
+    if sync_tree::is_running_container() {
         return Err(anyhow!("this container is running: its keys and logins are its own, not the image's"))
             .hint(|| "check the image: docker run --rm IMAGE image-check".to_owned());
     }

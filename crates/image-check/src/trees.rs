@@ -1,10 +1,9 @@
 //! Trees that `OPT_SYNC` selects.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kit::Env;
+use sync_tree::Entry;
 
 use crate::finding::Finding;
 
@@ -23,48 +22,29 @@ pub fn check(env: &Env) -> Vec<Finding> {
             "correct ENV OPT_SYNC",
         )
     };
-    let names = names.iter().filter_map(|name| judge(name, &Entry::at(&Path::new(OPT).join(name))));
+    let names = names.iter().filter_map(|name| {
+        let path = Path::new(OPT).join(name);
+        judge(name, &Entry::at(&path).unwrap_or(Entry::Other), path.is_dir())
+    });
     problems.iter().map(name_fault).chain(names).collect()
 }
 
-/// The entry at `/opt/NAME`.
-#[derive(Debug)]
-enum Entry {
-    Missing,
-    Directory,
-    Link(PathBuf, bool),
-    Other,
-}
-
-impl Entry {
-    fn at(path: &Path) -> Self {
-        match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Self::Missing,
-            Ok(meta) if meta.is_dir() => Self::Directory,
-            Ok(meta) if meta.is_symlink() => match fs::read_link(path) {
-                Ok(to) => Self::Link(to, path.is_dir()),
-                Err(_) => Self::Other,
-            },
-            _ => Self::Other,
-        }
-    }
-}
-
-fn judge(name: &str, entry: &Entry) -> Option<Finding> {
+/// Judges the entry at `/opt/NAME`, which may be a link that leads to nothing.
+fn judge(name: &str, entry: &Entry, is_directory: bool) -> Option<Finding> {
     let image = Path::new(OPT).join(".image").join(name);
     let (problem, effect, fix) = match entry {
-        Entry::Link(to, true) if *to == image => return None,
+        Entry::Link(to) if *to == image && is_directory => return None,
         Entry::Directory => (
             "a directory, and OPT_SYNC selects it".to_owned(),
             "at each first start it is emptied and replaced, file by file",
             format!("in the step that creates it: RUN sync-tree add {name} && …"),
         ),
-        Entry::Link(to, _) if *to == image => (
+        Entry::Link(to) if *to == image => (
             format!("the link leads to {}, which does not exist", image.display()),
             "there is nothing to keep",
             format!("RUN sync-tree add {name}"),
         ),
-        Entry::Link(to, _) => (
+        Entry::Link(to) => (
             format!("a link to {}", to.display()),
             "the directory is not kept",
             format!("remove the link, then: RUN sync-tree add {name}"),
@@ -84,25 +64,29 @@ mod tests {
 
     #[test]
     fn only_a_link_to_the_images_tree_can_be_switched() {
-        let problem =
-            |entry| judge("app", &entry).map(|found| format!("{}: {}", found.problem, found.remedy));
-        assert_eq!(problem(Entry::Link("/opt/.image/app".into(), true)), None);
-        for (entry, expected) in [
+        let problem = |entry, is_directory| {
+            judge("app", &entry, is_directory).map(|found| format!("{}: {}", found.problem, found.remedy))
+        };
+        assert_eq!(problem(Entry::Link("/opt/.image/app".into()), true), None);
+        for (entry, is_directory, expected) in [
             (
                 Entry::Directory,
+                true,
                 "a directory, and OPT_SYNC selects it: in the step that creates it: RUN sync-tree add app && …",
             ),
             (
-                Entry::Link("/opt/.image/app".into(), false),
+                Entry::Link("/opt/.image/app".into()),
+                false,
                 "the link leads to /opt/.image/app, which does not exist: RUN sync-tree add app",
             ),
             (
-                Entry::Link("/srv/app".into(), true),
+                Entry::Link("/srv/app".into()),
+                true,
                 "a link to /srv/app: remove the link, then: RUN sync-tree add app",
             ),
-            (Entry::Missing, "not a directory, and OPT_SYNC selects it: correct ENV OPT_SYNC"),
+            (Entry::Missing, false, "not a directory, and OPT_SYNC selects it: correct ENV OPT_SYNC"),
         ] {
-            assert_eq!(problem(entry).as_deref(), Some(expected));
+            assert_eq!(problem(entry, is_directory).as_deref(), Some(expected));
         }
     }
 }

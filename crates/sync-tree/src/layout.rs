@@ -21,9 +21,13 @@ pub struct Layout {
 /// An entry at one of the two paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
+    /// Nothing.
     Missing,
+    /// A directory.
     Directory,
+    /// A symbolic link to this path.
     Link(PathBuf),
+    /// Another kind of file.
     Other,
 }
 
@@ -41,7 +45,9 @@ pub enum Step {
 /// A layout that would need someone's files to be replaced: what is in the way, and what to do.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Conflict {
+    /// What is in the way.
     pub message: String,
+    /// What to do.
     pub remedy: String,
 }
 
@@ -124,7 +130,8 @@ impl Layout {
 }
 
 impl Entry {
-    fn at(path: &Path) -> Result<Self> {
+    /// Reads the entry at a path.
+    pub fn at(path: &Path) -> Result<Self> {
         let cannot = || format!("cannot access {}", path.display());
         let Some(meta) = missing_ok(fs::symlink_metadata(path)).with_context(cannot)? else {
             return Ok(Self::Missing);

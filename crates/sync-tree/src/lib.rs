@@ -23,6 +23,7 @@ use kit::{Env, Exit, HintExt, Outcome, UsageError};
 
 pub use cli::command;
 use cli::{Cli, Task};
+pub use layout::Entry;
 use layout::Layout;
 
 /// Socket of a container's supervisord.
@@ -33,7 +34,7 @@ pub fn run() -> Outcome {
     let cli = Cli::try_parse()?;
     let Task::Add { name } = &cli.task;
     workspace_sync::check_tree_name(name).map_err(|reason| UsageError(format!("{name:?} {reason}")))?;
-    if UnixStream::connect(SUPERVISORD).is_ok() {
+    if is_running_container() {
         return Err(anyhow!("this container is running, and only an image has a layout"))
             .hint(|| format!("add it to the Dockerfile: RUN sync-tree add {name}"));
     }
@@ -51,6 +52,12 @@ pub fn run() -> Outcome {
         log::info!("to select it in every container with WORKSPACE_SYNC=true, add the line: {line}");
     }
     Ok(Exit::Done)
+}
+
+/// True in a container, and not in the build of an image.
+#[must_use]
+pub fn is_running_container() -> bool {
+    UnixStream::connect(SUPERVISORD).is_ok()
 }
 
 /// Returns the line of a Dockerfile that adds the tree to those that `OPT_SYNC` selects, unless it is one of them.
