@@ -179,7 +179,7 @@ fn a_base_that_is_gone_old_or_superseded_is_reported_in_one_issue() {
         'issue list') cat issues;;\n\
         'issue create') echo \"$@\" >>asked; cat >body; echo '[{\"number\":5,\"title\":\"Base images need attention\"}]' >issues;;\n\
         *) echo \"$@\" >>asked; cat >body;;\nesac\n";
-    let release = Release::new();
+    let mut release = Release::new();
     release.put_before("gh", GH);
     fs::write(release.path("issues"), "[]").unwrap();
     let push = |base: &str, env: &[&str]| {
@@ -219,4 +219,9 @@ fn a_base_that_is_gone_old_or_superseded_is_reported_in_one_issue() {
         asked,
         "issue create --title Base images need attention --body-file -\nissue edit 5 --body-file -\n"
     );
+
+    // Without an answer there is no finding, but nothing is in order either.
+    release.registry.stop();
+    failed(&release.release(&issue), "no answer for ubuntu:22.04");
+    assert_eq!(fs::read_to_string(release.path("asked")).unwrap(), asked);
 }

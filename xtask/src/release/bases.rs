@@ -19,13 +19,13 @@ const TITLE: &str = "Base images need attention";
 
 /// Check that every base image exists and is supported, and look for newer patches
 ///
-/// Exits with 1 if there is anything to do.
+/// Exits with 1 if there is anything to do or a request failed.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Ask this mirror of Docker Hub, such as mirror.example:5000
     #[arg(long, value_name = "HOST")]
     mirror: Option<String>,
-    /// Open, update or close one issue on GitHub, and exit with 0
+    /// Open, update or close one issue on GitHub; exit with 1 only if a request failed
     #[arg(long)]
     issue: bool,
 }
@@ -37,27 +37,39 @@ pub fn run(args: &Args, runner: Runner) -> Outcome {
     let bases: BTreeSet<String> = catalogue.variants().map(|variant| variant.base.clone()).collect();
     let bases: Vec<_> = bases.into_iter().collect();
     let registry = Registry { docker: &*docker, mirror: args.mirror.as_deref() };
+    let mut failures = Vec::new();
     let findings = if runner.dry_run {
         bases.iter().try_for_each(|base| runner.run("", &mut registry.inspect(base)))?;
         Vec::new()
     } else {
-        step::with(&format!("ask about {} base images", bases.len()), || findings(&bases, &registry))?
+        step::with(&format!("ask about {} base images", bases.len()), || {
+            Ok(findings(&bases, &registry, &mut failures))
+        })?
     };
+    for failure in &failures {
+        log::warn!("no answer for {failure}");
+    }
+    let answered = if failures.is_empty() { Exit::Done } else { Exit::No };
     if args.issue {
-        report_on_github(&findings, runner)?;
-        return Ok(Exit::Done);
+        report_on_github(&findings, failures.is_empty(), runner)?;
+        return Ok(answered);
     }
     if findings.is_empty() {
-        return Ok(Exit::Done);
+        return Ok(answered);
     }
     io::stdout().write_all(base_images::report(&findings).as_bytes())?;
     Ok(Exit::No)
 }
 
-fn findings(bases: &[String], registry: &Registry) -> Result<Vec<Finding>> {
+/// Goes on after a failed request, because one of many is often refused.
+fn findings(bases: &[String], registry: &Registry, failures: &mut Vec<String>) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut ask = |base: &String| {
+        registry.image(base).map_err(|error| failures.push(format!("{base}: {error:#}"))).ok()
+    };
     for base in bases {
-        match registry.image(base)? {
+        let Some(answer) = ask(base) else { continue };
+        match answer {
             None => findings.push(Finding::Missing { base: base.clone() }),
             Some(image) if base_images::is_end_of_life(&image) => {
                 findings.push(Finding::EndOfLife { base: base.clone() });
@@ -67,17 +79,13 @@ fn findings(bases: &[String], registry: &Registry) -> Result<Vec<Finding>> {
     }
     for row in Row::of(bases) {
         for (version, later) in PATCHES.rev().filter_map(|patches| row.later(patches)) {
-            let mut all = true;
-            for base in &later {
-                all = all && registry.image(base)?.is_some();
-            }
-            if all {
+            if later.iter().all(|base| ask(base).flatten().is_some()) {
                 findings.push(Finding::Newer { bases: row.bases, version });
                 break;
             }
         }
     }
-    Ok(findings)
+    findings
 }
 
 struct Registry<'run> {
@@ -110,8 +118,8 @@ impl Registry<'_> {
     }
 }
 
-/// Keeps one open issue while there are findings.
-fn report_on_github(findings: &[Finding], runner: Runner) -> Result<()> {
+/// Keeps one open issue while there are findings; closes it only if every base was `answered` for.
+fn report_on_github(findings: &[Finding], answered: bool, runner: Runner) -> Result<()> {
     let mut list = github::client();
     list.args(["issue", "list", "--state", "open", "--limit", "200", "--json", "number,title"]);
     if runner.dry_run {
@@ -122,6 +130,7 @@ fn report_on_github(findings: &[Finding], runner: Runner) -> Result<()> {
     let mut change = github::client();
     match (open, findings.is_empty()) {
         (None, true) => return Ok(()),
+        (Some(_), true) if !answered => return Ok(()),
         (Some(number), true) => {
             change.args(["issue", "close", &number, "--comment", "Every base image is in order."]);
         }
