@@ -25,6 +25,7 @@ struct Workflow {
 struct Job {
     permissions: BTreeMap<String, String>,
     timeout_minutes: u32,
+    environment: Option<String>,
     steps: Vec<Step>,
 }
 
@@ -63,7 +64,9 @@ fn no_job_has_more_rights_than_it_uses() {
         for forbidden in ["pull_request_target", "workflow_run", "secrets."] {
             assert!(!text.contains(forbidden), "{name}: {forbidden}");
         }
-        for (job, Job { permissions, timeout_minutes, .. }) in &workflow.jobs {
+        for (job, Job { permissions, timeout_minutes, environment, .. }) in &workflow.jobs {
+            let publishes = permissions.get("packages").is_some_and(|right| right == "write");
+            assert_eq!(environment.as_deref(), publishes.then_some("release"), "{name} {job}");
             assert!((1..=180).contains(timeout_minutes), "{name} {job}");
             let writes = permissions.iter().filter(|(_, right)| *right != "read");
             write.extend(writes.map(|(what, right)| format!("{name} {job}: {what} {right}")));
@@ -192,7 +195,8 @@ fn every_step_is_one_task_that_runs() {
         runs.into_iter().map(|(task, run)| (task, run.join().unwrap())).collect()
     });
 
-    let all = &printed["matrix all extended --locked"][0];
+    let [main, all] = &printed["matrix all extended --locked"][..] else { panic!("{printed:#?}") };
+    assert!(main.ends_with("git merge-base --is-ancestor HEAD origin/main"), "{main}");
     assert!(
         all.contains("\"cuda-12.8.1-cudnn9-devel-24.04\"") && all.contains("\"jupyter-cpu-24.04\""),
         "{all}"

@@ -19,9 +19,9 @@ mod tools;
 use std::io::{self, Write};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Subcommand;
-use kit::{Exit, Outcome};
+use kit::{Exit, HintExt, Outcome};
 
 use crate::bake::{self, Catalogue, Variant, shell_line};
 use crate::checkout::Checkout;
@@ -53,7 +53,8 @@ enum Task {
         /// Variants, patterns or groups, as for `cargo xtask bake`
         #[arg(value_name = "VARIANT", required = true)]
         variants: Vec<String>,
-        /// Fail if docker-bake.lock.hcl lacks the digest of a base or of the compiler's image
+        /// Fail if docker-bake.lock.hcl lacks the digest of a base or of the compiler's image, or if the commit is not on
+        /// origin/main
         #[arg(long)]
         locked: bool,
     },
@@ -72,7 +73,7 @@ enum Task {
 pub fn run(args: &Args) -> Outcome {
     let runner = Runner { dry_run: args.dry_run };
     match &args.task {
-        Task::Matrix { variants, locked } => matrix(variants, *locked),
+        Task::Matrix { variants, locked } => matrix(variants, *locked, runner),
         Task::FreeDisk => disk_space::run(runner),
         Task::Tools(args) => tools::make(args, runner).map(|()| Exit::Done),
         Task::Image(args) => image::run(args, runner),
@@ -121,8 +122,11 @@ fn catalogue(checkout: &Checkout, mut docker: Command, locked: bool) -> Result<C
     Ok(if locked { catalogue.locked(&LockFile::read(checkout.root())?) } else { catalogue })
 }
 
-fn matrix(requests: &[String], locked: bool) -> Outcome {
+fn matrix(requests: &[String], locked: bool, runner: Runner) -> Outcome {
     let checkout = Checkout::find()?;
+    if locked {
+        is_on_main(&checkout, runner)?;
+    }
     let catalogue = catalogue(&checkout, docker_client()?(), locked)?;
     let variants = bake::into_anyhow(bake::select(&catalogue, requests))?;
     if locked {
@@ -133,6 +137,16 @@ fn matrix(requests: &[String], locked: bool) -> Outcome {
     github::set_output("matrix", &json)?;
     writeln!(io::stdout(), "{json}")?;
     Ok(Exit::Done)
+}
+
+/// Refuses a release of a commit that was never on the main branch.
+fn is_on_main(checkout: &Checkout, runner: Runner) -> Result<()> {
+    let mut git = Command::new("git");
+    git.current_dir(checkout.root()).args(["merge-base", "--is-ancestor", "HEAD", "origin/main"]);
+    runner
+        .run("check that the commit is on origin/main", &mut git)
+        .context("the commit is not released")
+        .hint(|| "set the tag on a commit of main; the checkout needs main's whole history".to_owned())
 }
 
 fn matrix_of(variants: &[&Variant]) -> serde_json::Value {
