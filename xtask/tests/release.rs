@@ -75,12 +75,16 @@ impl Release {
     /// Pushes an image by digest and writes the record of it, as `release image --push` does.
     fn push(&self, tag: &str) -> String {
         let digest = self.registry.push("leonardo/base-image", tag, &[]);
+        self.record(tag, &digest);
+        digest
+    }
+
+    fn record(&self, tag: &str, digest: &str) {
         let record = serde_json::json!({
             "tag": tag, "repository": self.registry.repository("leonardo/base-image"), "digest": digest });
         let directory = self.path("target/release-images");
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join(format!("{tag}.json")), record.to_string()).unwrap();
-        digest
     }
 
     fn tags(&self) -> Vec<String> {
@@ -131,6 +135,17 @@ fn a_release_has_all_its_tags_and_signatures_or_no_tag() {
             "the tag is not that image"
         );
     }
+    let version = |version: &str| {
+        for tag in ["cpu-22.04", "cpu-24.04"] {
+            release.record(tag, &release.registry.push_version("leonardo/base-image", version));
+        }
+    };
+    version("v1.10.0");
+    passed(&release.publish());
+    version("v1.9.0");
+    failed(&release.publish(), "cpu-22.04 is v1.10.0, and this release is v1.9.0");
+    passed(&release.release(&["publish", "cpu-22.04", "cpu-24.04", "--key", "cosign.key", "--force"]));
+
     let unsigned = release.registry.push("leonardo/base-image", "another", &[]);
     let unsigned = release.registry.repository(&format!("leonardo/base-image@{unsigned}"));
     failed(&release.verify(&unsigned), "no signatures found");

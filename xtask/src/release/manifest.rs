@@ -4,6 +4,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde_json::Value;
+
+use super::base_images;
 
 /// `docker buildx imagetools inspect --raw`.
 fn inspect_raw(docker: &dyn Fn() -> Command, reference: &str) -> Result<String> {
@@ -17,6 +20,21 @@ pub fn digest(docker: &dyn Fn() -> Command, reference: &str) -> Result<String> {
     let manifest: Descriptor = serde_json::from_str(&kit::cmd::stdout(&mut inspect)?)
         .with_context(|| format!("the description of {reference} is not JSON"))?;
     Ok(manifest.digest)
+}
+
+/// Version in the label of an image; `None` without the label, or if the registry does not have the image.
+pub fn version(docker: &dyn Fn() -> Command, reference: &str) -> Result<Option<String>> {
+    let mut inspect = docker();
+    inspect.args(["buildx", "imagetools", "inspect", "--format", "{{json .Image}}", reference]);
+    let text = match kit::cmd::stdout(&mut inspect) {
+        Err(error) if base_images::means_missing(&error.to_string()) => return Ok(None),
+        text => text?,
+    };
+    let image: Value = serde_json::from_str(&text)
+        .with_context(|| format!("the configuration of {reference} is not JSON"))?;
+    let label = |image: &Value| image.pointer("/config/Labels/org.opencontainers.image.version").cloned();
+    let label = label(&image).or_else(|| image.as_object()?.values().find_map(label));
+    Ok(label.as_ref().and_then(Value::as_str).map(str::to_owned))
 }
 
 /// Digests of the configurations of a pushed image: one for each platform.

@@ -24,6 +24,9 @@ pub struct Args {
     /// Sign with this private key of cosign and without a transparency log, instead of the workflow's identity
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Set the tags even if one of them leads to a newer version
+    #[arg(long)]
+    force: bool,
 }
 
 /// Runs the task.
@@ -36,6 +39,9 @@ pub fn run(args: &Args, runner: Runner) -> Outcome {
     let directory = checkout.root().join(pushed_image::DIRECTORY);
     let images = complete(&expected, pushed_image::read_all(&directory)?)
         .hint(|| "cargo xtask release image VARIANT --push".to_owned())?;
+    if !args.force && !runner.dry_run {
+        images.iter().try_for_each(|image| refuse_older(&*docker, image))?;
+    }
     for image in &images {
         runner.run(&format!("sign {}", image.by_tag()), &mut sign(image, args.key.as_deref()))?;
     }
@@ -71,6 +77,24 @@ fn complete(expected: &BTreeSet<&str>, images: Vec<PushedImage>) -> Result<Vec<P
     Ok(images)
 }
 
+/// Fails if the image's tag leads to a newer version, as when an old release is run again.
+fn refuse_older(docker: &dyn Fn() -> Command, image: &PushedImage) -> Result<()> {
+    let present = manifest::version(docker, &image.by_tag())?;
+    let new = manifest::version(docker, &image.by_digest())?;
+    if !is_newer(present.as_deref(), new.as_deref()) {
+        return Ok(());
+    }
+    let (present, new) = (present.unwrap_or_default(), new.unwrap_or_else(|| "without a version".to_owned()));
+    Err(anyhow!("no tag is set, because {} is {present}, and this release is {new}", image.by_tag()))
+        .hint(|| "--force sets it back".to_owned())
+}
+
+/// Compares versions such as `v1.2.0`; other texts count as no version, which is older than any.
+fn is_newer(present: Option<&str>, new: Option<&str>) -> bool {
+    let parse = |text: &str| semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).ok();
+    present.and_then(parse) > new.and_then(parse)
+}
+
 fn sign(image: &PushedImage, key: Option<&Path>) -> Command {
     let mut sign = Command::new("cosign");
     sign.args(["sign", "--yes"]);
@@ -84,6 +108,20 @@ fn sign(image: &PushedImage, key: Option<&Path>) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_is_not_set_back() {
+        for (present, new, newer) in [
+            (Some("v1.10.0"), Some("v1.9.0"), true),
+            (Some("v1.10.0"), Some("v1.10.0"), false),
+            (Some("v1.10.0-rc.1"), Some("v1.10.0"), false),
+            (Some("v1.0.0"), None, true),
+            (None, None, false),
+            (Some("nightly"), Some("v1.0.0"), false),
+        ] {
+            assert_eq!(is_newer(present, new), newer, "{present:?} {new:?}");
+        }
+    }
 
     #[test]
     fn a_release_is_complete_or_nothing() {

@@ -91,13 +91,29 @@ impl Registry {
 
     /// Pushes it with a tag.
     pub fn push_as(&self, repository: &str, content: &str, env: &[&str], tag: Option<&str>) -> String {
+        self.push_config(repository, content, &json!({ "Env": env }), tag)
+    }
+
+    /// Pushes an image of this version, without a tag.
+    pub fn push_version(&self, repository: &str, version: &str) -> String {
+        let labels = json!({ "Labels": { "org.opencontainers.image.version": version } });
+        self.push_config(repository, version, &labels, None)
+    }
+
+    fn push_config(
+        &self,
+        repository: &str,
+        content: &str,
+        config: &serde_json::Value,
+        tag: Option<&str>,
+    ) -> String {
         let described = |blob: &[u8], media_type: &str| {
             let mut descriptor = self.upload(repository, blob);
             descriptor["mediaType"] = media_type.into();
             descriptor
         };
         let layer = archive("release.txt", content.as_bytes());
-        let config = json!({ "architecture": "amd64", "os": "linux", "config": { "Env": env },
+        let config = json!({ "architecture": "amd64", "os": "linux", "config": config,
             "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", kit::hex::sha256(&layer))] } });
         let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST,
             "config": described(config.to_string().as_bytes(), CONFIG), "layers": [described(&layer, LAYER)] });
