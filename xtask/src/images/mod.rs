@@ -8,7 +8,8 @@ mod lock_file;
 pub mod readme;
 mod update;
 
-pub use lock_file::{FILE as LOCK_FILE, LockFile};
+pub use lock_file::{FILE as LOCK_FILE, LockFile, is_digest};
+pub use update::mirrored;
 
 use clap::Subcommand;
 use kit::Outcome;

@@ -102,8 +102,9 @@ fn images_of(printed: &str) -> Result<BTreeSet<String>> {
     Ok(images.filter_map(|(_, image)| image).collect())
 }
 
-/// The reference of an image of Docker Hub at a mirror.
-fn mirrored(image: &str, mirror: Option<&str>) -> String {
+/// Reference of an image of Docker Hub at a mirror, which keeps official images in `library`.
+#[must_use]
+pub fn mirrored(image: &str, mirror: Option<&str>) -> String {
     match mirror {
         None => image.to_owned(),
         Some(host) if image.contains('/') => format!("{host}/{image}"),

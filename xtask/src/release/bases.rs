@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::base_images::{self, Finding, Row};
 use super::{Runner, github};
 use crate::checkout::Checkout;
+use crate::images::mirrored;
 use crate::step;
 
 /// Later patches that are looked for.
@@ -95,12 +96,7 @@ struct Registry<'run> {
 
 impl Registry<'_> {
     fn inspect(&self, base: &str) -> Command {
-        let reference = match self.mirror {
-            // Docker Hub keeps official images in `library`.
-            Some(mirror) if base.contains('/') => format!("{mirror}/{base}"),
-            Some(mirror) => format!("{mirror}/library/{base}"),
-            None => base.to_owned(),
-        };
+        let reference = mirrored(base, self.mirror);
         let mut inspect = (self.docker)();
         inspect.args(["buildx", "imagetools", "inspect", "--format", "{{json .Image}}", &reference]);
         inspect

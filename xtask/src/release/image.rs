@@ -14,7 +14,7 @@ use super::{Runner, manifest, smoke};
 use crate::bake::{self, Variant};
 use crate::checkout::Checkout;
 use crate::image::Builder;
-use crate::images::LOCK_FILE;
+use crate::images::{LOCK_FILE, is_digest};
 
 /// Build one variant with the tools of `release tools`, start it and check it
 ///
@@ -155,7 +155,7 @@ fn parse(metadata: &str, target: &str) -> Result<Built> {
     let mut targets: BTreeMap<String, serde_json::Value> = serde_json::from_str(metadata)?;
     let built = targets.remove(target).with_context(|| format!("it does not name {target}"))?;
     let built: Built = serde_json::from_value(built)?;
-    if !pushed_image::is_digest(&built.digest) {
+    if !is_digest(&built.digest) {
         bail!("{:?} is not a SHA-256 digest", built.digest);
     }
     Ok(built)

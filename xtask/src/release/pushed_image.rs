@@ -7,6 +7,8 @@ use anyhow::{Context, Result, ensure};
 use kit::atomic::{self, WriteOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::images::is_digest;
+
 /// Directory of the records, below the checkout.
 pub const DIRECTORY: &str = "target/release-images";
 
@@ -69,11 +71,4 @@ pub fn read_all(directory: &Path) -> Result<Vec<PushedImage>> {
     }
     images.sort();
     Ok(images)
-}
-
-/// True for `sha256:` and 64 hexadecimal digits in lower case.
-pub fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    })
 }
