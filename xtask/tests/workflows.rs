@@ -166,6 +166,7 @@ fn dry_run(home: &Path, arguments: &[String]) -> String {
     let programs = Path::new(docker.get_program()).parent().unwrap().to_owned();
     xtask.env("PATH", xtask::engine::packages::search_path(&[programs]));
     xtask.env_remove("GITHUB_OUTPUT").env("LEONARDO_IMAGE", IMAGE).env("CARGO_MANIFEST_DIR", home);
+    xtask.env("SOURCE_DATE_EPOCH", "1700000000");
     let output = xtask.output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -219,7 +220,12 @@ fn every_step_is_one_task_that_runs() {
     }
     assert!(image[5].contains("attest=type=sbom") && image[5].contains("attest=type=provenance,mode=max"));
     for build in [&image[0], &image[5]] {
-        for part in ["STRICT_DOWNLOADS=true", "contexts.tools=", "--file docker-bake.lock.hcl"] {
+        for part in [
+            "STRICT_DOWNLOADS=true",
+            "contexts.tools=",
+            "SOURCE_DATE_EPOCH=1700000000",
+            "--file docker-bake.lock.hcl",
+        ] {
             assert!(build.contains(part), "{part}: {build}");
         }
     }

@@ -15,6 +15,7 @@ mod request_error;
 mod resolve;
 mod sample;
 pub(crate) mod shell_line;
+pub(crate) mod source_date;
 mod summary;
 mod table;
 mod tag_parts;

@@ -18,6 +18,13 @@ impl SeparateBuilder {
         Self::read(name, &printed)
     }
 
+    /// Returns the selected builder; none if it is the engine.
+    pub fn selected(mut docker: Command) -> Result<Option<Self>> {
+        let printed = kit::cmd::stdout(docker.args(["buildx", "inspect"]))?;
+        let name = printed.lines().find_map(|line| line.strip_prefix("Name:")).unwrap_or_default();
+        Self::read(name.trim(), &printed)
+    }
+
     fn read(name: &str, printed: &str) -> Result<Option<Self>> {
         let driver = printed.lines().find_map(|line| line.strip_prefix("Driver:"));
         let driver =

@@ -25,7 +25,7 @@ use crate::engine::{self, Choice, Engine};
 use crate::{step, timed_command};
 use base_selection::{Base, BaseAvailability};
 use bootstrap::Bootstrap;
-use builder_driver::SeparateBuilder;
+pub(crate) use builder_driver::SeparateBuilder;
 
 /// An image that is in the engine now.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,14 +11,14 @@ use serde::Deserialize;
 
 use super::pushed_image::{self, PushedImage};
 use super::{Runner, manifest, smoke};
-use crate::bake::{self, Variant};
+use crate::bake::{self, Variant, source_date};
 use crate::checkout::Checkout;
-use crate::image::Builder;
+use crate::image::{Builder, SeparateBuilder};
 use crate::images::{LOCK_FILE, is_digest};
 
 /// Build one variant with the tools of `release tools`, start it and check it
 ///
-/// Optional downloads must succeed. With --push, the image that was checked is pushed by its digest, without a tag, with its
+/// Optional downloads must succeed. Files have the time of the commit if the builder is not the engine itself. With --push, the image that was checked is pushed by its digest, without a tag, with its
 /// list of packages (SBOM) and its provenance; `release publish` sets the tag.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -54,8 +54,11 @@ pub fn run(args: &Args, runner: Runner) -> Outcome {
         }
         prepare(&builder, variant, args.push)?;
     }
-    let bake = |title: &str, sets: Vec<String>| {
-        let sets = [always(&builder.tools()), sets, args.sets.clone()].concat();
+    let rewrite = SeparateBuilder::selected(docker())?.is_some();
+    let time = source_date::set(checkout.root(), &kit::Env::from_process())?;
+    let bake = |title: &str, output: Vec<String>| {
+        let output = [always(&builder.tools()), vec![time.clone()], output].concat();
+        let sets = [output, args.sets.clone()].concat();
         let sets: Vec<_> = sets.iter().map(|set| catalogue.address(set)).collect();
         let mut bake = builder.command(variant, &sets)?;
         if args.locked {
@@ -63,14 +66,14 @@ pub fn run(args: &Args, runner: Runner) -> Outcome {
         }
         runner.run(&format!("{title} {}", variant.image), bake.arg("--metadata-file").arg(&metadata))
     };
-    bake("build", load(variant))?;
+    bake("build", load(variant, rewrite))?;
     smoke::test(runner, &*docker, &variant.image)?;
     if !args.push {
         return Ok(Exit::Done);
     }
     let checked = if runner.dry_run { String::new() } else { built(&metadata, variant)?.configuration()? };
     let repository = repository(variant)?;
-    bake("push", push(variant, repository))?;
+    bake("push", push(variant, repository, rewrite))?;
     if runner.dry_run {
         return Ok(Exit::Done);
     }
@@ -110,20 +113,26 @@ fn always(tools: &Path) -> Vec<String> {
 }
 
 /// Overrides that load the image. Without the default attestation, bake writes the digest of the configuration.
-fn load(variant: &Variant) -> Vec<String> {
-    let of_target = ["output=type=docker", "attest=type=provenance,disabled=true"];
+fn load(variant: &Variant, rewrite: bool) -> Vec<String> {
+    let of_target = [output("type=docker", rewrite), "attest=type=provenance,disabled=true".to_owned()];
     of_target.iter().map(|set| format!("{}.{set}", variant.target)).collect()
 }
 
 /// Overrides that push by digest; only a name without a tag can be pushed that way.
-fn push(variant: &Variant, repository: &str) -> Vec<String> {
+fn push(variant: &Variant, repository: &str, rewrite: bool) -> Vec<String> {
     let of_target = [
-        &format!("tags={repository}"),
-        "output=type=image,push-by-digest=true,name-canonical=true,push=true",
-        "attest=type=provenance,mode=max",
-        "attest=type=sbom",
+        format!("tags={repository}"),
+        output("type=image,push-by-digest=true,name-canonical=true,push=true", rewrite),
+        "attest=type=provenance,mode=max".to_owned(),
+        "attest=type=sbom".to_owned(),
     ];
     of_target.iter().map(|set| format!("{}.{set}", variant.target)).collect()
+}
+
+/// Both outputs rewrite the times of files or neither does: their configurations are compared.
+fn output(attributes: &str, rewrite: bool) -> String {
+    let rewrite = if rewrite { format!(",{}", source_date::REWRITE) } else { String::new() };
+    format!("output={attributes}{rewrite}")
 }
 
 fn repository(variant: &Variant) -> Result<&str> {
@@ -173,10 +182,11 @@ mod tests {
         let repository = repository(variant).unwrap();
         assert_eq!(repository, "leonardo/base-image");
         assert_eq!(
-            push(variant, repository),
+            push(variant, repository, true),
             [
                 "cuda-12_1_1-runtime-22_04.tags=leonardo/base-image",
-                "cuda-12_1_1-runtime-22_04.output=type=image,push-by-digest=true,name-canonical=true,push=true",
+                "cuda-12_1_1-runtime-22_04.output=type=image,push-by-digest=true,name-canonical=true,push=true,\
+                 rewrite-timestamp=true",
                 "cuda-12_1_1-runtime-22_04.attest=type=provenance,mode=max",
                 "cuda-12_1_1-runtime-22_04.attest=type=sbom",
             ]
