@@ -16,17 +16,34 @@ pub struct Device {
 }
 
 /// Returns each GPU that a program with this environment sees: one for each entry of a list of visible devices, or else
-/// for each GPU found. Where both vendors' GPUs are, only those of NVIDIA. The error is one sentence for the user.
+/// for each GPU found. Where both vendors' GPUs are, only those of NVIDIA. There are none if the container has none, or if
+/// a list hides them. The error is one sentence for the user: GPUs are there or were asked for, and cannot be used.
 pub fn devices(env: &Env, gpus: &Gpus) -> Result<Vec<Device>, String> {
     let is_nvidia = !gpus.nvidia.is_empty() || (gpus.amd.is_empty() && env.get(CUDA).is_some());
     let devices = if is_nvidia { nvidia(env, gpus)? } else { amd(env, gpus) };
-    match devices.as_slice() {
-        [] if gpus.uncountable && env.get(CUDA).is_none() => {
-            Err("/dev/dxg does not report the number of GPUs; list them in CUDA_VISIBLE_DEVICES".to_owned())
-        }
-        [] => Err("no GPU is visible in this container".to_owned()),
-        _ => Ok(devices),
+    if !devices.is_empty() {
+        return Ok(devices);
     }
+    let lists: Vec<_> =
+        [CUDA, ROCR, HIP].into_iter().filter_map(|name| Some((name, env.get(name)?))).collect();
+    for (name, list) in &lists {
+        let list = list.to_string_lossy();
+        if visible_devices::is_unknown(&list) {
+            return Err(format!("{name}={list} names no GPU"));
+        }
+    }
+    if !lists.is_empty() {
+        return Ok(devices);
+    }
+    if gpus.uncountable {
+        return Err(
+            "/dev/dxg does not report the number of GPUs; list them in CUDA_VISIBLE_DEVICES".to_owned()
+        );
+    }
+    if gpus.unusable || !gpus.nvidia.is_empty() {
+        return Err(format!("no GPU of this container can be used: {}", gpus.remarks.join("; ")));
+    }
+    Ok(devices)
 }
 
 fn nvidia(env: &Env, gpus: &Gpus) -> Result<Vec<Device>, String> {
@@ -88,7 +105,7 @@ mod tests {
     use super::*;
     use crate::limit::tests::{amd, env, mig, nvidia, uncountable};
 
-    /// Each device as its variables, those to be unset with a leading `!`; or the reason why there is none.
+    /// Each device as its variables, those to be unset with a leading `!`; or the error.
     fn pins(pairs: &[(&str, &str)], gpus: &Gpus) -> Vec<String> {
         let pin = |(name, value): (String, Option<String>)| match value {
             Some(value) => format!("{name}={value}"),
@@ -105,10 +122,10 @@ mod tests {
 
     #[test]
     fn each_visible_gpu_is_one_device() {
-        const NONE: &str = "no GPU is visible in this container";
         let mut unnamed = nvidia(2);
         unnamed.nvidia[1].uuid = None;
         let both = Gpus { amd: amd(2).amd, ..nvidia(1) };
+        let unusable = Gpus { unusable: true, remarks: vec!["a".into(), "b".into()], ..Gpus::default() };
         for (pairs, gpus, expected) in [
             (&[][..], nvidia(2), &["CUDA_VISIBLE_DEVICES=GPU-a", "CUDA_VISIBLE_DEVICES=GPU-b"][..]),
             (
@@ -121,7 +138,10 @@ mod tests {
                 Gpus::default(),
                 &["CUDA_VISIBLE_DEVICES=0", "CUDA_VISIBLE_DEVICES=1"],
             ),
-            (&[("CUDA_VISIBLE_DEVICES", "")], nvidia(2), &[NONE]),
+            (&[("CUDA_VISIBLE_DEVICES", "")], nvidia(2), &[]),
+            (&[("CUDA_VISIBLE_DEVICES", "-1")], nvidia(2), &[]),
+            (&[("CUDA_VISIBLE_DEVICES", "NoDevFiles")], nvidia(2), &[]),
+            (&[("CUDA_VISIBLE_DEVICES", "gpu0")], nvidia(2), &["CUDA_VISIBLE_DEVICES=gpu0 names no GPU"]),
             (
                 &[],
                 unnamed.clone(),
@@ -138,7 +158,8 @@ mod tests {
             (&[("HIP_VISIBLE_DEVICES", "1")], both, &["CUDA_VISIBLE_DEVICES=GPU-a"]),
             (&[], amd(2), &["ROCR_VISIBLE_DEVICES=0", "ROCR_VISIBLE_DEVICES=1"]),
             (&[("ROCR_VISIBLE_DEVICES", "1")], amd(2), &["ROCR_VISIBLE_DEVICES=1"]),
-            (&[("ROCR_VISIBLE_DEVICES", "-1"), ("HIP_VISIBLE_DEVICES", "1")], amd(2), &[NONE]),
+            (&[("ROCR_VISIBLE_DEVICES", "-1"), ("HIP_VISIBLE_DEVICES", "1")], amd(2), &[]),
+            (&[("ROCR_VISIBLE_DEVICES", "all")], amd(2), &["ROCR_VISIBLE_DEVICES=all names no GPU"]),
             (
                 &[
                     ("ROCR_VISIBLE_DEVICES", "1,2"),
@@ -150,7 +171,9 @@ mod tests {
             ),
             (&[("CUDA_VISIBLE_DEVICES", "1")], amd(2), &["CUDA_VISIBLE_DEVICES=1"]),
             (&[("HIP_VISIBLE_DEVICES", "")], amd(1), &["ROCR_VISIBLE_DEVICES=0 !HIP_VISIBLE_DEVICES"]),
-            (&[], Gpus::default(), &[NONE]),
+            (&[], Gpus::default(), &[]),
+            (&[], unusable.clone(), &["no GPU of this container can be used: a; b"]),
+            (&[("CUDA_VISIBLE_DEVICES", ""), ("ROCR_VISIBLE_DEVICES", "-1")], unusable, &[]),
             (
                 &[],
                 uncountable(),
@@ -173,5 +196,7 @@ mod tests {
         assert_eq!(pins(&[("NVIDIA_VISIBLE_DEVICES", "MIG-x")], &mixed), [refusal.as_str()]);
         assert_eq!(pins(&[("NVIDIA_VISIBLE_DEVICES", "all")], &mixed), [refusal.as_str()]);
         assert_eq!(pins(&[("NVIDIA_VISIBLE_DEVICES", "MIG-x")], &nvidia(1)), [refusal]);
+        let without_instance = Gpus { nvidia: vec![mig(0)], remarks: vec!["c".into()], ..Gpus::default() };
+        assert_eq!(pins(&[], &without_instance), ["no GPU of this container can be used: c"]);
     }
 }

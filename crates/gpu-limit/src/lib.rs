@@ -79,6 +79,8 @@ pub struct Gpus {
     pub amd: Vec<AmdGpu>,
     /// True if GPUs are only reachable through the paravirtual device of WSL, which does not report their number.
     pub uncountable: bool,
+    /// True if devices of GPUs are in the container and none of these GPUs can be used.
+    pub unusable: bool,
     /// Remarks on unreadable or unusable devices, one sentence each.
     pub remarks: Vec<String>,
 }
@@ -93,7 +95,9 @@ pub fn discover(root: &KernelRoot) -> Gpus {
     if uncountable {
         remarks.push("/dev/dxg (WSL) does not report the number of GPUs".to_owned());
     }
-    Gpus { nvidia, amd, uncountable, remarks }
+    let has_devices = || root.has("dev/kfd") || !root.numbered("dev", "nvidia", &mut Vec::new()).is_empty();
+    let unusable = nvidia.is_empty() && amd.is_empty() && has_devices();
+    Gpus { nvidia, amd, uncountable, unusable, remarks }
 }
 
 /// The command line, for the generator of manual pages and completions.

@@ -13,6 +13,13 @@ pub fn entries(list: &str) -> Vec<&str> {
     list.split(',').map(str::trim).take_while(|entry| is_device(entry)).collect()
 }
 
+/// True if the list begins with something other than a device or a word that hides all devices.
+pub fn is_unknown(list: &str) -> bool {
+    let first = list.split(',').next().unwrap_or_default().trim();
+    // Slurm sets "NoDevFiles" for a job without a GPU.
+    !(is_device(first) || first.is_empty() || first.starts_with('-') || first == "NoDevFiles")
+}
+
 /// Returns the first `count` devices by number.
 pub fn first_n(count: usize) -> String {
     (0..count).map(|index| index.to_string()).collect::<Vec<_>>().join(",")

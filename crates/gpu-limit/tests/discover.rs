@@ -78,6 +78,9 @@ fn a_gpu_that_the_driver_excludes_does_not_count() {
     let gpus = seen(&machine);
     assert_eq!(minors(&gpus), [1]);
     assert_eq!(gpus.remarks, ["/dev/nvidia0 is excluded by the driver"]);
+    assert!(!gpus.unusable);
+    fs::remove_file(machine.root().join("dev/nvidia1")).unwrap();
+    assert!(seen(&machine).unusable);
 }
 
 #[test]

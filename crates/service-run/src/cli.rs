@@ -38,7 +38,7 @@ pub struct Cli {
     /// Port on 127.0.0.1 of a program that cannot take {listen}
     #[arg(long, value_name = "PORT", conflicts_with = "per_gpu", value_parser = clap::value_parser!(u16).range(1..))]
     pub listen_port: Option<u16>,
-    /// Run one instance for each visible GPU and balance them
+    /// Run one instance for each visible GPU and balance them; without a GPU, run one
     #[arg(long)]
     pub per_gpu: bool,
     /// Account of the program [default: the system user]

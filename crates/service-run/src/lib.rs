@@ -18,7 +18,7 @@
 //! | SIGKILL | stays until the next start | |
 //!
 //! With `--per-gpu`, each visible GPU has an instance of its own, which is started again when it ends, after 0, 1, 2 … 30
-//! seconds. Then only a signal ends `service-run`.
+//! seconds. Then only a signal ends `service-run`. Without a visible GPU, there is one instance, as without `--per-gpu`.
 //!
 //! SIGHUP, SIGUSR1 and SIGUSR2 are only forwarded. While the service waits for its stage, SIGHUP ends it too.
 
@@ -76,7 +76,7 @@ pub fn run() -> Outcome {
         let cause = format!("{error:#}");
         registration.publish(lifecycle::status(Phase::Failed, unix_time::now(), Some(&cause)), Vec::new());
     })?;
-    Ok(supervision::run(&programs, cli.per_gpu, &mut registration, &sender, &events))
+    Ok(supervision::run(&programs, &mut registration, &sender, &events))
 }
 
 /// Fails if the program does not get its port on loopback.
@@ -89,16 +89,24 @@ fn check_listen(cli: &Cli) -> Result<()> {
     Ok(())
 }
 
+/// Returns the GPUs that get an instance each; none, which is logged, on a machine without a GPU.
+fn visible_gpus(cli: &Cli, env: &Env) -> Result<Vec<Device>> {
+    let gpus = gpu_limit::discover(&KernelRoot { root: cli.root.clone() });
+    let devices = gpu_limit::devices(env, &gpus).map_err(Error::msg)?;
+    if devices.is_empty() {
+        let remarks = gpus.remarks.iter().map(|remark| format!("; {remark}")).collect::<Vec<_>>().concat();
+        log::warn!("no GPU is visible in this container, so one instance runs without a GPU{remarks}");
+    }
+    Ok(devices)
+}
+
 /// Returns the program of each instance, with its port and the variables that pin it to its GPU.
 fn programs(cli: &Cli, env: &Env, registration: &mut Registration) -> Result<Vec<Program>> {
-    let (devices, labels) = if cli.per_gpu {
-        let gpus = gpu_limit::discover(&KernelRoot { root: cli.root.clone() });
-        let devices = gpu_limit::devices(env, &gpus).map_err(Error::msg)?;
-        let labels = devices.iter().map(|device| device.label.clone()).collect();
-        (devices, labels)
-    } else {
-        (vec![Device { label: cli.name.clone(), variables: Vec::new() }], Vec::new())
-    };
+    let mut devices = if cli.per_gpu { visible_gpus(cli, env)? } else { Vec::new() };
+    let labels: Vec<String> = devices.iter().map(|device| device.label.clone()).collect();
+    if devices.is_empty() {
+        devices.push(Device { label: cli.name.clone(), variables: Vec::new() });
+    }
     let listen_ports = registration.choose_ports(&labels, cli.listen_port)?;
     let program = |(device, listen_port): (Device, u16)| {
         let mut env = env.clone();
@@ -114,7 +122,7 @@ fn programs(cli: &Cli, env: &Env, registration: &mut Registration) -> Result<Vec
             env,
             listen_port,
             health: cli.health.clone(),
-            is_labelled: cli.per_gpu,
+            is_labelled: !labels.is_empty(),
         }
     };
     Ok(devices.into_iter().zip(listen_ports).map(program).collect())

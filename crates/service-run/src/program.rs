@@ -31,7 +31,7 @@ pub struct Program {
     pub listen_port: u16,
     /// Path that answers once it can be used.
     pub health: Option<String>,
-    /// True if its output gets the label.
+    /// True for the instance of a GPU, whose output gets the label.
     pub is_labelled: bool,
 }
 

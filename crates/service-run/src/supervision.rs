@@ -20,14 +20,14 @@ const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// Starts the programs and stays with them; returns the exit code for this process.
 ///
-/// With `per_gpu`, each program is an instance of its own, which is started again when it ends.
+/// Programs with a label are instances of their own, which are started again when they end.
 pub fn run(
     programs: &[Program],
-    per_gpu: bool,
     registration: &mut Registration,
     sender: &Sender<Event>,
     events: &Receiver<Event>,
 ) -> Exit {
+    let per_gpu = programs.iter().any(|program| program.is_labelled);
     let (output, outputs_end) = mpsc::channel();
     let mut lifecycle = Lifecycle::new(programs.len(), per_gpu, unix_time::now());
     let mut processes: BTreeMap<i32, (usize, Process)> = BTreeMap::new();

@@ -351,15 +351,34 @@ fn services_that_start_in_the_same_instant_never_share_a_port() {
 }
 
 #[test]
-fn without_gpus_there_is_a_reason_and_no_instance() {
+fn without_a_gpu_one_instance_runs_as_without_per_gpu() {
     let fixture = Fixture::new();
     let port = free_port();
-    let mut command = fixture.command_at(port, &["--per-gpu"], &["true", "{listen}"]);
-    let output = command.stdout(Stdio::null()).output().unwrap();
-    let expected = "service-run: no GPU is visible in this container\n";
-    assert_eq!(
-        (output.status.code(), String::from_utf8(output.stderr).unwrap().as_str()),
-        (Some(1), expected)
+    let (code, stdout, stderr) = fixture.run(
+        port,
+        &["--per-gpu"],
+        &["sh", "-c", "echo \"$1\"; exit 3", "sh", "{instance}", "{listen}"],
     );
-    assert_eq!(fixture.cause(port), "no GPU is visible in this container");
+    assert_eq!((code, stdout.as_str()), (Some(3), "0\n"));
+    let registered = fixture.registered(port).unwrap();
+    assert_eq!((&registered["instances"], fixture.cause(port).as_str()), (&json!(null), "exit code 3"));
+    let expected = format!(
+        "service-run: warning: no GPU is visible in this container, so one instance runs without a GPU\n\
+         service-run: ComfyUI: starting on 127.0.0.1:{}\nservice-run: ComfyUI: exit code 3\n",
+        registered["listen_port"]
+    );
+    assert_eq!(stderr, expected);
+}
+
+#[test]
+fn gpus_that_cannot_be_used_are_a_reason_and_no_instance() {
+    let fixture = Fixture::new();
+    let port = free_port();
+    fixture.add_gpu(0);
+    let mut command = fixture.command_at(port, &["--per-gpu"], &["true", "{listen}"]);
+    let output = command.env("CUDA_VISIBLE_DEVICES", "gpu0").stdout(Stdio::null()).output().unwrap();
+    let cause = "CUDA_VISIBLE_DEVICES=gpu0 names no GPU";
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr), (Some(1), format!("service-run: {cause}\n")));
+    assert_eq!(fixture.cause(port), cause);
 }

@@ -182,7 +182,7 @@ fn a_service_that_cannot_run_is_on_the_page_with_its_cause() {
     let programs = [
         program("fails", "--port 8001 -- sh -c \"echo last words; exit 3\" {listen}"),
         program("missing", "--port 8002 -- no-such-program {listen}"),
-        program("pinned", "--port 8003 --per-gpu -- true {listen}"),
+        program("pinned", "--port 8003 --per-gpu -- sh -c \"exit 4\" {listen}"),
         program("held", "--port 8004 --listen-port 1023 -- true"),
     ];
     let holder = "[program:holder]\ncommand=python3 -m http.server --bind 127.0.0.1 1023\npriority=1\n";
@@ -193,7 +193,12 @@ fn a_service_that_cannot_run_is_on_the_page_with_its_cause() {
     let container = RunOptions::new().image(&image).publish(8001).start_and_wait();
     wait_for_state(&container, 8001, "failed: exit code 3");
     wait_for_state(&container, 8002, "failed: cannot run \"no-such-program\": No such file or directory");
-    wait_for_state(&container, 8003, "failed: no GPU is visible in this container");
+    wait_for_state(&container, 8003, "failed: exit code 4");
+    let log = container.sh("cat /var/log/supervisor/pinned.log").text();
+    assert!(
+        log.contains("no GPU is visible in this container, so one instance runs without a GPU\n"),
+        "{log}"
+    );
     container.wait_until("a held port", || {
         let state = shown(&container, 8004)["state"].as_str().unwrap_or_default().to_owned();
         state.starts_with("failed: port 1023 is held by ")
