@@ -20,6 +20,8 @@ mod cookies;
 mod cross_origin;
 #[path = "e2e/environment.rs"]
 mod environment;
+#[path = "e2e/files_and_ports.rs"]
+mod files_and_ports;
 #[path = "e2e/first_seconds.rs"]
 mod first_seconds;
 #[path = "e2e/full_disk.rs"]

@@ -1,4 +1,4 @@
-//! Programs that run after a start, and the ports that they open to the world.
+//! Programs that run after a start, and its stages.
 
 use harness::{KeyPair, RunOptions};
 
@@ -33,29 +33,6 @@ fn every_program_is_as_expected() {
     let log = container.sh("cat /var/log/supervisor/*.log").text();
     assert!(!log.contains("FATAL") && !log.contains("BACKOFF"), "{log}");
     assert_eq!(container.exec(&["cat", "/proc/1/comm"]).text(), "supervisord");
-}
-
-#[test]
-fn only_ssh_proxied_ports_and_rclones_configuration_are_public() {
-    let key = KeyPair::generate();
-    let container = RunOptions::new().env("SSH_PUBKEY", key.public()).start_and_wait();
-    crate::portal::register(&container, "Echo", 18080, 8080, "true");
-    let listening = || {
-        let text = container.sh("ss -ltunH | awk '{print $5}' | grep -v -e '^127[.]' -e '^\\[::1\\]'").stdout;
-        let mut ports: Vec<u16> = String::from_utf8_lossy(&text)
-            .lines()
-            .filter_map(|address| address.rsplit(':').next()?.parse().ok())
-            .collect();
-        ports.sort_unstable();
-        ports.dedup();
-        ports
-    };
-    container.wait_until("all listeners", || listening() == [22, 1111, 8080, 53682]);
-    assert_eq!(
-        container.sh("ss -ltnH | grep -c 127.0.0.1").failure(1),
-        "",
-        "nothing listens on loopback either"
-    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub fn with_https(run: RunOptions) -> Container {
     container
 }
 
-fn wait_for_https(container: &Container) {
+pub fn wait_for_https(container: &Container) {
     let health = "curl --fail --silent --insecure https://127.0.0.1:1111/leonardo/health-check";
     container.wait_until("https", || container.sh(health).stdout == b"ok\n");
 }

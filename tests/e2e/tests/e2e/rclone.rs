@@ -7,13 +7,13 @@ use harness::{Container, RunOptions};
 const SERVER: &str = "rclone serve webdav";
 const SECRET: &str = "secret-bearer-token";
 
-fn with_fuse() -> RunOptions {
+pub fn with_fuse(run: RunOptions) -> RunOptions {
     let options = ["--device=/dev/fuse", "--cap-add=SYS_ADMIN", "--security-opt=apparmor=unconfined"];
-    options.into_iter().fold(RunOptions::new(), RunOptions::option)
+    options.into_iter().fold(run, RunOptions::option)
 }
 
 /// A container with a local remote, `local`, and one of a WebDAV server inside, `dav`.
-fn with_remotes(run: RunOptions) -> RunOptions {
+pub fn with_remotes(run: RunOptions) -> RunOptions {
     run.env("RCLONE_CONFIG_LOCAL_TYPE", "alias")
         .env("RCLONE_CONFIG_LOCAL_REMOTE", "/srv/local")
         .env("RCLONE_CONFIG_DAV_TYPE", "webdav")
@@ -38,14 +38,14 @@ fn wait_for_mount(container: &Container, name: &str) {
     container.wait_until(name, || is_mounted(container, name));
 }
 
-fn is_mounted(container: &Container, name: &str) -> bool {
+pub fn is_mounted(container: &Container, name: &str) -> bool {
     container.sh(&format!("grep -c ' /workspace/remote/{name} .* fuse.rclone ' /proc/self/mountinfo")).stdout
         == b"1\n"
 }
 
 #[track_caller]
 fn boot() -> Container {
-    let container = with_remotes(with_fuse()).start_and_wait();
+    let container = with_remotes(with_fuse(RunOptions::new())).start_and_wait();
     start_server(&container);
     wait_for_mount(&container, "local");
     wait_for_mount(&container, "dav");
@@ -132,7 +132,7 @@ fn a_password_that_does_not_come_blocks_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let encrypted = "# Encrypted rclone configuration File\n\nRCLONE_ENCRYPT_V0:\nAAAA\n";
     std::fs::write(directory.path().join("rclone.conf"), encrypted).unwrap();
-    let container = with_fuse()
+    let container = with_fuse(RunOptions::new())
         .mount(directory.path(), "/etc/rclone", "")
         .env("RCLONE_PASSWORD_COMMAND", "sleep 1000")
         .start_and_wait();
@@ -194,7 +194,7 @@ fn nothing_is_left_of_a_killed_run_or_of_open_files() {
 
 #[test]
 fn the_system_user_configures_remotes_in_a_running_container() {
-    let container = with_fuse().start_and_wait();
+    let container = with_fuse(RunOptions::new()).start_and_wait();
     let as_user = |script: &str| container.exec(&["su", "user", "-c", script]);
     container.sh("mkdir -p /srv/a /srv/b; chmod 777 /srv/a /srv/b").text();
     as_user("rclone config create mine alias remote /srv/a").text();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::portal::{problems, register};
 
 /// `{"a":"account","s":"c2VjcmV0","t":"5b1c4b6e-4b0b-4d0e-9c5b-0d6b1c1f0a11"}`
-const TOKEN: &str =
+pub const TOKEN: &str =
     "eyJhIjoiYWNjb3VudCIsInMiOiJjMlZqY21WMCIsInQiOiI1YjFjNGI2ZS00YjBiLTRkMGUtOWM1Yi0wZDZiMWMxZjBhMTEifQ==";
 
 /// A directory with the stand-in and its mode, for one container.

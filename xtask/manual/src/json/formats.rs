@@ -21,12 +21,19 @@ pub enum Content {
         /// Name of the struct.
         name: &'static str,
     },
-    /// Here, for an object without a type: field, type and meaning.
-    Fields(&'static [(&'static str, &'static str, &'static str)]),
+    /// Here, for an object without a type.
+    Fields(&'static [Field]),
 }
+
+/// Field, type and meaning.
+type Field = (&'static str, &'static str, &'static str);
 
 const fn of(title: &'static str, about: &'static str, file: &'static str, name: &'static str) -> Format {
     Format { title, about, content: Content::Type { file, name } }
+}
+
+const fn fields(title: &'static str, about: &'static str, fields: &'static [Field]) -> Format {
+    Format { title, about, content: Content::Fields(fields) }
 }
 
 /// Every format: commands by name, then files.
@@ -38,15 +45,11 @@ pub const FORMATS: &[Format] = &[
         "crates/direct-url/src/lib.rs",
         "Answer",
     ),
-    Format {
-        title: "`env-store list --json`",
-        about: "One object with the stored variables",
-        content: Content::Fields(&[(
-            "*",
-            "text",
-            "value of the variable; `********` for a secret, unless `--show-secrets` is given",
-        )]),
-    },
+    fields(
+        "`env-store list --json`",
+        "One object with the stored variables",
+        &[("*", "text", "value of the variable; `********` for a secret, unless `--show-secrets` is given")],
+    ),
     of(
         "`fix-perms --json`",
         "One object, after the steps of a dry run",
@@ -89,32 +92,29 @@ pub const FORMATS: &[Format] = &[
         "crates/portal-control/src/lib.rs",
         "RevokedCount",
     ),
-    Format {
-        title: "`storage-monitor explain --json`",
-        about: "One object a line for each place that the file can be linked to",
-        content: Content::Fields(&[
+    fields(
+        "`storage-monitor explain --json`",
+        "One object a line for each place that the file can be linked to",
+        &[
             ("place", "text", "path of the link, or of the directory"),
             ("state", "text", "what is there, in one word"),
             ("reason", "text", "sentence for people"),
-        ]),
-    },
-    Format {
-        title: "`storage-monitor once --json`",
-        about: "One object; nothing while the monitor runs, which then does the work",
-        content: Content::Fields(&[
-            ("linked", "number", "links that were created"),
-            ("removed", "number", "links that were removed"),
-        ]),
-    },
-    Format {
-        title: "`storage-monitor plan --json`",
-        about: "One object a line for each step; the same of `once --dry-run --json`",
-        content: Content::Fields(&[
+        ],
+    ),
+    fields(
+        "`storage-monitor once --json`",
+        "One object; nothing while the monitor runs, which then does the work",
+        &[("linked", "number", "links that were created"), ("removed", "number", "links that were removed")],
+    ),
+    fields(
+        "`storage-monitor plan --json`",
+        "One object a line for each step; the same of `once --dry-run --json`",
+        &[
             ("step", "text", "what would be done, in one word"),
             ("path", "text", "where, quoted"),
             ("to", "text or null", "target of the link, quoted"),
-        ]),
-    },
+        ],
+    ),
     of(
         "`storage-monitor status --json`",
         "The content of `/run/leonardo/storage-monitor.json`; nothing before its first scan",
@@ -128,14 +128,11 @@ pub const FORMATS: &[Format] = &[
         "crates/workspace-sync/src/report.rs",
         "Report",
     ),
-    Format {
-        title: "`workspace-sync run --dry-run --json`",
-        about: "One object a line for each step",
-        content: Content::Fields(&[
-            ("tree", "text", "name of the tree below `/opt`"),
-            ("step", "text", "sentence for people"),
-        ]),
-    },
+    fields(
+        "`workspace-sync run --dry-run --json`",
+        "One object a line for each step",
+        &[("tree", "text", "name of the tree below `/opt`"), ("step", "text", "sentence for people")],
+    ),
     of(
         "`workspace-sync status --json`",
         "One object a line for each tree",
