@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::Response;
 use hmac::{Hmac, KeyInit, Mac};
 use hyper::client::conn::http1;
@@ -67,7 +67,7 @@ pub async fn open(state: AppState, mut request: Request, allowed: &HeaderMap) ->
         Ok(None) => return response::json_error(StatusCode::BAD_GATEWAY, "the service does not answer"),
         Err(_) => return response::json_error(StatusCode::GATEWAY_TIMEOUT, "the service does not answer"),
     };
-    remove_our_cookies(response.headers_mut());
+    protect_our_cookies(response.headers_mut());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let service = upgrade::on(&mut response);
         tokio::spawn(relay(state, visitor, upgraded, service, permit));
@@ -97,19 +97,30 @@ fn replace_headers(headers: &mut HeaderMap, allowed: &HeaderMap) {
     headers.extend(allowed.clone());
 }
 
-/// Does what Caddy does with the response of a service: it must not set our cookies. Browsers read no other field of a `101`
-/// that concerns the host.
-fn remove_our_cookies(headers: &mut HeaderMap) {
-    let is_ours = |value: &HeaderValue| {
-        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+/// Does what Caddy does with other responses of a service: it must not set or delete our cookies.
+fn protect_our_cookies(headers: &mut HeaderMap) {
+    let is_ours = |value: &str| {
         let name = value.trim_start_matches(|c: char| c.is_whitespace() || c == '=');
         let name = name.strip_prefix("__host-").or_else(|| name.strip_prefix("__secure-")).unwrap_or(name);
         name.starts_with(COOKIE_PREFIX)
     };
-    let others: Vec<_> =
-        headers.get_all(header::SET_COOKIE).iter().filter(|value| !is_ours(value)).cloned().collect();
-    headers.remove(header::SET_COOKIE);
-    headers.extend(others.into_iter().map(|value| (header::SET_COOKIE, value)));
+    retain(headers, &header::SET_COOKIE, |value| !is_ours(value));
+    retain(headers, &HeaderName::from_static("clear-site-data"), |value| {
+        !value.contains("cookies") && !value.contains('*')
+    });
+    headers.remove("service-worker-allowed");
+}
+
+/// Removes values of a field, which are compared in lowercase.
+fn retain(headers: &mut HeaderMap, name: &HeaderName, is_kept: impl Fn(&str) -> bool) {
+    let kept: Vec<_> = headers
+        .get_all(name)
+        .iter()
+        .filter(|value| is_kept(&String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase()))
+        .cloned()
+        .collect();
+    headers.remove(name);
+    headers.extend(kept.into_iter().map(|value| (name.clone(), value)));
 }
 
 /// Returns the ports of the service's instances, first the one of the visitor's cookie, else any.
@@ -148,8 +159,10 @@ async fn forward(ports: &[u16], request: Request) -> Option<hyper::Response<hype
     let stream = connected?;
     // Without it, small frames are delayed; the stream works all the same.
     let _ = stream.set_nodelay(true);
-    let handshake = http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.ok()?;
+    let mut client = http1::Builder::new();
+    // Caddy accepts such headers too.
+    client.title_case_headers(true).allow_obsolete_multiline_headers_in_responses(true);
+    let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await.ok()?;
     tokio::spawn(connection.with_upgrades());
     sender.send_request(request).await.ok()
 }
@@ -180,17 +193,24 @@ async fn relay(
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[test]
-    fn a_service_sets_its_own_cookies_only() {
+    fn a_service_sets_and_deletes_its_own_cookies_only() {
         let mut headers = HeaderMap::new();
-        for value in ["a=1", "leonardo_0=x", " =__Host-LEONARDO_0=x", "__Secure-leonardo_0", "x_leonardo_=2"]
-        {
+        let cookies =
+            ["a=1", "leonardo_0=x", " =__Host-LEONARDO_0=x", "__Secure-leonardo_0", "x_leonardo_=2"];
+        for value in cookies {
             headers.append(header::SET_COOKIE, HeaderValue::from_static(value));
         }
-        remove_our_cookies(&mut headers);
-        let left: Vec<_> = headers.get_all(header::SET_COOKIE).iter().collect();
-        assert_eq!(left, ["a=1", "x_leonardo_=2"]);
+        for value in [r#""cache", "Cookies""#, r#""*""#, r#""cache""#] {
+            headers.append("clear-site-data", HeaderValue::from_static(value));
+        }
+        protect_our_cookies(&mut headers);
+        let left = |name| headers.get_all(name).iter().collect::<Vec<_>>();
+        assert_eq!(left("set-cookie"), ["a=1", "x_leonardo_=2"]);
+        assert_eq!(left("clear-site-data"), [r#""cache""#]);
     }
 }

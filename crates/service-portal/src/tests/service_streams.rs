@@ -29,7 +29,7 @@ async fn echo_service() -> u16 {
 async fn echo(mut stream: TcpStream, port: u16) {
     let head = read_head(&mut stream).await.replace("\r\n", "|");
     let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nset-cookie: leonardo_0badcafe=x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nx-port: {port}\r\n\
+        "HTTP/1.1 101 Switching Protocols\r\nset-cookie: leonardo_0badcafe=x\r\nset-cookie:\r\n leonardo_1=x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nx-port: {port}\r\n\
          x-head: {head}\r\n\r\n"
     );
     stream.write_all(answer.as_bytes()).await.unwrap();
