@@ -232,8 +232,8 @@ mod tests {
             let service = balanced(service(8188, true), &instances);
             templates.render(&Settings::default(), &[service]).text.trim_start().to_owned()
         };
-        let cookie = "lb_policy cookie instance_8188 {\n\t\t\t\tfallback least_conn\n\t\t\t}\n\t\t\tlb_try_duration 1s\n\
-             \t\t\tlb_try_interval 20ms\n\t\t\tfail_duration 2s\n";
+        let cookie = "lb_policy cookie instance_8188 {\n\t\t\t\tfallback least_conn\n\t\t\t}\n\t\t\tlb_retries 50\n\
+             \t\t\tlb_try_duration 5s\n\t\t\tlb_try_interval 20ms\n\t\t\tfail_duration 2s\n";
         assert_eq!(text(&[]), "to 127.0.0.1:18188 first 18188\n");
         assert_eq!(text(&[Starting, Running, Failed]), "to 127.0.0.1:18189 first 18188\n");
         assert_eq!(

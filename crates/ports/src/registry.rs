@@ -181,6 +181,9 @@ fn is_running(holder: &Service) -> bool {
 mod tests {
     use super::*;
     use kit::process::Process;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
+    use std::net::SocketAddrV4;
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::symlink;
 
     fn service(proxy_port: u16) -> Service {
@@ -261,11 +264,15 @@ mod tests {
         registry.register(&running).unwrap();
         assert_eq!(registry.claim(&running).unwrap(), Claim::Ours, "its own registration");
         runner.kill().unwrap();
-        drop(listener);
+        // Bound, so that no other process gets the port, and nothing listens.
+        let bound = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+        bind(bound.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let port = getsockname::<SockaddrIn>(bound.as_raw_fd()).unwrap().port();
+        let silent = Service { listen_port: port, ..service(3000) };
         let is_zombie = || Process::new(runner.id()).stat().is_some_and(|stat| !stat.is_alive).then_some(());
         kit::wait::until(Duration::from_secs(10), "the zombie", is_zombie).unwrap();
-        // `running` is the zombie, and nothing listens at the port of the last one.
-        for holder in [&ended, &running, &listening] {
+        // `running` is the zombie.
+        for holder in [&ended, &running, &silent] {
             registry.register(holder).unwrap();
             assert_eq!(registry.claim(&ours).unwrap(), Claim::Ours, "{holder:?}");
         }
