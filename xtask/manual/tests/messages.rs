@@ -33,7 +33,7 @@ fn parts(page: &str) -> Vec<String> {
             match parts.last_mut().unwrap() {
                 _ if is_placeholder(word) => parts.push(String::new()),
                 part if part.is_empty() => word.clone_into(part),
-                part => *part += &format!(" {word}"),
+                part => part.extend([" ", word]),
             }
         }
         parts.push(String::new());
