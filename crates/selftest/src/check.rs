@@ -1,9 +1,6 @@
 //! The table of checks.
 
-use std::time::Duration;
-
 use anyhow::Result;
-use journal::Phase;
 
 use crate::checks::{
     boot, environment, gate, gpu, identity, login, logs, permissions, programs, provisioning, proxy,
@@ -19,8 +16,6 @@ pub struct Check {
     pub name: &'static str,
     /// What it checks, as a phrase.
     pub about: &'static str,
-    /// What a check that does not end means, and what to do.
-    hang: (&'static str, &'static str),
     needs_root: bool,
     /// True if it makes no sense in a container that `init` has not started.
     needs_start: bool,
@@ -28,8 +23,7 @@ pub struct Check {
 }
 
 const fn check(name: &'static str, about: &'static str, run: fn(&Context) -> Result<Vec<Finding>>) -> Check {
-    let hang = ("the container is overloaded", "top");
-    Check { name, about, hang, needs_root: false, needs_start: true, run }
+    Check { name, about, needs_root: false, needs_start: true, run }
 }
 
 const fn as_root(check: Check) -> Check {
@@ -39,8 +33,6 @@ const fn as_root(check: Check) -> Check {
 const fn always(check: Check) -> Check {
     Check { needs_start: false, ..check }
 }
-
-const VOLUME: (&str, &str) = ("the volume does not respond", "df -h");
 
 /// All checks, in the order of the output.
 pub const CHECKS: &[Check] = &[
@@ -62,16 +54,10 @@ pub const CHECKS: &[Check] = &[
         permissions::check,
     ),
     check("environment", "the store of variables for sessions", environment::check),
-    Check {
-        hang: VOLUME,
-        ..check("workspace", "the volume: mounted, writable, with links and modes", volume::check)
-    },
-    Check { hang: VOLUME, ..as_root(check("sync", "copies of environments on the workspace", sync::check)) },
+    check("workspace", "the volume: mounted, writable, with links and modes", volume::check),
+    as_root(check("sync", "copies of environments on the workspace", sync::check)),
     check("storage", "links of the storage into applications", storage::check),
-    Check {
-        hang: VOLUME,
-        ..always(check("resources", "space, inodes, memory and processes", resources::check))
-    },
+    always(check("resources", "space, inodes, memory and processes", resources::check)),
     always(check("gpu", "GPUs, driver and settings agree", gpu::check)),
     check("tunnels", "Cloudflare tunnels", tunnels::check),
     check("logs", "all logs are collected", logs::check),
@@ -88,17 +74,11 @@ impl Check {
             return Ok(vec![Finding::skip("needs root: sudo selftest")]);
         }
         let mut findings = (self.run)(context)?;
-        if context.phase() == Some(Phase::Starting) {
-            // Programs need a second to start; the check of the start says so.
+        if context.is_settling() {
+            // Programs need a second to start, more on a busy machine; the check of the start says so.
             findings.iter_mut().for_each(|finding| finding.verdict = finding.verdict.min(Verdict::Warn));
         }
         Ok(findings)
-    }
-
-    /// Returns the finding about a check that did not end in time.
-    pub fn timed_out(&self, limit: Duration) -> Finding {
-        let (meaning, remedy) = self.hang;
-        Finding::fail(format!("it did not end in {} seconds: {meaning}", limit.as_secs()), remedy)
     }
 }
 

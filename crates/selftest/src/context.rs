@@ -10,6 +10,9 @@ use kit::Env;
 use kit::process::Process;
 use workspace::Workspace;
 
+/// Seconds that programs may take to listen; a user's script may run for hours after them.
+const SETTLING: f64 = 15.0;
+
 /// Settings and progress of the container.
 #[derive(Debug)]
 pub struct Context {
@@ -53,9 +56,24 @@ impl Context {
         Some(self.timeline.as_ref()?.phase(self.boot_is_running))
     }
 
+    /// True if programs may not listen yet.
+    pub fn is_settling(&self) -> bool {
+        let began = self.timeline.as_ref().and_then(|timeline| timeline.began);
+        self.phase().is_some_and(|phase| is_settling(phase, began, journal::unix_time()))
+    }
+
     /// True if services may still be starting.
     pub fn is_booting(&self) -> bool {
         matches!(self.phase(), Some(Phase::Starting | Phase::Running))
+    }
+}
+
+/// `began` and `now` are in seconds since the Unix epoch.
+fn is_settling(phase: Phase, began: Option<f64>, now: f64) -> bool {
+    match phase {
+        Phase::Starting => true,
+        Phase::Running => began.is_some_and(|began| now - began < SETTLING),
+        Phase::Interrupted | Phase::Stopped | Phase::Abandoned | Phase::Ready => false,
     }
 }
 
@@ -64,4 +82,23 @@ pub fn stored(name: &str) -> Option<String> {
     let store = Store::read(Path::new(env_store::PATH)).ok()?;
     let stored = store.iter().find(|(stored, _)| *stored == name);
     stored.and_then(|(_, value)| value.to_str()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_seconds_of_a_start_excuse_a_program() {
+        for (phase, began, settles) in [
+            (Phase::Starting, None, true),
+            (Phase::Running, Some(90.0), true),
+            (Phase::Running, Some(80.0), false),
+            (Phase::Running, None, false),
+            (Phase::Interrupted, Some(99.0), false),
+            (Phase::Ready, Some(99.0), false),
+        ] {
+            assert_eq!(is_settling(phase, began, 100.0), settles, "{phase:?} {began:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Each check looks at one part of the container and returns findings: what it saw, a verdict, and a remedy, which is a
 //! command where there is one. Checks change nothing, start no other program's work, and use no network beyond the
 //! container's own ports. Each runs in a process of its own, which is killed after 10 seconds: a volume that does not respond
-//! stops one check and not the others. Nothing touches a path below `$WORKSPACE/remote`.
+//! stops the checks that use it and not the others, and is named. Nothing touches a path below `$WORKSPACE/remote`.
 //!
 //! Root sees everything. The system user, who may become root, gets the checks that need no root, and the others skipped.
 
@@ -12,6 +12,7 @@ mod checks;
 mod cli;
 mod context;
 mod finding;
+mod hung_mounts;
 mod output;
 mod report;
 mod runner;

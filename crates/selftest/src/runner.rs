@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::check::Check;
 use crate::finding::{CheckResult, Finding};
+use crate::hung_mounts;
 use crate::report::SECTIONS;
 
 /// Time for one check; all run at once.
@@ -52,7 +53,15 @@ fn failed(check: &Check, why: &str) -> Finding {
 
 fn findings(check: &'static Check) -> Result<Vec<Finding>> {
     let printed = ask(&["--run-check", check.name])?;
-    Ok(printed.unwrap_or_else(|| vec![check.timed_out(LIMIT)]))
+    Ok(printed.unwrap_or_else(|| vec![timed_out()]))
+}
+
+/// Returns the finding about a check that did not end in time.
+fn timed_out() -> Finding {
+    hung_mounts::finding(LIMIT).unwrap_or_else(|| {
+        let seconds = LIMIT.as_secs();
+        Finding::fail(format!("it did not end in {seconds} seconds: the container is overloaded"), "top")
+    })
 }
 
 /// Returns the sections of the report with their names.

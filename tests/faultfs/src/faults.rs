@@ -1,6 +1,6 @@
 //! Active faults, and their effect on each request.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -10,7 +10,10 @@ use crate::fault::Fault;
 
 /// Active faults, shared by the file system and the test.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<Vec<ActiveFault>>);
+pub struct Faults {
+    active: Mutex<Vec<ActiveFault>>,
+    cleared: Condvar,
+}
 
 /// A fault, with the number of bytes or entries used of those it allows.
 #[derive(Debug)]
@@ -37,6 +40,7 @@ impl Faults {
 
     pub fn clear(&self) {
         self.lock().clear();
+        self.cleared.notify_all();
     }
 
     /// True if exactly this fault is active.
@@ -49,12 +53,12 @@ impl Faults {
         if self.has(fault) { Err(errno) } else { Ok(()) }
     }
 
-    /// Delay of each request.
-    pub fn pause(&self) -> Duration {
+    /// Waits as long as a slow disk would, or until it is no longer slow.
+    pub fn pause(&self) {
         let held = self.lock();
-        held.iter()
-            .filter_map(|held| if let Fault::Slow(pause) = held.fault { Some(pause) } else { None })
-            .sum()
+        let pause = delay(&held);
+        // The fault itself, not a wait for something.
+        drop(self.cleared.wait_timeout_while(held, pause, |held| !delay(held).is_zero()));
     }
 
     /// Free bytes and inodes that statfs reports.
@@ -163,8 +167,13 @@ impl Faults {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<ActiveFault>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Delay of each request.
+fn delay(held: &[ActiveFault]) -> Duration {
+    held.iter().filter_map(|held| if let Fault::Slow(pause) = held.fault { Some(pause) } else { None }).sum()
 }
 
 /// Bytes that a full disk or quota still takes, and the error after them.

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -24,11 +23,7 @@ const REMEMBERED: Duration = Duration::ZERO;
 impl PassThrough {
     /// Waits as long as a slow disk would, then runs the operation.
     fn slowly<T>(&self, operation: impl FnOnce() -> Answer<T>) -> Result<T, Errno> {
-        let pause = self.faults.pause();
-        if !pause.is_zero() {
-            // The fault itself, not a wait for something.
-            thread::sleep(pause);
-        }
+        self.faults.pause();
         operation().map_err(|error| Errno::from_i32(error.raw_os_error()))
     }
 

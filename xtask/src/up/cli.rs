@@ -14,7 +14,7 @@ Examples:
   cargo xtask up --variant cuda-12.4.1-base-22.04
   cargo xtask up --env WEB_PASSWORD --ssh-key ~/.ssh/id_ed25519.pub";
 
-/// Build the image, start it and wait until its portal answers; a second call changes nothing
+/// Build the image, start it, wait for its portal and check it; a second call changes nothing
 #[derive(Debug, clap::Args)]
 #[command(after_help = EPILOGUE)]
 pub struct Args {

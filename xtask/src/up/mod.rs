@@ -1,4 +1,4 @@
-//! `cargo xtask up`: builds the image, starts a container and waits for its portal.
+//! `cargo xtask up`: builds the image, starts a container, waits for its portal and lets it check itself.
 
 mod cli;
 pub(crate) mod container;
@@ -6,6 +6,7 @@ mod gpu;
 mod options;
 mod portal;
 mod published_ports;
+mod self_test;
 mod up_output;
 
 pub use cli::{Args, DEFAULT_NAME};
@@ -45,7 +46,11 @@ pub fn run(args: &Args) -> Outcome {
         portal::wait(&engine, &args.name, address)
     })?;
     let credentials = portal::credentials(&engine, &args.name)?;
-    let answer = UpOutput::new(&args.name, &built, &engine, url, ports, &options, credentials);
+    let tested = step::with("let it check itself", || self_test::run(&engine, &args.name));
+    // A container that answers is handed over, whatever the checks say.
+    let self_test = tested.inspect_err(|error| log::warn!("the self-test could not be run: {error:#}")).ok();
+    let answer = UpOutput::new(&args.name, &built, &engine, url, ports, &options, credentials)
+        .with_self_test(self_test);
     let text = if args.json { answer.json()? } else { answer.text() };
     io::stdout().write_all(text.as_bytes())?;
     Ok(Exit::Done)

@@ -7,6 +7,7 @@ use super::cli::DEFAULT_NAME;
 use super::options::Options;
 use super::portal::Credentials;
 use super::published_ports::Published;
+use super::self_test::SelfTest;
 use crate::engine::Engine;
 use crate::image::Built;
 
@@ -33,9 +34,15 @@ pub struct UpOutput {
     ssh_port: u16,
     /// `DOCKER_HOST` of the engine.
     docker_host: String,
+    /// Result of the self-test in the container; absent if it could not be run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    self_test: Option<SelfTest>,
     #[serde(skip)]
     has_ssh_key: bool,
 }
+
+/// Width of the names of the text form.
+const NAMES: usize = 10;
 
 impl UpOutput {
     /// Collects the facts.
@@ -59,8 +66,14 @@ impl UpOutput {
             ssh_address: options.bind.to_string(),
             ssh_port: ports.ssh,
             docker_host: engine.docker_host().to_owned(),
+            self_test: None,
             has_ssh_key: options.has_ssh_key(),
         }
+    }
+
+    /// Adds what the container found about itself.
+    pub fn with_self_test(self, self_test: Option<SelfTest>) -> Self {
+        Self { self_test, ..self }
     }
 
     /// Renders one object on one line.
@@ -80,8 +93,10 @@ impl UpOutput {
         } else {
             "off: give a public key with --ssh-key FILE".to_owned()
         };
+        let checks =
+            self.self_test.as_ref().map_or_else(|| "could not be run".to_owned(), |it| it.text(NAMES));
         format!(
-            "Portal    {}\nUser      {}\nPassword  {}\nSSH       {ssh}\nShell     eval \"$(cargo xtask engine env)\"; docker exec -it {} bash\nStop      cargo xtask down{name}\n",
+            "Portal    {}\nUser      {}\nPassword  {}\nSSH       {ssh}\nShell     eval \"$(cargo xtask engine env)\"; docker exec -it {} bash\nStop      cargo xtask down{name}\nSelftest  {checks}\n",
             self.portal_url, self.web_user, self.web_password, self.container
         )
     }
@@ -90,6 +105,7 @@ impl UpOutput {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::up::self_test::Fault;
 
     fn answer() -> UpOutput {
         UpOutput {
@@ -103,8 +119,13 @@ mod tests {
             ssh_address: "127.0.0.1".into(),
             ssh_port: 2222,
             docker_host: "unix:///run/x".into(),
+            self_test: Some(SelfTest { passed: 20, warned: 0, failed: 1, skipped: 1, faults: vec![fault()] }),
             has_ssh_key: true,
         }
+    }
+
+    fn fault() -> Fault {
+        Fault { check: "gate".into(), seen: "port 1111 does not answer".into(), remedy: "wait".into() }
     }
 
     #[test]
@@ -113,16 +134,21 @@ mod tests {
             answer().json().unwrap(),
             "{\"container\":\"mine\",\"image\":\"leonardo/base-image:cpu-22.04\",\"variant\":\"cpu-22.04\",\
              \"portal_url\":\"http://127.0.0.1:1112\",\"web_user\":\"user\",\"web_password\":\"p\\\"w\",\"web_token\":\"t\",\
-             \"ssh_address\":\"127.0.0.1\",\"ssh_port\":2222,\"docker_host\":\"unix:///run/x\"}\n"
+             \"ssh_address\":\"127.0.0.1\",\"ssh_port\":2222,\"docker_host\":\"unix:///run/x\",\
+             \"self_test\":{\"passed\":20,\"warned\":0,\"failed\":1,\"skipped\":1,\"faults\":[{\"check\":\"gate\",\
+             \"seen\":\"port 1111 does not answer\",\"remedy\":\"wait\"}]}}\n"
         );
     }
 
     #[test]
-    fn the_text_has_address_login_and_how_to_stop() {
+    fn the_text_has_address_login_how_to_stop_and_faults() {
         assert_eq!(
             answer().text(),
             "Portal    http://127.0.0.1:1112\nUser      user\nPassword  p\"w\nSSH       ssh -p 2222 root@127.0.0.1\n\
-             Shell     eval \"$(cargo xtask engine env)\"; docker exec -it mine bash\nStop      cargo xtask down --name mine\n"
+             Shell     eval \"$(cargo xtask engine env)\"; docker exec -it mine bash\nStop      cargo xtask down --name mine\n\
+             Selftest  20 passed, 0 warnings, 1 failed, 1 skipped\n\
+             \u{20}         gate: port 1111 does not answer\n\u{20}           fix: wait\n"
         );
+        assert!(answer().with_self_test(None).text().ends_with("\nSelftest  could not be run\n"));
     }
 }

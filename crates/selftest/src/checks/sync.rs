@@ -12,6 +12,8 @@ use crate::finding::Finding;
 
 /// Seconds for comparing copies with the image; a large tree on a network volume takes minutes.
 const COMPARE_SECONDS: &str = "6";
+/// Exit code of `timeout` when time is up.
+const CUT_SHORT: i32 = 124;
 
 /// Status of a tree, as `workspace-sync status --json` prints it.
 #[derive(Debug, Default, Deserialize)]
@@ -44,6 +46,9 @@ pub fn check(context: &Context) -> Result<Vec<Finding>> {
         // It prints what it has compared; a damaged copy is its exit code 1.
         let verified: Vec<Verified> = lines(&String::from_utf8_lossy(&output.stdout))?;
         findings.extend(verified.iter().filter_map(verified_finding));
+        if output.status.code() == Some(CUT_SHORT) {
+            findings.extend(not_compared(&trees, &verified));
+        }
     }
     let failed = context.timeline.iter().filter_map(|timeline| timeline.stage_run(Stage::Sync));
     let failed = failed.filter(|run| run.result == Some(StageResult::Failed));
@@ -88,6 +93,17 @@ fn verified_finding(verified: &Verified) -> Option<Finding> {
     })
 }
 
+/// Returns a remark about each copy whose comparison was cut short.
+fn not_compared<'a>(trees: &'a [Status], verified: &'a [Verified]) -> impl Iterator<Item = Finding> + 'a {
+    let is_used = |status: &&Status| status.in_use == "workspace" && status.state == "whole";
+    let names = trees.iter().filter(is_used).map(|status| &status.tree);
+    names.filter(|name| verified.iter().all(|verified| verified.tree != **name)).map(|tree| {
+        Finding::pass(format!(
+            "{tree} was not compared with the image: it takes more than {COMPARE_SECONDS} seconds (sudo workspace-sync verify {tree})"
+        ))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +133,11 @@ mod tests {
         ] {
             assert_eq!(status_finding(&status), expected);
         }
+        let trees = ["a", "b"].map(|tree| Status { tree: tree.into(), ..status("workspace", "whole", None) });
+        let compared = [Verified { tree: "a".into(), ..Verified::default() }];
+        let remark =
+            "b was not compared with the image: it takes more than 6 seconds (sudo workspace-sync verify b)";
+        assert_eq!(not_compared(&trees, &compared).collect::<Vec<_>>(), [Finding::pass(remark)]);
         let verified = |missing, damaged| Verified { tree: "app".into(), missing, damaged };
         let damaged = Finding::fail(
             "app: the copy is damaged (files missing: 1, damaged: 2)",

@@ -1,7 +1,9 @@
 //! `selftest`: a healthy container passes, each fault is named with its remedy, and a report has no secrets.
 
 use std::fs;
+use std::time::Duration;
 
+use faultfs::{Fault as DiskFault, FaultFs};
 use harness::{Container, KeyPair, RunOptions, Volume};
 use serde_json::Value;
 
@@ -185,8 +187,11 @@ const FAULTS: [Fault; 17] = [
 
 #[test]
 fn a_healthy_container_passes_and_each_fault_is_named_with_its_remedy() {
-    let (volume, key) = (Volume::empty(), KeyPair::generate());
+    let (volume, key, directories) =
+        (Volume::empty(), KeyPair::generate(), [(); 2].map(|()| tempfile::tempdir().unwrap()));
+    let server = FaultFs::mount(directories[0].path(), directories[1].path()).unwrap();
     let run = RunOptions::new().mount(&volume.path(), "/workspace", "").env("WORKSPACE_SYNC", "true");
+    let run = run.mount(server.path(), "/workspace/environments", "");
     let container = run.env("SSH_PUBKEY", key.public()).start_and_wait();
     container.wait_until_ready();
     container.exec(&["boot", "wait", "sync", "--timeout", "60s"]).text();
@@ -228,6 +233,17 @@ fn a_healthy_container_passes_and_each_fault_is_named_with_its_remedy() {
     );
     volume.remount("rw");
     container.wait_until("the end of all faults", || faults(&container, &[]).is_empty());
+
+    // A server that is silent, as one behind a broken network is.
+    server.inject(DiskFault::Slow(Duration::from_secs(30)));
+    let hung = [
+        "sync",
+        "fail",
+        "it did not end in 10 seconds: /workspace/environments (fuse) does not respond",
+        "check the server and the network of /workspace/environments; then restart the container: docker restart NAME",
+    ];
+    assert_eq!(faults(&container, &[]), [hung.map(str::to_owned)]);
+    server.clear();
 }
 
 #[test]
