@@ -73,7 +73,11 @@ async fn respond(state: &AppState, client: Client<'_>, verdict: Verdict, is_owne
 
 /// Returns the response to Caddy. Only for an owner, headers and URLs are compared with our secrets without a limit.
 fn build_response(state: &AppState, client: Client<'_>, verdict: Verdict, is_owner: bool) -> Response {
-    // `PRI *` and `CONNECT host:port` are not requests to a service.
+    // Caddy would open a websocket over HTTP/2 (RFC 8441) itself, which does not end with the session.
+    if client.method() == Method::CONNECT {
+        return response::json_error(StatusCode::BAD_REQUEST, "CONNECT is not supported");
+    }
+    // `PRI *` is not a request to a service.
     if !client.uri().starts_with('/') {
         return response::json_error(StatusCode::BAD_REQUEST, "the request target is not a path");
     }

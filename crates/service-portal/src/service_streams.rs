@@ -69,6 +69,10 @@ pub async fn open(state: AppState, mut request: Request, allowed: &HeaderMap) ->
     };
     protect_our_cookies(response.headers_mut());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Caddy would answer 200 and leave the connection open.
+        if !Client(response.headers()).is_websocket() {
+            return response::json_error(StatusCode::BAD_GATEWAY, "the service opened no websocket");
+        }
         let service = upgrade::on(&mut response);
         tokio::spawn(relay(state, visitor, upgraded, service, permit));
         return response.map(|_| Body::empty());

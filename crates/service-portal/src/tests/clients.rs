@@ -33,6 +33,7 @@ pub const CLIENTS: &[Client] = &[
     ("program", &[("user-agent", "curl/8.14"), ANY]),
     ("program-post", &[("user-agent", "curl/8.14"), ANY, POST]),
     ("program-socket", &[UPGRADE]),
+    ("tunnel", &[UPGRADE, ("method", "CONNECT")]),
     // Navigation.
     ("page", &[MOZILLA, HTML, TYPED, NAVIGATE, DOCUMENT]),
     ("page-http", &[MOZILLA, HTML]),

@@ -11,6 +11,7 @@ const WITH_LOGIN: &str = "
     program            401+     200      200      200      200
     program-post       401+     200      200      200      200
     program-socket     401+     502      502      502      502
+    tunnel             400      400      400      400      400
     page               302      200      200      200      200
     page-http          302      200      200      200      200
     link-own           302      200      200      200      200
@@ -50,6 +51,7 @@ const WITHOUT_LOGIN: &str = "
     program            200      200      200      200
     program-post       200      200      200      200
     program-socket     502      502      502      502
+    tunnel             400      400      400      400
     page               200      200      200      200
     page-http          200      200      200      200
     link-own           200      200      200      200
@@ -89,6 +91,7 @@ const OPEN_SERVICE: &str = "
     program            200      200      200      200
     program-post       200      200      200      200
     program-socket     200      200      200      200
+    tunnel             400      400      400      400
     page               200      200      200      200
     page-http          200      200      200      200
     link-own           200      200      200      200

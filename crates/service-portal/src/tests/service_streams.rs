@@ -13,8 +13,8 @@ use crate::server;
 /// Time for anything that must happen.
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// A service that answers an upgrade with `101` and the port it listens on, then repeats what it gets. Its listener ends with
-/// the runtime.
+/// A service that answers an upgrade with `101` and the port it listens on, then repeats what it gets; `/other` switches to
+/// another protocol. Its listener ends with the runtime.
 async fn echo_service() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -28,8 +28,10 @@ async fn echo_service() -> u16 {
 
 async fn echo(mut stream: TcpStream, port: u16) {
     let head = read_head(&mut stream).await.replace("\r\n", "|");
+    let protocol = if head.starts_with("GET /other") { "other" } else { "websocket" };
     let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nset-cookie: leonardo_0badcafe=x\r\nset-cookie:\r\n leonardo_1=x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nx-port: {port}\r\n\
+        "HTTP/1.1 101 Switching Protocols\r\nset-cookie: leonardo_0badcafe=x\r\nset-cookie:\r\n leonardo_1=x\r\n\
+         connection: Upgrade\r\nupgrade: {protocol}\r\nx-port: {port}\r\n\
          x-head: {head}\r\n\r\n"
     );
     stream.write_all(answer.as_bytes()).await.unwrap();
@@ -163,6 +165,8 @@ fn an_allowed_websocket_is_opened_here_or_not_at_all() {
         let session = format!("cookie: {}\r\n", portal.cookie("session"));
         let (head, _) = open_at(portal, "/ws?x=<", &session).await;
         assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+        let (head, _) = open_at(portal, "/other", &session).await;
+        assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
     });
     let portal = Portal::new();
     portal.block_on(async {

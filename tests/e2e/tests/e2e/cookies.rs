@@ -112,7 +112,7 @@ fn an_overwritten_session_comes_back_without_the_password() {
 }
 
 #[test]
-fn by_https_no_server_without_it_touches_the_session() {
+fn by_https_no_server_without_it_touches_the_session_and_websockets_end_with_it() {
     let scene = Scene::over("https", RunOptions::new().env("WEB_ENABLE_HTTPS", "true"));
     let browser = scene.browser();
     browser.open("https://gpu.example:8080/page");
@@ -148,4 +148,21 @@ fn by_https_no_server_without_it_touches_the_session() {
         browser.wait_for_text("h1", "hostile");
     }
     assert_eq!(digests(), before, "the cookie is the same all the time");
+    // The page came over HTTP/2, beside which browsers need a connection of its own for a websocket.
+    let version = "return performance.getEntriesByType('navigation')[0].nextHopProtocol";
+    assert_eq!(browser.run(version), "h2");
+    browser.run(
+        "window.events = []; const socket = new WebSocket('wss://gpu.example:8080/socket'); \
+         for (const name of ['open', 'close']) socket.addEventListener(name, () => window.events.push(name))",
+    );
+    let events = "return window.events.join()";
+    browser.wait_for_value(events, &json!("open"));
+    let page = browser.windows().remove(0);
+    browser.new_tab();
+    browser.open("https://gpu.example:1111/");
+    browser.click(".menu summary");
+    browser.click("form[action$=logout] button");
+    browser.wait_for_text("h1", "Log in");
+    browser.switch(&page);
+    browser.wait_for_value(events, &json!("open,close"));
 }

@@ -32,6 +32,9 @@ def answer(client):
                 return
             head += more
         lines = head.split(b"\r\n")
+        if lines[0].split(b" ")[1] == b"/switch" and (asked := [line for line in lines if line.startswith(b"Upgrade:")]):
+            client.sendall(b"HTTP/1.1 101 Switch\r\nConnection: Upgrade\r\n" + asked[0] + b"\r\n\r\n")
+            return
         seen = b"\r\n".join(line for line in lines if line.lower().startswith((b"cookie:", b"authorization:")))
         client.sendall(ANSWERS.get(lines[0].split(b" ")[1].split(b"?")[0], b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(seen), seen)))
 server = socket.create_server(("127.0.0.1", 18080))
@@ -132,7 +135,54 @@ fn the_gate_decides_the_same_over_both_versions_of_http() {
             }
         }
     }
+    // Caddy opens no connection itself that would not end with the session.
+    let switch = |port: u16, options: &str| {
+        let curl = format!(
+            "curl -ks --http1.1 -H 'Authorization: Bearer {token}' -H Connection:Upgrade {options} -o /dev/null \
+             -w '%{{http_code}}' --max-time 60 https://localhost:{port}/switch || true"
+        );
+        container.sh(&curl).text()
+    };
+    for (options, status) in [
+        ("-H Upgrade:websocket", "101"),
+        ("-H Upgrade:websocket -H Upgrade:h2c", "101"),
+        ("-H Upgrade:h2c -H Upgrade:websocket", "200"),
+        ("-H Upgrade:websocket,h2c", "200"),
+        ("-H Upgrade:h2c", "200"),
+        ("-H Upgrade:websocket -X POST", "200"),
+        ("-H Upgrade:websocket -X CONNECT", "400"),
+    ] {
+        assert_eq!(switch(8080, options), status, "{options}");
+    }
+    assert_eq!(switch(8081, "-H Upgrade:h2c"), "101", "without a login, as by Caddy alone");
+    let tunnel = container.exec(&["python3", "-c", EXTENDED_CONNECT, &token]).text();
+    assert_eq!(tunnel, "not offered, RST_STREAM");
 }
+
+/// Opens a websocket over HTTP/2 (RFC 8441): whether the server offers that, and its first frame about the request.
+const EXTENDED_CONNECT: &str = r#"
+import socket, ssl, struct, sys
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+context.set_alpn_protocols(["h2"])
+stream = context.wrap_socket(socket.create_connection(("127.0.0.1", 8080)))
+frame = lambda kind, flags, number, body: struct.pack(">I", len(body))[1:] + bytes([kind, flags]) + struct.pack(">I", number) + body
+head = b"".join(b"\x00" + b"".join(bytes([len(text)]) + text.encode() for text in field) for field in [
+    (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", "localhost:8080"), (":path", "/switch"),
+    ("sec-websocket-version", "13"), ("authorization", "Bearer " + sys.argv[1])])
+stream.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, head))
+answers = stream.makefile("rb")
+offers = "not offered"
+while True:
+    start = answers.read(9)
+    body = answers.read(int.from_bytes(start[:3], "big"))
+    kind, number = start[3], int.from_bytes(start[5:], "big")
+    if kind == 4 and 8 in [int.from_bytes(body[at:at + 2], "big") for at in range(0, len(body), 6)]:
+        offers = "offered"
+    if number == 1 and kind != 8:
+        print(offers, {1: "HEADERS", 3: "RST_STREAM"}.get(kind, kind), sep=", ")
+        break
+"#;
 
 /// The status of a request with more header fields, sent in one piece; none if the connection broke.
 fn status_with(container: &Container, port: u16, path: &str, fields: &str) -> Option<u16> {
