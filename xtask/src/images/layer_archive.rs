@@ -171,7 +171,7 @@ fn read_layer(stream: impl Read, number: &mut usize) -> Result<Vec<LayerEntry>> 
 }
 
 /// Returns the path from the root of the image, without names that lead out of it.
-fn absolute(path: &Path) -> PathBuf {
+pub fn absolute(path: &Path) -> PathBuf {
     let names = path.components().filter(|component| matches!(component, Component::Normal(_)));
     Path::new("/").join(names.collect::<PathBuf>())
 }
@@ -182,21 +182,24 @@ fn read_file(file: &mut impl Read, path: &Path) -> io::Result<Change> {
     if suspect.is_some() {
         file.take(leaked_secrets::MAX_BYTES).read_to_end(&mut start)?;
     }
-    // Only compared within this process: an image that collides hides that it stores a file twice.
-    let mut digest = DefaultHasher::new();
-    digest.write(&start);
-    let mut bytes = start.len() as u64;
+    let (bytes, digest) = digest(start.chain(file))?;
+    let secret = suspect.filter(|suspect| suspect.holds_secret(&start)).map(|suspect| suspect.what);
+    Ok(Change::File { bytes, digest, secret })
+}
+
+/// Returns the number of bytes and their digest, which is only comparable within this process: an image that collides hides
+/// that two files differ, or that it stores one twice.
+pub fn digest(mut content: impl Read) -> io::Result<(u64, u64)> {
+    let (mut bytes, mut digest) = (0, DefaultHasher::new());
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let read = file.read(&mut buffer)?;
+        let read = content.read(&mut buffer)?;
         if read == 0 {
-            break;
+            return Ok((bytes, digest.finish()));
         }
         digest.write(&buffer[..read]);
         bytes += read as u64;
     }
-    let secret = suspect.filter(|suspect| suspect.holds_secret(&start)).map(|suspect| suspect.what);
-    Ok(Change::File { bytes, digest: digest.finish(), secret })
 }
 
 #[cfg(test)]

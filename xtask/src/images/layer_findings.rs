@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use kit::units::format_bytes;
 
-use super::layer_archive::{Change, ImageArchive};
+use super::layer_archive::{Change, ImageArchive, Instruction};
 use super::lint::Row;
 
 /// Smallest waste that is reported, in bytes.
@@ -42,12 +42,7 @@ impl Waste {
 pub fn find(image: &ImageArchive) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut visible: BTreeMap<PathBuf, Visible> = BTreeMap::new();
-    let steps: Vec<&str> =
-        image.history.iter().filter(|line| !line.empty_layer).map(|line| line.created_by.as_str()).collect();
-    let place = |layer: usize| {
-        let step = steps.get(layer).map_or(String::new(), |step| format!(" ({})", abbreviate(step)));
-        format!("layer {}{step}", layer + 1)
-    };
+    let place = |layer: usize| place(&image.history, layer);
     for (number, layer) in image.layers.iter().enumerate() {
         let (mut removed, mut replaced, mut twice) = (Waste::default(), Waste::default(), Waste::default());
         let mut gone: Vec<(PathBuf, Visible)> = Vec::new();
@@ -113,6 +108,13 @@ pub fn find(image: &ImageArchive) -> Vec<Row> {
     rows
 }
 
+/// Names a layer by its number, from the lowest, and its instruction.
+pub fn place(history: &[Instruction], layer: usize) -> String {
+    let step = history.iter().filter(|line| !line.empty_layer).nth(layer);
+    let step = step.map_or(String::new(), |step| format!(" ({})", abbreviate(&step.created_by)));
+    format!("layer {}{step}", layer + 1)
+}
+
 fn take_below(visible: &mut BTreeMap<PathBuf, Visible>, directory: &Path) -> Vec<(PathBuf, Visible)> {
     let below = visible.range::<Path, _>((Excluded(directory), Unbounded));
     let paths: Vec<_> =
@@ -149,7 +151,7 @@ fn abbreviate(instruction: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::images::layer_archive::{Instruction, LayerEntry};
+    use crate::images::layer_archive::LayerEntry;
 
     #[test]
     fn only_what_the_layers_show_is_reported() {

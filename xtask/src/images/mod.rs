@@ -1,11 +1,14 @@
 //! `cargo xtask images`: what the images are built from, and what is wrong in them.
 
 mod downloads;
+mod image_difference;
 mod layer_archive;
 mod layer_findings;
 mod lint;
 mod lock_file;
+mod oci_layout;
 pub mod readme;
+mod reproduce;
 mod update;
 
 pub use lock_file::{FILE as LOCK_FILE, LockFile, is_digest};
@@ -27,6 +30,7 @@ enum Task {
     Downloads(downloads::Args),
     Lint(lint::Args),
     Readme(readme::Args),
+    Reproduce(reproduce::Args),
 }
 
 /// Runs the task.
@@ -36,5 +40,6 @@ pub fn run(args: &Args) -> Outcome {
         Task::Downloads(args) => downloads::run(args),
         Task::Lint(args) => lint::run(args),
         Task::Readme(args) => readme::run(args),
+        Task::Reproduce(args) => reproduce::run(args),
     }
 }
