@@ -123,6 +123,33 @@ mod tests {
     }
 
     #[test]
+    fn examples_fit_into_80_columns_and_are_commands() {
+        fn check(task: &clap::Command, path: &str, problems: &mut Vec<String>) -> usize {
+            let epilogue = task.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let page = format!("```text\n{epilogue}\n```\n");
+            let examples = printed_commands::commands(&page);
+            let mut add = |problem: String| problems.push(format!("{path}: {problem}"));
+            for line in epilogue.lines().filter(|line| line.chars().count() > 78) {
+                add(format!("longer than 78 columns: {line}"));
+            }
+            if !epilogue.is_empty() && !(2..=3).contains(&examples.len()) {
+                add(format!("{} examples", examples.len()));
+            }
+            for example in &examples {
+                printed_commands::error(Cli::command(), &example.words[1..], false)
+                    .into_iter()
+                    .for_each(&mut add);
+            }
+            let below = |task: &clap::Command| check(task, &format!("{path} {}", task.get_name()), problems);
+            examples.len() + task.get_subcommands().map(below).sum::<usize>()
+        }
+        let mut problems = Vec::new();
+        let examples = check(&Cli::command(), "xtask", &mut problems);
+        assert_eq!(problems, [""; 0]);
+        assert!(examples > 20, "{examples}");
+    }
+
+    #[test]
     fn bench_gets_its_arguments_as_they_are() {
         let words = ["--engine", "private", "boot", "--runs", "1", "--help"];
         let cli = Cli::try_parse_from(["xtask", "-q", "bench"].iter().chain(&words)).unwrap();

@@ -61,6 +61,19 @@ struct Target {
     tags: Vec<String>,
 }
 
+impl Printed {
+    fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).context("bake did not print its targets as JSON")
+    }
+}
+
+/// Returns every image that a target of bake's answer is built from, also the compiler's.
+pub fn source_images(text: &str) -> Result<BTreeSet<String>> {
+    let arguments = Printed::parse(text)?.target.into_values().flat_map(|target| target.args);
+    let images = arguments.filter(|(name, _)| ["IMAGE_BASE", "RUST_IMAGE"].contains(&name.as_str()));
+    Ok(images.filter_map(|(_, image)| image).collect())
+}
+
 impl Catalogue {
     /// Reads bake's answer; fails on a target that breaks the rules of the bake file, and names it.
     ///
@@ -68,8 +81,7 @@ impl Catalogue {
     /// variants: bake also prints the contexts of others. An extended image is a target whose context `base` is the target
     /// of a variant.
     pub fn from_print_json(text: &str) -> Result<Self> {
-        let printed: Printed =
-            serde_json::from_str(text).context("bake did not print its targets as JSON")?;
+        let printed = Printed::parse(text)?;
         let mut variants = Vec::new();
         for (name, target) in &printed.target {
             if !target.tags.is_empty() {
@@ -228,6 +240,17 @@ mod tests {
         };
         assert_eq!(Catalogue::from_print_json(OLD).unwrap(), Catalogue(vec![expected]));
         assert_eq!(Catalogue::from_print_json(NEW).unwrap(), Catalogue::from_print_json(OLD).unwrap());
+    }
+
+    #[test]
+    fn the_images_below_are_every_base_and_the_compilers() {
+        let images = source_images(include_str!("fixtures/print.json")).unwrap();
+        for image in ["ubuntu:24.04", "debian:12-slim", "nvidia/cuda:12.1.1-base-ubuntu22.04"] {
+            assert!(images.contains(image), "{image}");
+        }
+        let compiler =
+            r#"{"target": {"x": {"args": {"RUST_IMAGE": "rust:1", "OTHER": "y", "IMAGE_BASE": null}}}}"#;
+        assert_eq!(source_images(compiler).unwrap(), ["rust:1".to_owned()].into());
     }
 
     #[test]

@@ -2,6 +2,12 @@
 
 use super::destination::Destination;
 
+const EPILOGUE: &str = "\
+Examples:
+  cargo xtask bake cuda-12.1-runtime-22.04
+  cargo xtask bake --list cpu jupyter
+  cargo xtask bake cpu-22.04 --output type=oci,dest=image.tar";
+
 /// Build variants of the base image and extended images, or list them
 ///
 /// A VARIANT is a tag, such as cuda-12.1.1-runtime-22.04. Its version may be shortened (cuda-12.1-runtime-22.04 is the
@@ -10,6 +16,7 @@ use super::destination::Destination;
 /// too: all, cpu, cuda, rocm, newest (one of each kind), runtime, devel (of the base image), extended, jupyter, comfyui,
 /// default. Without a VARIANT, the group default is built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[command(after_help = EPILOGUE)]
 #[allow(clippy::struct_excessive_bools, reason = "one for each flag")]
 pub struct Args {
     /// Variants to build

@@ -20,7 +20,7 @@ mod summary;
 mod table;
 mod tag_parts;
 
-pub use catalogue::{Catalogue, EVERYTHING, Variant};
+pub use catalogue::{Catalogue, EVERYTHING, Variant, source_images};
 pub use cli::Args;
 pub use command::{FILE, command};
 pub use destination::Destination;

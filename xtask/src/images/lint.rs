@@ -17,10 +17,16 @@ use super::{layer_archive, layer_findings};
 const MAX_REPORT: u64 = 16 << 20;
 const IMAGE_CHECK: &str = "/opt/leonardo/bin/image-check";
 
+const EPILOGUE: &str = "\
+Examples:
+  cargo xtask images lint
+  cargo xtask images lint my-image:latest";
+
 /// Check an image: its files, by its own image-check, and what only its layers show
 ///
 /// Layers keep files that a later step removes, and store a file again whose owner or mode a later step changes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EPILOGUE)]
 pub struct Args {
     /// Image, such as `my-image:latest`; by default the machine's variant of the base image, which is built
     #[arg(value_name = "IMAGE")]

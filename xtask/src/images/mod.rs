@@ -8,17 +8,24 @@ mod lint;
 mod lock_file;
 mod oci_layout;
 pub mod readme;
+pub mod registry;
 mod reproduce;
 mod update;
 
 pub use lock_file::{FILE as LOCK_FILE, LockFile, is_digest};
-pub use update::mirrored;
 
 use clap::Subcommand;
 use kit::Outcome;
 
+const EPILOGUE: &str = "\
+Examples:
+  cargo xtask images update
+  cargo xtask images lint my-image:latest
+  cargo xtask images reproduce cpu-debian-12";
+
 /// Check images, and refresh what they are built from
 #[derive(Debug, clap::Args)]
+#[command(after_help = EPILOGUE)]
 pub struct Args {
     #[command(subcommand)]
     task: Task,

@@ -21,10 +21,16 @@ const CONTENTS: &str = "\n**Contents:**";
 const BASE_IMAGE: &str = "leonardo/base-image:";
 const PORTAL_PORT: &str = "-p 127.0.0.1:1111:1111";
 
+const EPILOGUE: &str = "\
+Examples:
+  cargo xtask images readme
+  cargo xtask images readme jupyter";
+
 /// Write images/NAME/README.md from README.md and images/NAME/introduction.md
 ///
 /// `cargo xtask docs` writes those of all images.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EPILOGUE)]
 pub struct Args {
     /// Extended image; without it, all that have an introduction
     #[arg(value_name = "NAME")]

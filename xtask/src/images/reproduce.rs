@@ -23,11 +23,18 @@ const DIRECTORY: &str = "target/reproduce";
 const SOURCES: &[&str] =
     &["Cargo.toml", "Cargo.lock", ".cargo", "xtask", "tests", "crates", "images/base/steps"];
 
+const EPILOGUE: &str = "\
+Examples:
+  cargo xtask images reproduce cpu-debian-12
+  cargo xtask images reproduce cpu-debian-12 --tools
+  cargo xtask images reproduce jupyter-cpu-24.04";
+
 /// Build an image twice without a cache and compare the results: one digest, or the files that differ
 ///
 /// Files have the time of the commit, or SOURCE_DATE_EPOCH. Builds on the private engine with containerd's image store, which
 /// needs root, minutes and 4 GB. Exit code 1 if the digests differ; both results are then kept in target/reproduce.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EPILOGUE)]
 pub struct Args {
     /// Variant, as for `cargo xtask bake`
     variant: String,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::base_images::{self, Finding, Row};
 use super::{Runner, github};
 use crate::checkout::Checkout;
-use crate::images::mirrored;
+use crate::images::registry::mirrored;
 use crate::step;
 
 /// Later patches that are looked for.

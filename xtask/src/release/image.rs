@@ -16,11 +16,17 @@ use crate::checkout::Checkout;
 use crate::image::{Builder, SeparateBuilder};
 use crate::images::{LOCK_FILE, is_digest};
 
+const EPILOGUE: &str = "\
+Examples:
+  cargo xtask release image cpu-24.04
+  cargo xtask release image cpu-24.04 --locked --push --dry-run";
+
 /// Build one variant with the tools of `release tools`, start it and check it
 ///
 /// Optional downloads must succeed. Files have the time of the commit if the builder is not the engine itself. With --push, the image that was checked is pushed by its digest, without a tag, with its
 /// list of packages (SBOM) and its provenance; `release publish` sets the tag.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EPILOGUE)]
 pub struct Args {
     /// Variant, as for `cargo xtask bake`
     variant: String,

@@ -13,15 +13,6 @@ fn inspect_raw(docker: &dyn Fn() -> Command, reference: &str) -> Result<String> 
     kit::cmd::stdout(docker().args(["buildx", "imagetools", "inspect", "--raw", reference]))
 }
 
-/// Digest that a reference has in its registry.
-pub fn digest(docker: &dyn Fn() -> Command, reference: &str) -> Result<String> {
-    let mut inspect = docker();
-    inspect.args(["buildx", "imagetools", "inspect", "--format", "{{json .Manifest}}", reference]);
-    let manifest: Descriptor = serde_json::from_str(&kit::cmd::stdout(&mut inspect)?)
-        .with_context(|| format!("the description of {reference} is not JSON"))?;
-    Ok(manifest.digest)
-}
-
 /// Version in the label of an image; `None` without the label, or if the registry does not have the image.
 pub fn version(docker: &dyn Fn() -> Command, reference: &str) -> Result<Option<String>> {
     let mut inspect = docker();

@@ -11,12 +11,19 @@ use super::pushed_image::{self, PushedImage};
 use super::{Runner, manifest};
 use crate::bake;
 use crate::checkout::Checkout;
+use crate::images::registry;
+
+const EPILOGUE: &str = "\
+Examples:
+  cargo xtask release publish all extended
+  cargo xtask release publish cpu-24.04 --key cosign.key";
 
 /// Sign the images that `release image --push` pushed, then set their tags
 ///
 /// Does nothing unless every variant was pushed. A tag is set only after all signatures, so no tag leads to an image without
 /// one. Can be repeated after an interruption.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EPILOGUE)]
 pub struct Args {
     /// Variants of the release, as for `cargo xtask bake`
     #[arg(value_name = "VARIANT", required = true)]
@@ -50,7 +57,7 @@ pub fn run(args: &Args, runner: Runner) -> Outcome {
         tag.args(["buildx", "imagetools", "create", "--tag", &image.by_tag(), &image.by_digest()]);
         runner.run(&format!("set the tag {}", image.by_tag()), &mut tag)?;
         if !runner.dry_run {
-            let digest = manifest::digest(&*docker, &image.by_tag())?;
+            let digest = registry::digest(&*docker, &image.by_tag())?;
             ensure!(
                 digest == image.digest,
                 "{} leads to {digest} instead of {}",

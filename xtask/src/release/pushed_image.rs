@@ -72,3 +72,25 @@ pub fn read_all(directory: &Path) -> Result<Vec<PushedImage>> {
     images.sort();
     Ok(images)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_of_an_earlier_build_is_removed_and_that_of_another_variant_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = |tag: &str| PushedImage {
+            tag: tag.to_owned(),
+            repository: "r.example/i".to_owned(),
+            digest: format!("sha256:{}", "0".repeat(64)),
+        };
+        for name in ["cpu-22.04", "jupyter-cpu-22.04"] {
+            image(name).save(dir.path(), name).unwrap();
+        }
+        remove(dir.path(), "cpu-22.04").unwrap();
+        assert_eq!(read_all(dir.path()).unwrap(), [image("jupyter-cpu-22.04")]);
+        remove(dir.path(), "cpu-22.04").unwrap();
+        assert_eq!(read_all(&dir.path().join("missing")).unwrap(), []);
+    }
+}

@@ -100,16 +100,13 @@ fn each_profile_is_one_service_with_a_listed_image_and_its_devices() {
 fn up_starts_the_service_of_the_profile_with_the_secret_of_a_file() {
     let image =
         std::env::var("LEONARDO_TEST_IMAGE").expect("LEONARDO_TEST_IMAGE, which `cargo xtask e2e` sets");
-    let tag = format!("IMAGE_TAG={}", image.strip_prefix("leonardo/base-image:").unwrap());
-    let project =
-        Project::new(&[&tag, "WEB_PASSWORD_FILE=/run/secrets/web_password", "CF_QUICK_TUNNELS=false"]);
+    let project = Project::new(&["WEB_PASSWORD_FILE=/run/secrets/web_password", "CF_QUICK_TUNNELS=false"]);
     std::fs::create_dir(project.0.path().join("config/secrets")).unwrap();
     project.write("config/secrets/web_password", "from a file\n");
     // Ports that no other test and no service of the machine has; --wait waits for the check of health.
-    project.write(
-        "ports.yaml",
-"services: {base: {restart: !override \"no\", ports: !override [\"127.0.0.1::1111\"], healthcheck: {interval: 1s}}}\n",
-    );
+    let service =
+        "restart: !override \"no\", ports: !override [\"127.0.0.1::1111\"], healthcheck: {interval: 1s}";
+    project.write("ports.yaml", &format!("services: {{base: {{image: \"{image}\", {service}}}}}\n"));
     let files = ["--file", "docker-compose.yaml", "--file", "ports.yaml"];
     project.compose(
         &[&files[..], &["up", "--detach", "--no-build", "--wait", "--wait-timeout", "120"]].concat(),
