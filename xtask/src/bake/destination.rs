@@ -11,7 +11,7 @@ pub struct Destination {
     #[arg(long, value_name = "NAME")]
     pub builder: Option<String>,
 
-    /// Build for these platforms, separated by commas; ROCm is for linux/amd64 only
+    /// Build for these platforms, separated by commas; variants of rocm are for linux/amd64 only
     #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
     pub platforms: Vec<Platform>,
 

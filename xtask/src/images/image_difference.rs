@@ -65,17 +65,13 @@ pub fn find(first: &OciImage, second: &OciImage) -> Result<Vec<Difference>> {
 
 /// The differences as text: a place with its lines below, each of which is a path and what differs.
 pub fn listing(differences: &[Difference]) -> String {
-    let mut text = String::new();
-    for Difference { place, lines } in differences {
-        text += &format!("{}\n", escape_control_line(place));
-        for line in lines.iter().take(MAX_LINES) {
-            text += &format!("  {}\n", escape_control_line(line));
-        }
-        if lines.len() > MAX_LINES {
-            text += &format!("  and {} more\n", lines.len() - MAX_LINES);
-        }
-    }
-    text
+    let show = |Difference { place, lines }: &Difference| {
+        let rest = lines.len().saturating_sub(MAX_LINES);
+        let shown = lines.iter().take(MAX_LINES).map(|line| format!("  {}\n", escape_control_line(line)));
+        let rest = (rest > 0).then(|| format!("  and {rest} more\n"));
+        [format!("{}\n", escape_control_line(place))].into_iter().chain(shown).chain(rest).collect::<String>()
+    };
+    differences.iter().map(show).collect()
 }
 
 fn only(is_first: bool) -> String {
