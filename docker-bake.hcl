@@ -81,11 +81,12 @@ variable "LEONARDO_CPU_ROWS" {
 }
 
 # Extended images, one row each: the folder images/NAME with a Dockerfile that begins with "FROM base". `on` lists the variants
-# of the base image that it is built on; `sources` is a named context of its own; `torch` passes the index of PyTorch's wheels.
+# of the base image that it is built on; `sources` is a named context of its own, pinned by a commit (ComfyUI v0.28.2); `torch`
+# passes the index of PyTorch's wheels.
 variable "LEONARDO_EXTENDED_ROWS" {
   default = [
     { name = "jupyter", title = "JupyterLab", on = ["cpu-22.04", "cpu-24.04", "cpu-debian-12", "cuda-12.8.1-runtime-22.04", "cuda-13.0.3-runtime-24.04", "rocm-7.2.4-runtime-24.04"], sources = {}, torch = false },
-    { name = "comfyui", title = "ComfyUI", on = ["cpu-24.04", "cpu-debian-12", "cuda-12.8.1-runtime-24.04", "cuda-13.0.3-runtime-24.04", "rocm-6.4.1-runtime-24.04"], sources = { comfyui = "https://github.com/Comfy-Org/ComfyUI.git#v0.20.1" }, torch = true },
+    { name = "comfyui", title = "ComfyUI", on = ["cpu-24.04", "cpu-debian-12", "cuda-12.8.1-runtime-24.04", "cuda-13.0.3-runtime-24.04", "rocm-6.4.1-runtime-24.04"], sources = { comfyui = "https://github.com/Comfy-Org/ComfyUI.git#306af3a8771a8232d26bd20acbfc6b07f862ad2b" }, torch = true },
   ]
 }
 

@@ -238,3 +238,15 @@ fn a_selection_spreads_patterns_and_groups_and_has_nothing_twice() {
         "one bad request stops all"
     );
 }
+
+#[test]
+fn sources_in_git_are_pinned_by_commit() {
+    let bake_file = include_str!("../../../../docker-bake.hcl");
+    let references: Vec<_> =
+        bake_file.split(".git#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(!references.is_empty());
+    for reference in references {
+        let is_commit = reference.len() == 40 && reference.bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(is_commit, "{reference} can be moved");
+    }
+}
