@@ -51,6 +51,7 @@ impl Release {
         let first = [self.path("bin"), self.programs.clone(), docker.to_owned()];
         command.env("PATH", xtask::engine::packages::search_path(&first));
         command.env("COSIGN_PASSWORD", "").env("CARGO_MANIFEST_DIR", self.home.path());
+        command.env("SOURCE_DATE_EPOCH", "1700000000");
         command.env("LEONARDO_IMAGE", self.registry.repository("leonardo/base-image"));
         command
     }
@@ -160,6 +161,57 @@ fn a_release_has_all_its_tags_and_signatures_or_no_tag() {
     };
     passed(&verify("cosign.pub"));
     failed(&verify("other.pub"), "no matching signatures");
+}
+
+/// A stand-in for the engine and its builder: a build is a copy of a record of one, and a container does nothing. The rest is the
+/// real docker.
+const ENGINE: &str = r#"#!/bin/sh
+case "$*" in
+    "version "*) echo 26.0.0;;
+    "buildx inspect") printf 'Name: x\nDriver: docker-container\n';;
+    *" --metadata-file "*)
+        echo "$*" >>builds
+        for word; do [ "$before" = --metadata-file ] && file=$word; before=$word; done
+        case "$*" in *push-by-digest*) cp pushed "$file";; *) cp loaded "$file";; esac;;
+    "run "* | "exec "* | "rm "*) ;;
+    *) exec DOCKER "$@";;
+esac
+"#;
+
+#[test]
+fn only_the_image_that_was_checked_gets_a_record() {
+    let release = Release::new();
+    let docker = release.docker.command();
+    release.put_before("docker", &ENGINE.replace("DOCKER", docker.get_program().to_str().unwrap()));
+    fs::create_dir_all(release.path("target/image/tools")).unwrap();
+    release.registry.push_as("base", "base", &[], Some("1"));
+    let base = format!("--set=cpu-22.04.args.IMAGE_BASE={}", release.registry.repository("base:1"));
+    let pushed = release.registry.push("leonardo/base-image", "pushed", &[]);
+    let another = release.registry.push("leonardo/base-image", "another", &[]);
+    let configuration = |digest: &str| release.registry.configuration("leonardo/base-image", digest);
+    let built = |name: &str, image: &str| {
+        let record = serde_json::json!({ "cpu-22_04": {
+            "containerimage.digest": image, "containerimage.config.digest": configuration(image) } });
+        fs::write(release.path(name), record.to_string()).unwrap();
+    };
+    let image = || release.release(&["image", "cpu-22.04", "--push", &base]);
+    let record = release.path("target/release-images/cpu-22.04.json");
+
+    built("pushed", &pushed);
+    built("loaded", &pushed);
+    passed(&image());
+    assert!(fs::read_to_string(&record).unwrap().contains(&pushed));
+    let builds = fs::read_to_string(release.path("builds")).unwrap();
+    assert_eq!(builds.lines().count(), 2);
+    for build in builds.lines() {
+        for part in ["*.args.SOURCE_DATE_EPOCH=1700000000", "rewrite-timestamp=true"] {
+            assert!(build.contains(part), "{build}");
+        }
+    }
+
+    built("loaded", &another);
+    failed(&image(), "is not the one that was checked");
+    assert!(!record.exists(), "an earlier record is not published either");
 }
 
 /// Variants on bases with a problem each.

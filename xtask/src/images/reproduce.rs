@@ -90,6 +90,8 @@ fn reproduce(args: &Args, checkout: &Checkout, engine: &Engine) -> Outcome {
     };
     let (first, first_time) = build("first", &builder)?;
     let (second, second_time) = build("second", copied.as_ref().unwrap_or(&builder))?;
+    // A compiled copy is larger than both images.
+    remove(&directory.join("checkout"))?;
     let differences = image_difference::find(&first, &second)?;
     let mut out = io::stdout();
     if first.digest == second.digest {

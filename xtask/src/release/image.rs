@@ -45,7 +45,9 @@ pub struct Args {
 pub fn run(args: &Args, runner: Runner) -> Outcome {
     let checkout = Checkout::find()?;
     let docker = runner.docker()?;
-    let catalogue = super::catalogue(&checkout, docker(), args.locked)?.with_bases(&args.sets);
+    let catalogue = super::catalogue(&checkout, docker(), args.locked)?;
+    let sets: Vec<_> = args.sets.iter().map(|set| catalogue.address(set)).collect();
+    let catalogue = catalogue.with_bases(&sets);
     let variant = bake::into_anyhow(bake::resolve(&catalogue, &args.variant))?;
     if args.locked {
         bake::check_locked(&[variant])?;
@@ -63,9 +65,7 @@ pub fn run(args: &Args, runner: Runner) -> Outcome {
     let rewrite = SeparateBuilder::selected(docker())?.is_some();
     let time = source_date::set(checkout.root(), &kit::Env::from_process())?;
     let bake = |title: &str, output: Vec<String>| {
-        let output = [always(&builder.tools()), vec![time.clone()], output].concat();
-        let sets = [output, args.sets.clone()].concat();
-        let sets: Vec<_> = sets.iter().map(|set| catalogue.address(set)).collect();
+        let sets = [always(&builder.tools()), vec![time.clone()], output, sets.clone()].concat();
         let mut bake = builder.command(variant, &sets)?;
         if args.locked {
             bake.args(["--file", LOCK_FILE]);

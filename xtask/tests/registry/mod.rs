@@ -123,6 +123,16 @@ impl Registry {
         self.put(repository, INDEX, &index, tag)
     }
 
+    /// Digest of the configuration of an image that [`Registry::push`] pushed.
+    pub fn configuration(&self, repository: &str, digest: &str) -> String {
+        let get = |digest: &str, media_type: &str| -> serde_json::Value {
+            let url = self.url(repository, &format!("manifests/{digest}"));
+            ureq::get(url).header("accept", media_type).call().unwrap().body_mut().read_json().unwrap()
+        };
+        let image = get(digest, INDEX)["manifests"][0]["digest"].clone();
+        get(image.as_str().unwrap(), MANIFEST)["config"]["digest"].as_str().unwrap().to_owned()
+    }
+
     /// Tags of a repository, sorted.
     pub fn tags(&self, repository: &str) -> Vec<String> {
         let mut response = ureq::get(self.url(repository, "tags/list")).call().unwrap();
