@@ -1,5 +1,7 @@
 //! Content of the image, and what it must not contain.
 
+use std::path::Path;
+
 use harness::RunOptions;
 
 #[test]
@@ -119,4 +121,22 @@ fn the_configuration_of_supervisord_has_no_network_door() {
     // Settings of the C library are neither secrets nor the user's.
     let script = "cat /etc/supervisor/supervisord.conf /etc/supervisor/*/*.conf | grep -v -e '^;' -e '^environment=MALLOC_' | grep -c -e inet_http_server -e '^environment='";
     assert_eq!(RunOptions::new().command(&["bash", "-c", script]).run_to_end().failure(1), "");
+}
+
+/// What the last step of the Dockerfile does with `build/COPY_ROOT_EXTRA`.
+const LAY_OVER: &str = "umask 000
+mkdir -p /tmp/extra/{lib/extra,opt/storage/models,opt/micromamba} && cd /tmp/extra || exit
+touch lib/extra/file opt/storage/models/file opt/micromamba/file && chown -R nobody .
+/lay-over.sh /tmp/extra && fix-perms --quiet --only container > /dev/null
+stat -c '%U:%G %a' /lib/extra/file /opt/storage/models/file /opt/.image/micromamba/file
+readlink /lib /opt/micromamba";
+
+#[test]
+fn extra_files_belong_to_root_and_links_of_the_image_stay() {
+    let step = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images/base/steps/lay-over.sh");
+    let run = RunOptions::new().mount(&step.canonicalize().unwrap(), "/lay-over.sh", "ro");
+    assert_eq!(
+        run.command(&["bash", "-c", LAY_OVER]).run_to_end().text(),
+        "root:root 644\nroot:leonardo 664\nroot:leonardo 664\nusr/lib\n/opt/.image/micromamba"
+    );
 }
