@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use hmac::{Hmac, KeyInit, Mac};
 use hyper::client::conn::http1;
@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use kit::hex;
 use ports::Service;
 use sha2::Sha256;
-use tokio::io::copy_bidirectional;
+use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -35,6 +35,8 @@ static STREAMS: Semaphore = Semaphore::const_new(4000);
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
 /// Interval at which the login is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// Size of the buffer of each direction.
+const BUFFER_BYTES: usize = 32 * 1024;
 /// Headers that Caddy sets for the portal only.
 const FOR_PORTAL: [HeaderName; 3] = [
     HeaderName::from_static("x-leonardo-port"),
@@ -69,10 +71,11 @@ pub async fn open(state: AppState, mut request: Request, allowed: &HeaderMap) ->
     };
     protect_our_cookies(response.headers_mut());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        // Caddy would answer 200 and leave the connection open.
+        // Otherwise, Caddy would answer 200 and leave the connection open.
         if !Client(response.headers()).is_websocket() {
             return response::json_error(StatusCode::BAD_GATEWAY, "the service opened no websocket");
         }
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         let service = upgrade::on(&mut response);
         tokio::spawn(relay(state, visitor, upgraded, service, permit));
         return response.map(|_| Body::empty());
@@ -190,7 +193,7 @@ async fn relay(
     };
     tokio::select! {
         // Its result is how the connection ended, which both sides know.
-        _ = copy_bidirectional(&mut browser, &mut service) => {}
+        _ = copy_bidirectional_with_sizes(&mut browser, &mut service, BUFFER_BYTES, BUFFER_BYTES) => {}
         () = logged_out => {}
     }
 }
