@@ -32,8 +32,10 @@ pub(crate) use builder_driver::SeparateBuilder;
 pub struct Built {
     /// Its reference, such as `leonardo/base-image:cpu-22.04`.
     pub image: String,
-    /// Its tag, without the repository.
+    /// The variant's name, as in `bake`.
     pub variant: String,
+    /// Its tag, without the repository.
+    pub tag: String,
     /// The digest of its configuration: it changes when anything in the image does.
     pub id: String,
 }
@@ -61,7 +63,7 @@ pub fn build(engine: &Engine, request: Option<&str>) -> Result<Built> {
     let id =
         kit::cmd::stdout(engine.docker().args(["image", "inspect", "--format", "{{.Id}}", &variant.image]))?;
     let id = engine::expect_line(&id, "image")?.to_owned();
-    Ok(Built { image: variant.image.clone(), variant: variant.tag.clone(), id })
+    Ok(Built { image: variant.image.clone(), variant: variant.name.clone(), tag: variant.tag.clone(), id })
 }
 
 /// `cargo xtask bake`: as in [`crate::bake`], with an engine only where something is built.

@@ -9,7 +9,7 @@ use kit::{HintExt, UsageError};
 use serde::Deserialize;
 
 use super::options::Options;
-use super::published_ports::Published;
+use super::published_ports::{self, Published, ServicePort};
 use crate::engine::Engine;
 use crate::step;
 
@@ -93,14 +93,22 @@ pub fn find(engine: &Engine, name: &str) -> Result<Option<ExistingContainer>> {
     }
 }
 
-/// The ports that lead to portal and SSH server now.
-pub fn published(engine: &Engine, name: &str, options: &Options) -> Result<Published> {
+/// The ports that lead to portal, SSH server and the image's services now.
+pub fn published(engine: &Engine, name: &str, options: &Options, services: &[u16]) -> Result<Published> {
     let port = |inside: u16| {
         let text = kit::cmd::stdout(engine.docker().args(["port", name, &format!("{inside}/tcp")]))?;
         let port = text.lines().next().and_then(|line| line.rsplit_once(':')?.1.parse().ok());
         port.with_context(|| format!("{name} does not publish port {inside}"))
     };
-    Ok(Published { portal: port(PORTAL_INSIDE)?, ssh: port(options.ssh_inside())? })
+    let service = |&inside: &u16| port(inside).map(|outside| ServicePort { inside, outside });
+    let services = services.iter().map(service).collect::<Result<_>>()?;
+    Ok(Published { portal: port(PORTAL_INSIDE)?, ssh: port(options.ssh_inside())?, services })
+}
+
+/// Returns the ports of the image's own web services.
+pub fn services(engine: &Engine, image: &str) -> Result<Vec<u16>> {
+    let format = ["image", "inspect", "--format", "{{json .Config.ExposedPorts}}", image];
+    published_ports::of_services(&kit::cmd::stdout(engine.docker().args(format))?)
 }
 
 /// Stops and removes a container with its anonymous volumes.
@@ -127,7 +135,7 @@ pub fn start(
     image: &str,
     digest: &str,
     options: &Options,
-    ports: Published,
+    ports: &Published,
     gpus: &[String],
 ) -> Result<()> {
     let mut command = engine.docker();
@@ -138,12 +146,12 @@ pub fn start(
 
 /// Adds everything between `docker` and the image. Values of settings travel in the client's environment, because every
 /// user can read the arguments of a process.
-fn run_arguments(command: &mut Command, name: &str, digest: &str, options: &Options, ports: Published) {
+fn run_arguments(command: &mut Command, name: &str, digest: &str, options: &Options, ports: &Published) {
     command.args(["run", "--detach", "--pull", "never", "--name", name]);
     command.args(["--label", &format!("{LABEL}={digest}")]);
     let address =
         if options.bind.is_ipv6() { format!("[{}]", options.bind) } else { options.bind.to_string() };
-    for (outside, inside) in [(ports.portal, PORTAL_INSIDE), (ports.ssh, options.ssh_inside())] {
+    for ServicePort { inside, outside } in all(options, ports) {
         command.args(["--publish", &format!("{address}:{outside}:{inside}")]);
     }
     command.arg("--mount").arg(mount(options));
@@ -161,10 +169,17 @@ fn run_arguments(command: &mut Command, name: &str, digest: &str, options: &Opti
     }
 }
 
+/// Returns all ports that are published.
+fn all(options: &Options, ports: &Published) -> Vec<ServicePort> {
+    let portal = ServicePort { inside: PORTAL_INSIDE, outside: ports.portal };
+    let ssh = ServicePort { inside: options.ssh_inside(), outside: ports.ssh };
+    [portal, ssh].into_iter().chain(ports.services.iter().copied()).collect()
+}
+
 /// Returns the variables by which the container knows where it is reached.
-fn addresses(options: &Options, ports: Published) -> Vec<(String, String)> {
-    let mapped = |inside: u16, outside: u16| (format!("MAPPED_TCP_PORT_{inside}"), outside.to_string());
-    let mut variables = vec![mapped(PORTAL_INSIDE, ports.portal), mapped(options.ssh_inside(), ports.ssh)];
+fn addresses(options: &Options, ports: &Published) -> Vec<(String, String)> {
+    let mapped = |port: ServicePort| (format!("MAPPED_TCP_PORT_{}", port.inside), port.outside.to_string());
+    let mut variables: Vec<_> = all(options, ports).into_iter().map(mapped).collect();
     if !options.bind.is_loopback() && !options.bind.is_unspecified() {
         variables.push(("DIRECT_ADDRESS".to_owned(), options.bind.to_string()));
     }
@@ -279,7 +294,8 @@ mod tests {
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let options = Options::for_test("/w,x\"y", environment);
         let mut command = Command::new("docker");
-        run_arguments(&mut command, "n", "d", &options, Published { portal: 1111, ssh: 2222 });
+        let services = vec![ServicePort { inside: 8888, outside: 8889 }];
+        run_arguments(&mut command, "n", "d", &options, &Published { portal: 1111, ssh: 2222, services });
         let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap()).collect();
         assert_eq!(
             words,
@@ -296,12 +312,16 @@ mod tests {
                 "127.0.0.1:1111:1111",
                 "--publish",
                 "127.0.0.1:2222:2200",
+                "--publish",
+                "127.0.0.1:8889:8888",
                 "--mount",
                 "type=bind,target=/workspace,\"source=/w,x\"\"y\"",
                 "--env",
                 "MAPPED_TCP_PORT_1111=1111",
                 "--env",
                 "MAPPED_TCP_PORT_2200=2222",
+                "--env",
+                "MAPPED_TCP_PORT_8888=8889",
                 "--env",
                 "PATH=/x",
                 "--env",
@@ -322,7 +342,8 @@ mod tests {
             let mut options = Options::for_test("/w", given.collect());
             options.bind = bind.parse().unwrap();
             let mut command = Command::new("docker");
-            run_arguments(&mut command, "n", "d", &options, Published { portal: 1112, ssh: 2223 });
+            let ports = Published { portal: 1112, ssh: 2223, services: Vec::new() };
+            run_arguments(&mut command, "n", "d", &options, &ports);
             let words: Vec<_> = command.get_args().map(|word| word.to_str().unwrap().to_owned()).collect();
             words[14..].iter().filter(|word| *word != "--env").cloned().collect::<Vec<_>>()
         };

@@ -40,7 +40,8 @@ pub fn run(args: &Args) -> Outcome {
         Action::Create => create(&engine, args, &options, &built, &digest, None)?,
         Action::Replace => create(&engine, args, &options, &built, &digest, existing.as_ref())?,
     }
-    let ports = container::published(&engine, &args.name, &options)?;
+    let services = container::services(&engine, &built.image)?;
+    let ports = container::published(&engine, &args.name, &options, &services)?;
     let address = portal::address(options.bind, ports.portal);
     let url = step::with(&format!("wait for the portal at http://{address}"), || {
         portal::wait(&engine, &args.name, address)
@@ -49,7 +50,7 @@ pub fn run(args: &Args) -> Outcome {
     let tested = step::with("let it check itself", || self_test::run(&engine, &args.name));
     // A container that answers is handed over, whatever the checks say.
     let self_test = tested.inspect_err(|error| log::warn!("the self-test could not be run: {error:#}")).ok();
-    let answer = UpOutput::new(&args.name, &built, &engine, url, ports, &options, credentials)
+    let answer = UpOutput::new(&args.name, &built, &engine, url, &ports, &options, credentials)
         .with_self_test(self_test);
     let text = if args.json { answer.json()? } else { answer.text() };
     io::stdout().write_all(text.as_bytes())?;
@@ -66,7 +67,8 @@ fn create(
 ) -> Result<()> {
     let held = old.map(|old| old.ports.as_slice()).unwrap_or_default();
     let free = |port| held.contains(&port) || published_ports::is_free(options.bind, port);
-    let ports = Published::choose(args.portal_port, args.ssh_port, free)?;
+    let services = container::services(engine, &built.image)?;
+    let ports = Published::choose(args.portal_port, args.ssh_port, &services, free)?;
     for moved in ports.moved_ports(args.portal_port, args.ssh_port) {
         log::warn!("{moved}");
     }
@@ -75,8 +77,8 @@ fn create(
         log::info!("replacing {}, because image or options have changed or it has stopped", args.name);
         container::remove(engine, &args.name, &old.id)?;
     }
-    let gpus = gpu::arguments(&built.variant, |node| Path::new(node).exists());
+    let gpus = gpu::arguments(&built.tag, |node| Path::new(node).exists());
     step::with(&format!("start {}", args.name), || {
-        container::start(engine, &args.name, &built.image, digest, options, ports, &gpus)
+        container::start(engine, &args.name, &built.image, digest, options, &ports, &gpus)
     })
 }

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::cli::DEFAULT_NAME;
 use super::options::Options;
-use super::portal::Credentials;
-use super::published_ports::Published;
+use super::portal::{self, Credentials};
+use super::published_ports::{Published, ServicePort};
 use super::self_test::SelfTest;
 use crate::engine::Engine;
 use crate::image::Built;
@@ -22,6 +22,8 @@ pub struct UpOutput {
     variant: String,
     /// Address of the portal.
     portal_url: String,
+    /// Addresses of the web services that an extended image brings.
+    service_urls: Vec<String>,
     /// User of the web services.
     web_user: String,
     /// Password of the web services.
@@ -51,11 +53,14 @@ impl UpOutput {
         built: &Built,
         engine: &Engine,
         portal_url: String,
-        ports: Published,
+        ports: &Published,
         options: &Options,
         credentials: Credentials,
     ) -> Self {
+        let scheme = portal_url.split_once("://").map_or("http", |(scheme, _)| scheme);
+        let url = |port: &ServicePort| format!("{scheme}://{}", portal::address(options.bind, port.outside));
         Self {
+            service_urls: ports.services.iter().map(url).collect(),
             container: name.to_owned(),
             image: built.image.clone(),
             variant: built.variant.clone(),
@@ -95,8 +100,11 @@ impl UpOutput {
         };
         let checks =
             self.self_test.as_ref().map_or_else(|| "could not be run".to_owned(), |it| it.text(NAMES));
+        let services: Vec<String> =
+            self.service_urls.iter().map(|url| format!("Service   {url}\n")).collect();
+        let services = services.concat();
         format!(
-            "Portal    {}\nUser      {}\nPassword  {}\nSSH       {ssh}\nShell     eval \"$(cargo xtask engine env)\"; docker exec -it {} bash\nStop      cargo xtask down{name}\nSelftest  {checks}\n",
+            "Portal    {}\n{services}User      {}\nPassword  {}\nSSH       {ssh}\nShell     eval \"$(cargo xtask engine env)\"; docker exec -it {} bash\nStop      cargo xtask down{name}\nSelftest  {checks}\n",
             self.portal_url, self.web_user, self.web_password, self.container
         )
     }
@@ -113,6 +121,7 @@ mod tests {
             image: "leonardo/base-image:cpu-22.04".into(),
             variant: "cpu-22.04".into(),
             portal_url: "http://127.0.0.1:1112".into(),
+            service_urls: vec!["http://127.0.0.1:8888".into()],
             web_user: "user".into(),
             web_password: "p\"w".into(),
             web_token: "t".into(),
@@ -133,7 +142,7 @@ mod tests {
         assert_eq!(
             answer().json().unwrap(),
             "{\"container\":\"mine\",\"image\":\"leonardo/base-image:cpu-22.04\",\"variant\":\"cpu-22.04\",\
-             \"portal_url\":\"http://127.0.0.1:1112\",\"web_user\":\"user\",\"web_password\":\"p\\\"w\",\"web_token\":\"t\",\
+             \"portal_url\":\"http://127.0.0.1:1112\",\"service_urls\":[\"http://127.0.0.1:8888\"],\"web_user\":\"user\",\"web_password\":\"p\\\"w\",\"web_token\":\"t\",\
              \"ssh_address\":\"127.0.0.1\",\"ssh_port\":2222,\"docker_host\":\"unix:///run/x\",\
              \"self_test\":{\"passed\":20,\"warned\":0,\"failed\":1,\"skipped\":1,\"faults\":[{\"check\":\"gate\",\
              \"seen\":\"port 1111 does not answer\",\"remedy\":\"wait\"}]}}\n"
@@ -144,7 +153,7 @@ mod tests {
     fn the_text_has_address_login_how_to_stop_and_faults() {
         assert_eq!(
             answer().text(),
-            "Portal    http://127.0.0.1:1112\nUser      user\nPassword  p\"w\nSSH       ssh -p 2222 root@127.0.0.1\n\
+            "Portal    http://127.0.0.1:1112\nService   http://127.0.0.1:8888\nUser      user\nPassword  p\"w\nSSH       ssh -p 2222 root@127.0.0.1\n\
              Shell     eval \"$(cargo xtask engine env)\"; docker exec -it mine bash\nStop      cargo xtask down --name mine\n\
              Selftest  20 passed, 0 warnings, 1 failed, 1 skipped\n\
              \u{20}         gate: port 1111 does not answer\n\u{20}           fix: wait\n"

@@ -1,7 +1,5 @@
 //! `images/jupyter` on the image under test, with a real browser and real kernels.
 
-use std::fs;
-
 use harness::{Browser, Container, Image, RunOptions};
 use serde_json::{Value, json};
 
@@ -19,10 +17,6 @@ const KERNEL_SOCKETS: &str = "return window.sockets.filter(({url}) => url.includ
 const LAST_OUTPUT: &str =
     "return [...document.querySelectorAll('.jp-OutputArea-output')].pop()?.innerText.trim()";
 
-fn image() -> Image {
-    Image::of_folder("images/jupyter", &[])
-}
-
 /// Sends one request to Jupyter past the gate, and returns the JSON.
 fn api(container: &Container, path: &str) -> Value {
     let port = container.sh("grep -o '\"listen_port\":[0-9]*' /run/http_ports/8888 | cut -d: -f2").text();
@@ -38,13 +32,23 @@ fn wait_for_jupyter(container: &Container) {
     });
 }
 
+/// One container, because the image takes half a minute to build.
 #[test]
-fn a_notebook_and_a_terminal_work_behind_the_login_until_the_logout() {
-    let image = image();
+fn a_notebook_and_a_terminal_work_on_the_volume_behind_the_login_until_the_logout() {
+    let (image, volume) = (Image::of_folder("images/jupyter", &[]), crate::sync::volume());
     let run = RunOptions::new().image(&image).publish(8888).publish(8081);
-    let container = run.env("WEB_USER", "ada").env("WEB_PASSWORD", "a-password").start_and_wait();
+    let run = run.mount(volume.path(), "/workspace", "").env("WORKSPACE_SYNC", "true");
+    let run = run.env("WEB_USER", "ada").env("WEB_PASSWORD", "a-password").env("WEB_TOKEN", "a-token");
+    let container = run.start_and_wait();
+    wait_for_jupyter(&container);
+    container.exec(&["boot", "wait", "sync"]).text();
+    assert_eq!(container.exec(&["readlink", "/opt/jupyter"]).text(), "/workspace/jupyter");
     container.write("/workspace/sum.ipynb", NOTEBOOK);
     container.sh("chown user /workspace/sum.ipynb").text();
+
+    // From here on, kernels run in the copy on the volume.
+    container.restart();
+    container.wait_for_portal();
     wait_for_jupyter(&container);
     let address = container.address(8888);
 
@@ -100,27 +104,6 @@ fn a_notebook_and_a_terminal_work_behind_the_login_until_the_logout() {
     });
     container.wait_until("Jupyter to see it", || api(&container, "/api/kernels")[0]["connections"] == 0);
     assert_eq!(api(&container, "/api/kernels")[0]["execution_state"], "idle", "the kernel goes on");
-}
-
-#[test]
-fn the_environment_lives_on_the_volume_and_a_restart_in_the_portal_starts_it_again() {
-    let (image, volume) = (image(), crate::sync::volume());
-    let run = RunOptions::new().image(&image).mount(volume.path(), "/workspace", "");
-    let container =
-        run.env("WORKSPACE_SYNC", "true").env("WEB_TOKEN", "a-token").publish(8888).start_and_wait();
-    wait_for_jupyter(&container);
-    container.exec(&["boot", "wait", "sync"]).text();
-    assert_eq!(container.exec(&["readlink", "/opt/jupyter"]).text(), "/workspace/jupyter");
-
-    container.restart();
-    container.wait_for_portal();
-    wait_for_jupyter(&container);
-    fs::write(volume.path().join("sum.ipynb"), NOTEBOOK).unwrap();
-    let execute = "chown user /workspace/sum.ipynb && \
-                   runuser -u user -- /opt/jupyter/bin/jupyter execute --inplace /workspace/sum.ipynb";
-    container.sh(execute).text();
-    let saved: Value = serde_json::from_slice(&fs::read(volume.path().join("sum.ipynb")).unwrap()).unwrap();
-    assert_eq!(saved["cells"][0]["outputs"][0]["data"]["text/plain"], json!(["2"]));
 
     let started = api(&container, "/api/status")["started"].clone();
     let web = container.web(1111).with("authorization", "Bearer a-token");
