@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use kit::{Secret, SettingsReader, cmd, variables};
+use kit::{Secret, SettingsReader, cmd, variables, wait};
 use ports::{PORTAL, Registry};
 use web_login::Login;
 
@@ -14,6 +15,8 @@ use crate::finding::Finding;
 
 /// Requests at the same time.
 const PARALLEL: usize = 16;
+/// Time in which Caddy reads a new entry of the registry.
+const RELOAD: Duration = Duration::from_secs(3);
 /// Services that are asked at most.
 const MAX_SERVICES: usize = 64;
 /// Options of curl; `--disable` only works as the first one. The header is read from stdin: arguments are visible to all.
@@ -90,10 +93,21 @@ fn asked(scheme: &str, port: u16, token: Option<&Secret>) -> Option<Finding> {
     let ask = |header: &str| {
         ask(scheme, port, header).unwrap_or_else(|error| Answer::Nothing(format!("{error:#}")))
     };
-    without_login(port, &ask("Accept: */*")).or_else(|| {
+    let first = || ask("Accept: */*");
+    without_login(port, &if port == PORTAL { first() } else { settled(first) }).or_else(|| {
         let token = token?;
         with_token(port, &ask(&format!("Authorization: Bearer {}", token.expose())))
     })
+}
+
+/// Asks again while nothing listens: Caddy notices a new service a moment after it was registered.
+fn settled(mut ask: impl FnMut() -> Answer) -> Answer {
+    let mut last = Answer::Nothing(String::new());
+    let _ = wait::until(RELOAD, "an answer", || {
+        last = ask();
+        (!matches!(last, Answer::Nothing(_))).then_some(())
+    });
+    last
 }
 
 fn ask(scheme: &str, port: u16, header: &str) -> Result<Answer> {
@@ -170,6 +184,12 @@ mod tests {
         ] {
             assert_eq!(parse(headers), expected, "{headers}");
         }
+    }
+
+    #[test]
+    fn a_port_that_begins_to_listen_is_no_fault() {
+        let mut answers = [Answer::Nothing("refused".into()), Answer::Refused].into_iter();
+        assert_eq!(settled(|| answers.next().unwrap()), Answer::Refused);
     }
 
     #[test]
