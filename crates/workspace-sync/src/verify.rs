@@ -39,6 +39,13 @@ pub struct VerifyReport {
     pub damaged_names: Vec<PathBuf>,
 }
 
+impl VerifyReport {
+    /// True if nothing of the image is missing or damaged.
+    pub fn is_intact(&self) -> bool {
+        self.missing + self.damaged == 0
+    }
+}
+
 /// Compares each tree's copy with the image's; exits with "no" if entries are missing or damaged.
 pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, json: bool) -> Outcome {
     let mut exit = Exit::Done;
@@ -57,8 +64,8 @@ pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, jso
             exit = Exit::No;
             continue;
         }
-        let verdict = verify(setting, tree, content)?;
-        if verdict.missing + verdict.damaged > 0 {
+        let verdict = compare(setting, tree, content)?;
+        if !verdict.is_intact() {
             exit = Exit::No;
         }
         if json {
@@ -71,7 +78,8 @@ pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, jso
     Ok(exit)
 }
 
-fn verify(setting: &SyncContext<'_>, tree: &TreePaths, content: bool) -> anyhow::Result<VerifyReport> {
+/// Compares the copy with the image's tree; with `content`, also bytes of files whose times are equal.
+pub fn compare(setting: &SyncContext<'_>, tree: &TreePaths, content: bool) -> anyhow::Result<VerifyReport> {
     let copy = tree_state::open_in_workspace(&setting.workspace.path, &tree.copy)?;
     let capabilities = setting.capabilities(tree)?;
     let keep = reserved_names::all();

@@ -9,7 +9,8 @@ use web_login::Login;
 use crate::context::{Context, stored};
 use crate::finding::Finding;
 
-const REMEDY: &str = "sudo set-web-credentials --generate";
+// set-web-credentials changes a login; init creates one.
+const REMEDY: &str = "restart the container: docker restart NAME";
 
 /// Runs the check.
 pub fn check(context: &Context) -> Result<Vec<Finding>> {

@@ -88,7 +88,7 @@ fn verified_finding(verified: &Verified) -> Option<Finding> {
     (missing + damaged > 0).then(|| {
         Finding::fail(
             format!("{tree}: the copy is damaged (files missing: {missing}, damaged: {damaged})"),
-            format!("sudo workspace-sync refresh {tree}"),
+            format!("sudo workspace-sync refresh --repair {tree}"),
         )
     })
 }
@@ -141,7 +141,7 @@ mod tests {
         let verified = |missing, damaged| Verified { tree: "app".into(), missing, damaged };
         let damaged = Finding::fail(
             "app: the copy is damaged (files missing: 1, damaged: 2)",
-            "sudo workspace-sync refresh app",
+            "sudo workspace-sync refresh --repair app",
         );
         assert_eq!(
             [verified_finding(&verified(0, 0)), verified_finding(&verified(1, 2))],

@@ -102,7 +102,7 @@ const FAULTS: [Fault; 17] = [
         check: "login",
         verdict: "fail",
         seen: "/opt/leonardo/etc/web_credentials.json is missing: no one can log in",
-        remedy: "sudo set-web-credentials --generate",
+        remedy: "restart the container: docker restart NAME",
         end: "mv /root/web_credentials.json /opt/leonardo/etc/",
     },
     Fault {
@@ -136,8 +136,8 @@ const FAULTS: [Fault; 17] = [
         check: "sync",
         verdict: "fail",
         seen: "micromamba: the copy is damaged (files missing: 1, damaged: 0)",
-        remedy: "sudo workspace-sync refresh micromamba",
-        end: "mv /root/history /workspace/environments/micromamba-base-image/conda-meta/",
+        remedy: "sudo workspace-sync refresh --repair micromamba",
+        end: "sudo workspace-sync refresh --repair micromamba",
     },
     Fault {
         make: "printf '[program:crash]\\ncommand=/bin/false\\nstartretries=0\\n' > /etc/supervisor/conf.d/crash.conf; \
