@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import fcntl
 import hashlib
 import json
 import pathlib
@@ -12,9 +13,13 @@ parser.add_argument("--listen", default="127.0.0.1")
 parser.add_argument("--port", type=int, default=8188)
 for name in ["input", "output", "user"]:
     parser.add_argument(f"--{name}-directory")
+parser.add_argument("--database-url")
 for flag in ["--cpu", "--lowvram"]:
     parser.add_argument(flag, action="store_true")
 options = parser.parse_args()
+# As ComfyUI does: it ends if another instance has the database.
+lock = open(options.database_url.removeprefix("sqlite:///") + ".lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 # As ComfyUI does: the directory is resolved when the program starts.
 base = pathlib.Path(__file__).resolve().parent
 

@@ -54,7 +54,8 @@ fn websocket(container: &Container) -> String {
     String::from_utf8_lossy(&received).into_owned()
 }
 
-fn start(image: &Image, volume: &Path, fixtures: &Path) -> (Container, HttpClient) {
+/// `devices` is `CUDA_VISIBLE_DEVICES`.
+fn start(image: &Image, volume: &Path, fixtures: &Path, devices: &str) -> (Container, HttpClient) {
     let container = RunOptions::new()
         .image(image)
         .mount(volume, "/workspace", "")
@@ -65,6 +66,7 @@ fn start(image: &Image, volume: &Path, fixtures: &Path) -> (Container, HttpClien
         .env("COMFYUI_NODES", NODE)
         .env("COMFYUI_MODELS", "checkpoints=file:///fixtures/tiny.safetensors")
         .env("COMFYUI_ARGS", "--lowvram")
+        .env("CUDA_VISIBLE_DEVICES", devices)
         .publish(8188)
         .start_and_wait();
     container.wait_for(8188);
@@ -81,7 +83,7 @@ fn stats(owner: &HttpClient) -> serde_json::Value {
 fn comfyui_is_behind_the_login_finds_shared_models_and_moves_to_the_volume() {
     let image = Image::of_folder("images/comfyui", &[("comfyui", "tests/e2e/comfyui-stand-in")]);
     let (volume, fixtures) = (crate::sync::volume(), fixtures());
-    let (container, owner) = start(&image, volume.path(), fixtures.path());
+    let (container, owner) = start(&image, volume.path(), fixtures.path(), "");
 
     assert_eq!(container.web(8188).get("/").status, 401);
     assert_eq!(owner.get("/").body, "<title>ComfyUI</title>");
@@ -106,7 +108,10 @@ fn comfyui_is_behind_the_login_finds_shared_models_and_moves_to_the_volume() {
     assert_eq!(report.code, Some(0), "{}{}", String::from_utf8_lossy(&report.stdout), report.stderr);
     drop(container);
 
-    let (container, owner) = start(&image, volume.path(), fixtures.path());
+    let (container, owner) = start(&image, volume.path(), fixtures.path(), "0,1");
+    let running = || container.sh("cat /run/http_ports/8188").text().matches(r#""phase":"running""#).count();
+    container.wait_until("the service and both instances to run", || running() == 3);
+    assert_eq!(stats(&owner)["options"]["cpu"], false);
     assert_eq!(stats(&owner)["system"]["base"], "/workspace/ComfyUI");
     assert_eq!(owner.get("/object_info").body, r#"["hello"]"#, "what the user added is still there");
     container.wait_until("the models", || {
