@@ -53,6 +53,14 @@ rm -f /var/lib/dbus/machine-id
 [ ! -s /etc/machine-id ] || : > /etc/machine-id
 # The day on which the packages' accounts were created; without it, a build of tomorrow is the same.
 sed -i 's/^\([^:]*:[^:]*\):[0-9]*:/\1::/' /etc/shadow
+# git-lfs adds its settings in random order.
+if [ -s /etc/gitconfig ]; then
+    git config --system --list | LC_ALL=C sort > /tmp/gitconfig
+    : > /etc/gitconfig
+    while IFS='=' read -r name value; do
+        git config --system --add "$name" "$value"
+    done < /tmp/gitconfig
+fi
 rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log /var/cache/ldconfig/aux-cache \
     /var/cache/debconf/*-old /var/lib/dpkg/*-old /etc/*-
 rm -rf /var/log/apt /var/cache/apt/*.bin /var/lib/apt/lists/* /tmp/* /var/tmp/*
