@@ -14,7 +14,7 @@ use printed_commands::{blocks, commands, error, pages};
 const LINKS: [(&str, &str); 2] = [("cfqt-url", "direct-url"), ("cfnt-url", "direct-url")];
 
 /// Variables of other programs, and placeholders.
-const OTHER_VARIABLES: [&str; 4] = ["OPEN_BUTTON_PORT", "PATH", "NAME", "X"];
+const OTHER_VARIABLES: [&str; 5] = ["COMFYUI_ARGS", "OPEN_BUTTON_PORT", "PATH", "NAME", "X"];
 
 /// The command line of a tool of the image by a name that it is called by.
 fn tool(called: &str) -> Option<Command> {
