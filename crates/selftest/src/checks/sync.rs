@@ -85,12 +85,19 @@ fn status_finding(status: &Status) -> Finding {
 
 fn verified_finding(verified: &Verified) -> Option<Finding> {
     let Verified { tree, missing, damaged } = verified;
-    (missing + damaged > 0).then(|| {
-        Finding::fail(
+    let repair = format!("sudo workspace-sync refresh --repair {tree}");
+    match (missing, damaged) {
+        (0, 0) => None,
+        // Users remove packages.
+        (missing, 0) => Some(Finding::warn(
+            format!("{tree}: {missing} of the image's files are missing in the copy"),
+            format!("if you did not remove them: {repair}"),
+        )),
+        _ => Some(Finding::fail(
             format!("{tree}: the copy is damaged (files missing: {missing}, damaged: {damaged})"),
-            format!("sudo workspace-sync refresh --repair {tree}"),
-        )
-    })
+            repair,
+        )),
+    }
 }
 
 /// Returns a remark about each copy whose comparison was cut short.
@@ -143,9 +150,13 @@ mod tests {
             "app: the copy is damaged (files missing: 1, damaged: 2)",
             "sudo workspace-sync refresh --repair app",
         );
+        let removed = Finding::warn(
+            "app: 1 of the image's files are missing in the copy",
+            "if you did not remove them: sudo workspace-sync refresh --repair app",
+        );
         assert_eq!(
-            [verified_finding(&verified(0, 0)), verified_finding(&verified(1, 2))],
-            [None, Some(damaged)]
+            [(0, 0), (1, 0), (1, 2)].map(|(missing, bad)| verified_finding(&verified(missing, bad))),
+            [None, Some(removed), Some(damaged)]
         );
     }
 }

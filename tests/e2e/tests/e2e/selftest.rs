@@ -134,9 +134,9 @@ const FAULTS: [Fault; 17] = [
     Fault {
         make: "mv /workspace/environments/micromamba-base-image/conda-meta/history /root/",
         check: "sync",
-        verdict: "fail",
-        seen: "micromamba: the copy is damaged (files missing: 1, damaged: 0)",
-        remedy: "sudo workspace-sync refresh --repair micromamba",
+        verdict: "warn",
+        seen: "micromamba: 1 of the image's files are missing in the copy",
+        remedy: "if you did not remove them: sudo workspace-sync refresh --repair micromamba",
         end: "sudo workspace-sync refresh --repair micromamba",
     },
     Fault {
