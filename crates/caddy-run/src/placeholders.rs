@@ -22,8 +22,8 @@ const REDIRECT: &str = "listener_wrappers {\n\t\t\thttp_redirect\n\t\t\ttls\n\t\
 
 /// Options for several upstreams. A visitor stays with one, because applications keep state in memory; the name of the cookie
 /// has the port, because browsers send cookies to all ports of a host. A request whose upstream has just ended goes to another
-/// one, before the registry has its new state: after 50 attempts, a second on an idle machine, none is there. The limit in
-/// time spares the other instances a GET that takes long and then ends the instance which serves it.
+/// one, before the registry has its new state. Caddy gives up after 50 attempts (a second) or 5 seconds; the second limit is for
+/// slow attempts: a GET that ends the instance which serves it must not go through all of them.
 const BALANCE: &str = "lb_policy cookie instance_%PROXY_PORT% {\n\t\t\t\tfallback least_conn\n\t\t\t}\n\t\t\t\
     lb_retries 50\n\t\t\tlb_try_duration 5s\n\t\t\tlb_try_interval 20ms\n\t\t\tfail_duration 2s";
 

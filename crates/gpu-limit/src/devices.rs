@@ -140,7 +140,6 @@ mod tests {
             ),
             (&[("CUDA_VISIBLE_DEVICES", "")], nvidia(2), &[]),
             (&[("CUDA_VISIBLE_DEVICES", "-1")], nvidia(2), &[]),
-            (&[("CUDA_VISIBLE_DEVICES", "NoDevFiles")], nvidia(2), &[]),
             (&[("CUDA_VISIBLE_DEVICES", "gpu0")], nvidia(2), &["CUDA_VISIBLE_DEVICES=gpu0 names no GPU"]),
             (
                 &[],

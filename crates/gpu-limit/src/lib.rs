@@ -79,7 +79,7 @@ pub struct Gpus {
     pub amd: Vec<AmdGpu>,
     /// True if GPUs are only reachable through the paravirtual device of WSL, which does not report their number.
     pub uncountable: bool,
-    /// True if devices of GPUs are in the container and none of these GPUs can be used.
+    /// True if devices of GPUs are in the container and none of these GPUs can be used; the remarks say why.
     pub unusable: bool,
     /// Remarks on unreadable or unusable devices, one sentence each.
     pub remarks: Vec<String>,
@@ -96,7 +96,7 @@ pub fn discover(root: &KernelRoot) -> Gpus {
         remarks.push("/dev/dxg (WSL) does not report the number of GPUs".to_owned());
     }
     let has_devices = || root.has("dev/kfd") || !root.numbered("dev", "nvidia", &mut Vec::new()).is_empty();
-    let unusable = nvidia.is_empty() && amd.is_empty() && has_devices();
+    let unusable = nvidia.is_empty() && amd.is_empty() && !remarks.is_empty() && has_devices();
     Gpus { nvidia, amd, uncountable, unusable, remarks }
 }
 

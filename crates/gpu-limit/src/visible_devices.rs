@@ -16,8 +16,7 @@ pub fn entries(list: &str) -> Vec<&str> {
 /// True if the list begins with something other than a device or a word that hides all devices.
 pub fn is_unknown(list: &str) -> bool {
     let first = list.split(',').next().unwrap_or_default().trim();
-    // Slurm sets "NoDevFiles" for a job without a GPU.
-    !(is_device(first) || first.is_empty() || first.starts_with('-') || first == "NoDevFiles")
+    !(is_device(first) || first.is_empty() || first.starts_with('-'))
 }
 
 /// Returns the first `count` devices by number.

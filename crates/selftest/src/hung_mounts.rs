@@ -1,39 +1,32 @@
 //! Mounts whose server does not respond: network volumes and FUSE.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use kit::Env;
 use kit::mounts::{self, Mount};
 use kit::wait;
-use workspace::DEFAULT_PATH;
 
 use crate::finding::Finding;
 
 /// Time for the answers of all mounts, which are asked at once.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// Mounts of the kernel and the engine.
-const OWN: [&str; 4] = ["/proc", "/sys", "/dev", "/etc"];
+/// Starts of the names of file systems that have a server; others respond unless the container is overloaded.
+const WITH_SERVER: [&str; 9] = ["nfs", "cifs", "smb", "fuse", "9p", "virtiofs", "ceph", "lustre", "gpfs"];
 
 /// Returns a finding that names the mounts that do not respond; `None` if all do. They are asked once.
-pub fn finding(limit: Duration) -> Option<Finding> {
+pub fn finding() -> Option<Finding> {
     static HUNG: OnceLock<Vec<Mount>> = OnceLock::new();
-    let hung = HUNG.get_or_init(|| {
-        let env = env_store::session_env(Env::from_process(), Path::new(env_store::PATH));
-        let workspace = PathBuf::from(env.text("WORKSPACE").unwrap_or(DEFAULT_PATH));
-        silent(candidates(mounts::all().unwrap_or_default(), &workspace.join("remote")))
-    });
-    describe(hung, limit)
+    let hung = HUNG.get_or_init(|| silent(candidates(mounts::all().unwrap_or_default())));
+    describe(hung)
 }
 
 /// Leaves out what needs no server, and remotes, which `rclone` watches.
-fn candidates(mounts: Vec<Mount>, remotes: &Path) -> Vec<Mount> {
+fn candidates(mounts: Vec<Mount>) -> Vec<Mount> {
     let is_asked = |mount: &Mount| {
-        mount.point != Path::new("/")
-            && !mount.point.starts_with(remotes)
-            && !OWN.iter().any(|own| mount.point.starts_with(own))
+        let has_server = WITH_SERVER.iter().any(|start| mount.file_system.starts_with(start));
+        has_server && mount.file_system != "fuse.rclone"
     };
     mounts.into_iter().filter(is_asked).collect()
 }
@@ -56,16 +49,12 @@ fn ask(point: &Path) -> Option<Child> {
     stat.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
 }
 
-fn describe(hung: &[Mount], limit: Duration) -> Option<Finding> {
+fn describe(hung: &[Mount]) -> Option<Finding> {
     let first = hung.first()?;
     let names = hung.iter().map(|mount| format!("{} ({})", mount.point.display(), mount.file_system));
     let verb = if hung.len() == 1 { "does" } else { "do" };
     Some(Finding::fail(
-        format!(
-            "it did not end in {} seconds: {} {verb} not respond",
-            limit.as_secs(),
-            names.collect::<Vec<_>>().join(", ")
-        ),
+        format!("{} {verb} not respond", names.collect::<Vec<_>>().join(", ")),
         format!(
             "check the server and the network of {}; then restart the container: docker restart NAME",
             first.point.display()
@@ -77,26 +66,31 @@ fn describe(hung: &[Mount], limit: Duration) -> Option<Finding> {
 mod tests {
     use super::*;
 
-    fn mount(point: &str) -> Mount {
-        Mount { root: "/".into(), point: point.into(), file_system: "nfs4".into(), options: String::new() }
+    fn mount(point: &str, file_system: &str) -> Mount {
+        Mount {
+            root: "/".into(),
+            point: point.into(),
+            file_system: file_system.into(),
+            options: String::new(),
+        }
     }
 
     #[test]
-    fn volumes_are_asked_and_remotes_and_the_kernels_mounts_are_not() {
-        let all = ["/", "/proc/x", "/etc/hosts", "/devices", "/w", "/w/remote/a", "/w/remotes"].map(mount);
-        let asked = candidates(all.to_vec(), Path::new("/w/remote"));
-        assert_eq!(asked, ["/devices", "/w", "/w/remotes"].map(mount));
-        assert_eq!(silent(vec![mount("/"), mount("/no/such")]), []);
+    fn mounts_with_a_server_are_asked_and_remotes_are_not() {
+        let (root, remote) = (mount("/", "overlay"), mount("/w/remote/a", "fuse.rclone"));
+        let served = [mount("/w", "nfs4"), mount("/w/remotes", "fuse.sshfs")];
+        let all = [&[root.clone(), remote, mount("/etc/hosts", "ext4")][..], &served].concat();
+        assert_eq!(candidates(all), served);
+        assert_eq!(silent(vec![root, mount("/no/such", "nfs4")]), []);
     }
 
     #[test]
     fn every_hung_mount_is_named() {
-        let limit = Duration::from_secs(10);
-        assert_eq!(describe(&[], limit), None);
+        assert_eq!(describe(&[]), None);
         assert_eq!(
-            describe(&[mount("/w"), mount("/data")], limit),
+            describe(&[mount("/w", "nfs4"), mount("/data", "nfs4")]),
             Some(Finding::fail(
-                "it did not end in 10 seconds: /w (nfs4), /data (nfs4) do not respond",
+                "/w (nfs4), /data (nfs4) do not respond",
                 "check the server and the network of /w; then restart the container: docker restart NAME"
             ))
         );

@@ -58,10 +58,10 @@ fn findings(check: &'static Check) -> Result<Vec<Finding>> {
 
 /// Returns the finding about a check that did not end in time.
 fn timed_out() -> Finding {
-    hung_mounts::finding(LIMIT).unwrap_or_else(|| {
-        let seconds = LIMIT.as_secs();
-        Finding::fail(format!("it did not end in {seconds} seconds: the container is overloaded"), "top")
-    })
+    let cause = hung_mounts::finding();
+    let mut finding = cause.unwrap_or_else(|| Finding::fail("the container is overloaded", "top"));
+    finding.seen = format!("it did not end in {} seconds: {}", LIMIT.as_secs(), finding.seen);
+    finding
 }
 
 /// Returns the sections of the report with their names.

@@ -8,14 +8,17 @@ use std::path::Path;
 
 use printed_commands::root;
 
-/// Appends the text of each Rust source and shell script below a directory.
+/// Appends the code of each Rust source and shell script below a directory, without tests and comments.
 fn add_sources(directory: &Path, sources: &mut String) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        if path.is_dir() && !path.ends_with("tests") {
             add_sources(&path, sources);
         } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "sh") {
-            *sources += &fs::read_to_string(path).unwrap();
+            let text = fs::read_to_string(path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+            let is_code = |line: &&str| !line.trim_start().starts_with("//");
+            sources.extend(code.split_inclusive('\n').filter(is_code));
         }
     }
 }

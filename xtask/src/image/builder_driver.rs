@@ -13,16 +13,9 @@ pub struct SeparateBuilder {
 
 impl SeparateBuilder {
     /// Asks buildx for the builder's driver; none if it is the engine. Fails if there is no builder of that name.
-    pub fn find(mut docker: Command, name: &str) -> Result<Option<Self>> {
-        let printed = kit::cmd::stdout(docker.args(["buildx", "inspect", name]))?;
-        Self::read(name, &printed)
-    }
-
-    /// Returns the selected builder; none if it is the engine.
-    pub fn selected(mut docker: Command) -> Result<Option<Self>> {
-        let printed = kit::cmd::stdout(docker.args(["buildx", "inspect"]))?;
-        let name = printed.lines().find_map(|line| line.strip_prefix("Name:")).unwrap_or_default();
-        Self::read(name.trim(), &printed)
+    pub fn find(mut docker: Command, name: Option<&str>) -> Result<Option<Self>> {
+        let printed = kit::cmd::stdout(docker.args(["buildx", "inspect"]).args(name))?;
+        Self::read(name.unwrap_or("in use"), &printed)
     }
 
     fn read(name: &str, printed: &str) -> Result<Option<Self>> {

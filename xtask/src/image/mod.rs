@@ -105,7 +105,7 @@ impl<F: Fn() -> Command> Builder<F> {
     /// The same for a named builder of buildx, or for other platforms; fails if there is no such builder.
     fn to(mut self, destination: &Destination) -> Result<Self> {
         if let Some(name) = &destination.builder {
-            self.separate = SeparateBuilder::find((self.docker)(), name)?;
+            self.separate = SeparateBuilder::find((self.docker)(), Some(name))?;
         }
         if !destination.platforms.is_empty() {
             self.platforms.clone_from(&destination.platforms);

@@ -23,7 +23,7 @@ pub struct Difference {
     lines: Vec<String>,
 }
 
-/// Compares two images; none differs exactly if their digests are equal.
+/// Compares two images. Returns nothing if their digests are equal, or if only descriptions of the layers differ.
 pub fn find(first: &OciImage, second: &OciImage) -> Result<Vec<Difference>> {
     if first.digest == second.digest {
         return Ok(Vec::new());
@@ -115,9 +115,8 @@ fn of_fields(pointer: &str, first: &Value, second: &Value, lines: &mut Vec<Strin
         (one, two) if one == two => {}
         (Value::Object(one), Value::Object(two)) => {
             for name in one.keys().chain(two.keys()).collect::<BTreeSet<_>>() {
-                let field = |object: &'_ serde_json::Map<String, Value>| object.get(name).cloned();
-                let (one, two) = (field(one).unwrap_or_default(), field(two).unwrap_or_default());
-                of_fields(&format!("{pointer}/{name}"), &one, &two, lines);
+                let (one, two) = (one.get(name).unwrap_or(&null), two.get(name).unwrap_or(&null));
+                of_fields(&format!("{pointer}/{name}"), one, two, lines);
             }
         }
         (Value::Array(one), Value::Array(two)) => {

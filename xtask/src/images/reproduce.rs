@@ -31,7 +31,7 @@ Examples:
 
 /// Build an image twice without a cache and compare the results: one digest, or the files that differ
 ///
-/// Files have the time of the commit, or `SOURCE_DATE_EPOCH`. Builds on the private engine with containerd's image store, which
+/// No file is newer than the commit, or than `SOURCE_DATE_EPOCH`. Builds on the private engine with containerd's image store, which
 /// needs root, minutes and 4 GB. Exit code 1 if the digests differ; both results are then kept in target/reproduce.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EPILOGUE)]

@@ -23,8 +23,9 @@ Examples:
 
 /// Build one variant with the tools of `release tools`, start it and check it
 ///
-/// Optional downloads must succeed. Files have the time of the commit if the builder is not the engine itself. With --push, the image that was checked is pushed by its digest, without a tag, with its
-/// list of packages (SBOM) and its provenance; `release publish` sets the tag.
+/// Optional downloads must succeed. If the builder is not the engine itself, no file is newer than the commit. With --push,
+/// the image that was checked is pushed by its digest, without a tag, with its list of packages (SBOM) and its provenance;
+/// `release publish` sets the tag.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EPILOGUE)]
 pub struct Args {
@@ -62,7 +63,7 @@ pub fn run(args: &Args, runner: Runner) -> Outcome {
         }
         prepare(&builder, variant, args.push)?;
     }
-    let rewrite = SeparateBuilder::selected(docker())?.is_some();
+    let rewrite = SeparateBuilder::find(docker(), None)?.is_some();
     let time = source_date::set(checkout.root(), &kit::Env::from_process())?;
     let bake = |title: &str, output: Vec<String>| {
         let sets = [always(&builder.tools()), vec![time.clone()], output, sets.clone()].concat();

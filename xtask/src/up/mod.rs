@@ -47,12 +47,15 @@ pub fn run(args: &Args) -> Outcome {
         portal::wait(&engine, &args.name, address)
     })?;
     let credentials = portal::credentials(&engine, &args.name)?;
-    let tested = step::with("let it check itself", || self_test::run(&engine, &args.name));
+    let answer = UpOutput::new(&args.name, &built, &engine, url, &ports, &options, credentials);
+    if !args.json {
+        io::stdout().write_all(answer.text().as_bytes())?;
+    }
     // A container that answers is handed over, whatever the checks say.
-    let self_test = tested.inspect_err(|error| log::warn!("the self-test could not be run: {error:#}")).ok();
-    let answer = UpOutput::new(&args.name, &built, &engine, url, &ports, &options, credentials)
-        .with_self_test(self_test);
-    let text = if args.json { answer.json()? } else { answer.text() };
+    let tested = step::with("let it check itself", || self_test::run(&engine, &args.name));
+    let tested = tested.inspect_err(|error| log::warn!("the self-test could not be run: {error:#}")).ok();
+    let answer = answer.with_self_test(tested);
+    let text = if args.json { answer.json()? } else { answer.self_test_text() };
     io::stdout().write_all(text.as_bytes())?;
     Ok(Exit::Done)
 }

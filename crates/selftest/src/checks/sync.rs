@@ -90,7 +90,7 @@ fn verified_finding(verified: &Verified) -> Option<Finding> {
         (0, 0) => None,
         // Users remove packages.
         (missing, 0) => Some(Finding::warn(
-            format!("{tree}: {missing} of the image's files are missing in the copy"),
+            format!("{tree}: files of the image that are missing in the copy: {missing}"),
             format!("if you did not remove them: {repair}"),
         )),
         _ => Some(Finding::fail(
@@ -151,7 +151,7 @@ mod tests {
             "sudo workspace-sync refresh --repair app",
         );
         let removed = Finding::warn(
-            "app: 1 of the image's files are missing in the copy",
+            "app: files of the image that are missing in the copy: 1",
             "if you did not remove them: sudo workspace-sync refresh --repair app",
         );
         assert_eq!(

@@ -135,7 +135,7 @@ const FAULTS: [Fault; 17] = [
         make: "mv /workspace/environments/micromamba-base-image/conda-meta/history /root/",
         check: "sync",
         verdict: "warn",
-        seen: "micromamba: 1 of the image's files are missing in the copy",
+        seen: "micromamba: files of the image that are missing in the copy: 1",
         remedy: "if you did not remove them: sudo workspace-sync refresh --repair micromamba",
         end: "sudo workspace-sync refresh --repair micromamba",
     },
