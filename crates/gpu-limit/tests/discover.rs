@@ -29,6 +29,8 @@ fn a_machine_without_gpus_has_none_and_nothing_to_remark() {
     machine.write("dev/null", "").write("proc/version", "Linux");
     assert_eq!(seen(&machine), Gpus::default());
     assert_eq!(discover(&KernelRoot { root: machine.root().join("missing") }), Gpus::default());
+    machine.write("dev/kfd", "").kfd_node(0, 0, "cpu_cores_count 64\n");
+    assert_eq!(seen(&machine), Gpus::default(), "a processor alone");
 }
 
 #[test]

@@ -89,9 +89,6 @@ pub enum Task {
         /// The tree
         #[arg(value_name = "NAME")]
         name: String,
-        /// Also replace a copy of the same version in which files of the image are missing or damaged
-        #[arg(long)]
-        repair: bool,
         #[command(flatten)]
         dry: DryRun,
     },

@@ -213,9 +213,7 @@ fn act(cli: &Cli, setting: &SyncContext<'_>, trees: &[TreePaths]) -> Outcome {
             Ok(Exit::Done)
         }
         Task::Verify { names, hash, json } => verify::run(setting, select_trees(trees, names)?, *hash, *json),
-        Task::Refresh { name, repair, dry } => {
-            refresh::run(setting, find_tree(trees, name)?, *repair, dry.dry_run)
-        }
+        Task::Refresh { name, dry } => refresh::run(setting, find_tree(trees, name)?, dry.dry_run),
         Task::Rollback { name, dry } => refresh::rollback(setting, find_tree(trees, name)?, dry.dry_run),
         Task::Follow => {
             follow::run(setting, trees, cli.another_run()?, Duration::from_millis(cli.retry_after))

@@ -26,7 +26,6 @@ use crate::sync_state::SyncState;
 use crate::tree_paths::TreePaths;
 use crate::tree_state;
 use crate::user_additions::UserAdditions;
-use crate::verify;
 use crate::volume_clock::Timestamp;
 use kit::quote::escape_control_line;
 use kit::units;
@@ -36,9 +35,9 @@ const MAX_LISTED: usize = 20;
 /// Command that finds the others.
 const MORE: &str = "find -name '*.before-refresh'";
 
-/// Replaces the copy by the image's current generation; with `repair`, also a copy of that generation that is damaged. The user's additions and changes are copied, beside the image's
+/// Replaces the copy by the image's current generation. The user's additions and changes are copied, beside the image's
 /// entry if both have the name; the old copy stays as `NAME.previous`.
-pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, repair: bool, dry_run: bool) -> Outcome {
+pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, dry_run: bool) -> Outcome {
     refuse_while_locked(setting)?;
     refuse_mounts(tree)?;
     if !dry_run {
@@ -63,12 +62,9 @@ pub fn run(setting: &SyncContext<'_>, tree: &TreePaths, repair: bool, dry_run: b
     }
     let base = listing_file::of_copy(tree_state::open_in_workspace(&setting.workspace.path, &tree.copy)?)?;
     if generation::compare(Some(&listing), base.as_ref()) == Comparison::Same {
-        let is_damaged = repair && !verify::compare(setting, tree, true)?.is_intact();
-        if !is_damaged {
-            let generation = &marker.generation;
-            writeln!(io::stdout(), "{}: already at the image's generation ({generation})", tree.name)?;
-            return Ok(Exit::Done);
-        }
+        let generation = &marker.generation;
+        writeln!(io::stdout(), "{}: already at the image's generation ({generation})", tree.name)?;
+        return Ok(Exit::Done);
     }
     if dry_run {
         for step in steps {

@@ -10,7 +10,7 @@ use tree_copy::{Check, Counters, Difference, Note, NoteKind, Observer, Options};
 
 use crate::copy_job;
 use crate::decision::WorkspaceCopy;
-use crate::image_listing::{Listing, PYCACHE};
+use crate::image_listing::Listing;
 use crate::reserved_names;
 use crate::sync_context::SyncContext;
 use crate::tree_paths::TreePaths;
@@ -39,13 +39,6 @@ pub struct VerifyReport {
     pub damaged_names: Vec<PathBuf>,
 }
 
-impl VerifyReport {
-    /// True if nothing of the image is missing or damaged.
-    pub fn is_intact(&self) -> bool {
-        self.missing + self.damaged == 0
-    }
-}
-
 /// Compares each tree's copy with the image's; exits with "no" if entries are missing or damaged.
 pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, json: bool) -> Outcome {
     let mut exit = Exit::Done;
@@ -64,8 +57,8 @@ pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, jso
             exit = Exit::No;
             continue;
         }
-        let verdict = compare(setting, tree, content)?;
-        if !verdict.is_intact() {
+        let verdict = verify(setting, tree, content)?;
+        if verdict.missing + verdict.damaged > 0 {
             exit = Exit::No;
         }
         if json {
@@ -78,8 +71,7 @@ pub fn run(setting: &SyncContext<'_>, trees: Vec<&TreePaths>, content: bool, jso
     Ok(exit)
 }
 
-/// Compares the copy with the image's tree; with `content`, also bytes of files whose times are equal.
-pub fn compare(setting: &SyncContext<'_>, tree: &TreePaths, content: bool) -> anyhow::Result<VerifyReport> {
+fn verify(setting: &SyncContext<'_>, tree: &TreePaths, content: bool) -> anyhow::Result<VerifyReport> {
     let copy = tree_state::open_in_workspace(&setting.workspace.path, &tree.copy)?;
     let capabilities = setting.capabilities(tree)?;
     let keep = reserved_names::all();
@@ -146,10 +138,11 @@ struct VerifyObserver {
 }
 
 impl VerifyObserver {
-    /// True unless a program of this container created or changed the entry in the image's tree.
+    /// True unless a program of this container created or changed the entry in the image's tree. Byte code is in no listing:
+    /// Python writes it everywhere.
     fn is_images(&self, name: &Path) -> bool {
         let Some(listing) = &self.listing else { return true };
-        name.iter().any(|part| part == PYCACHE) || listing.named(name).is_some_and(|row| !row.touched)
+        listing.named(name).is_some_and(|row| !row.touched)
     }
 }
 

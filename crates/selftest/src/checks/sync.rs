@@ -85,13 +85,13 @@ fn status_finding(status: &Status) -> Finding {
 
 fn verified_finding(verified: &Verified) -> Option<Finding> {
     let Verified { tree, missing, damaged } = verified;
-    let repair = format!("sudo workspace-sync refresh --repair {tree}");
+    let repair = format!("sudo workspace-sync verify {tree} names them; copy them from /opt/.image/{tree}");
     match (missing, damaged) {
         (0, 0) => None,
         // Users remove packages.
         (missing, 0) => Some(Finding::warn(
             format!("{tree}: files of the image that are missing in the copy: {missing}"),
-            format!("if you did not remove them: {repair}"),
+            format!("unless you removed them: {repair}"),
         )),
         _ => Some(Finding::fail(
             format!("{tree}: the copy is damaged (files missing: {missing}, damaged: {damaged})"),
@@ -106,7 +106,7 @@ fn not_compared<'a>(trees: &'a [Status], verified: &'a [Verified]) -> impl Itera
     let names = trees.iter().filter(is_used).map(|status| &status.tree);
     names.filter(|name| verified.iter().all(|verified| verified.tree != **name)).map(|tree| {
         Finding::pass(format!(
-            "{tree} was not compared with the image: it takes more than {COMPARE_SECONDS} seconds (sudo workspace-sync verify {tree})"
+            "{tree} was not compared with the image within {COMPARE_SECONDS} seconds (sudo workspace-sync verify {tree})"
         ))
     })
 }
@@ -142,17 +142,16 @@ mod tests {
         }
         let trees = ["a", "b"].map(|tree| Status { tree: tree.into(), ..status("workspace", "whole", None) });
         let compared = [Verified { tree: "a".into(), ..Verified::default() }];
-        let remark =
-            "b was not compared with the image: it takes more than 6 seconds (sudo workspace-sync verify b)";
+        let remark = "b was not compared with the image within 6 seconds (sudo workspace-sync verify b)";
         assert_eq!(not_compared(&trees, &compared).collect::<Vec<_>>(), [Finding::pass(remark)]);
         let verified = |missing, damaged| Verified { tree: "app".into(), missing, damaged };
         let damaged = Finding::fail(
             "app: the copy is damaged (files missing: 1, damaged: 2)",
-            "sudo workspace-sync refresh --repair app",
+            "sudo workspace-sync verify app names them; copy them from /opt/.image/app",
         );
         let removed = Finding::warn(
             "app: files of the image that are missing in the copy: 1",
-            "if you did not remove them: sudo workspace-sync refresh --repair app",
+            "unless you removed them: sudo workspace-sync verify app names them; copy them from /opt/.image/app",
         );
         assert_eq!(
             [(0, 0), (1, 0), (1, 2)].map(|(missing, bad)| verified_finding(&verified(missing, bad))),

@@ -8,6 +8,10 @@ use crate::portal::register;
 const NOTEBOOK: &str = r#"{"cells": [{"cell_type": "code", "execution_count": null, "id": "one", "metadata": {}, "outputs": [],
     "source": "1+1"}], "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
     "nbformat": 4, "nbformat_minor": 5}"#;
+/// Counts byte code that is stale once a release has changed the times of its sources.
+const STALE_BYTE_CODE: &str = "import pathlib; \
+    flags = [path.read_bytes()[4] for path in pathlib.Path('/opt/.image/jupyter').rglob('*.pyc')]; \
+    print(flags.count(0), 'of', 'many' if len(flags) > 1000 else len(flags))";
 /// Makes a page keep its websockets in a list.
 const KEEP_SOCKETS: &str = "const Native = WebSocket; window.sockets = []; \
     window.WebSocket = class extends Native { constructor(...all) { super(...all); window.sockets.push(this); } };";
@@ -40,6 +44,7 @@ fn a_notebook_and_a_terminal_work_on_the_volume_behind_the_login_until_the_logou
     let run = run.mount(volume.path(), "/workspace", "").env("WORKSPACE_SYNC", "true");
     let run = run.env("WEB_USER", "ada").env("WEB_PASSWORD", "a-password").env("WEB_TOKEN", "a-token");
     let container = run.start_and_wait();
+    assert_eq!(container.exec(&["python3", "-c", STALE_BYTE_CODE]).text(), "0 of many");
     wait_for_jupyter(&container);
     container.exec(&["boot", "wait", "sync"]).text();
     assert_eq!(container.exec(&["readlink", "/opt/jupyter"]).text(), "/workspace/jupyter");

@@ -136,8 +136,10 @@ const FAULTS: [Fault; 17] = [
         check: "sync",
         verdict: "warn",
         seen: "micromamba: files of the image that are missing in the copy: 1",
-        remedy: "if you did not remove them: sudo workspace-sync refresh --repair micromamba",
-        end: "sudo workspace-sync refresh --repair micromamba",
+        remedy: "unless you removed them: sudo workspace-sync verify micromamba names them; \
+                 copy them from /opt/.image/micromamba",
+        end: "sudo workspace-sync verify micromamba | grep -q 'missing: \"conda-meta/history\"' && \
+              cp -a /opt/.image/micromamba/conda-meta/history /workspace/environments/micromamba-base-image/conda-meta/",
     },
     Fault {
         make: "printf '[program:crash]\\ncommand=/bin/false\\nstartretries=0\\n' > /etc/supervisor/conf.d/crash.conf; \
