@@ -20,7 +20,8 @@ class Hostile(http.server.BaseHTTPRequestHandler):
             seen.write(json.dumps([self.command, self.path, list(self.headers.items())]) + "\n")
         key = self.headers.get("Sec-WebSocket-Key")
         self.send_response(101 if key else 200)
-        headers, body = {"Content-Type": "text/html"}, "<title>hostile</title><h1>hostile</h1>"
+        # Without its own icon, browsers request /favicon.ico at any later time, with all cookies of that moment.
+        headers, body = {"Content-Type": "text/html"}, "<link rel=icon href=data:,><h1>hostile</h1>"
         for name, value in urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query):
             if name == "body":
                 body = value
@@ -250,7 +251,7 @@ fn no_service_worker_of_a_service_controls_the_login_page() {
     assert_eq!(register(&format!("/app/sw.js?{script}"), json!({})), "http://localhost:8080/app/");
     browser.wait_for_value(
         "return fetch('/app/x').then(answer => answer.text())",
-        &json!("<title>hostile</title><h1>hostile</h1>"),
+        &json!("<link rel=icon href=data:,><h1>hostile</h1>"),
     );
     wait_until_active("/app/");
     browser.open("http://localhost:8080/app/page");
