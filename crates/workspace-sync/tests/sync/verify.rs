@@ -29,6 +29,14 @@ fn verify_tells_what_was_lost_from_what_was_changed() {
     assert_eq!(site.run(&["verify", "--hash"]).code, 0);
     fs::write(site.copy().join("added"), "").unwrap();
     assert_eq!(site.run(&["verify", "--hash"]).code, 0, "what was added is no damage");
+    let compiled = site.image("micromamba").join("__pycache__");
+    fs::create_dir(&compiled).unwrap();
+    fs::write(compiled.join("later.pyc"), "").unwrap();
+    assert_eq!(
+        site.run(&["verify", "--hash"]).code,
+        0,
+        "byte code that Python wrote later is not the image's"
+    );
 
     let file = site.copy().join("plain");
     let time = fs::metadata(site.image("micromamba").join("plain")).unwrap().modified().unwrap();
