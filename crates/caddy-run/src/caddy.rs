@@ -13,13 +13,14 @@ use kit::{HintExt, cmd, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::caddy_threads;
 use crate::events::{Events, ProxyEvent};
 
 const PROGRAM: &str = "/opt/caddy/bin/caddy";
 /// Runtime directory, which only Caddy's account can access.
 pub const RUNTIME_DIRECTORY: &str = "/run/caddy";
 /// Socket of the administration interface, as set in `base_config`.
-const ADMIN_SOCKET: &str = "/run/caddy/admin.sock";
+pub const ADMIN_SOCKET: &str = "/run/caddy/admin.sock";
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Directory of Caddy's state, such as certificates; its account has no home directory.
@@ -45,7 +46,9 @@ impl Caddy {
         let mut command = caddy_command(configuration, "run");
         let child = command.spawn().with_context(|| format!("cannot run {}", cmd::describe(&command)))?;
         let pid = Pid::from_raw(i32::try_from(child.id()).context("process id out of range")?);
-        Ok(Self { pid, status: wait_for(child, events) })
+        let status = wait_for(child, events)?;
+        caddy_threads::start_in_background(pid);
+        Ok(Self { pid, status })
     }
 
     /// Sends SIGTERM; the exit is reported as a [`ProxyEvent`].
@@ -106,13 +109,14 @@ fn caddy_command(configuration: &Path, task: &str) -> Command {
 }
 
 /// Waits for Caddy in a thread, which reports its exit.
-fn wait_for(mut child: Child, events: &Events) -> Receiver<std::io::Result<ExitStatus>> {
+fn wait_for(mut child: Child, events: &Events) -> Result<Receiver<std::io::Result<ExitStatus>>> {
     let (sender, status) = channel();
     let sender_of_events = events.sender();
-    thread::spawn(move || {
+    let wait = move || {
         // Both fail only after the main loop has ended.
         let _ = sender.send(child.wait());
         let _ = sender_of_events.send(ProxyEvent::Exited);
-    });
-    status
+    };
+    thread::Builder::new().spawn(wait).context("cannot start a thread")?;
+    Ok(status)
 }

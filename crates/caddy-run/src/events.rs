@@ -90,13 +90,14 @@ fn forward_signals(sender: Sender<ProxyEvent>) -> Result<()> {
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     // Blocked before any other thread exists, so that every thread inherits the mask.
     signals.thread_block().context("cannot install the signal handler")?;
-    thread::spawn(move || {
+    let forward = move || {
         while let Ok(signal) = signals.wait() {
             let event = if signal == Signal::SIGHUP { ProxyEvent::Templates } else { ProxyEvent::Stop };
             if sender.send(event).is_err() {
                 return;
             }
         }
-    });
+    };
+    thread::Builder::new().spawn(forward).context("cannot start a thread")?;
     Ok(())
 }

@@ -10,6 +10,7 @@
 
 mod caddy;
 mod caddy_error;
+mod caddy_threads;
 mod certificate;
 mod cli;
 mod configuration;

@@ -152,13 +152,16 @@ fn a_container_at_its_limit_of_processes_has_its_pages_and_the_way_out() {
     container.sh("echo a known line > /var/log/supervisor/known.log").text();
     let web = container.web(1111);
     let session = web.with("cookie", &web.log_in("user", "right").cookie());
-    let pid = || container.exec(&["supervisorctl", "pid", "serviceportal"]).text();
-    let before = pid();
+    let pids = || container.exec(&["supervisorctl", "pid", "serviceportal", "caddy"]).text();
+    let before = pids();
+    let threads = || container.sh("ls /proc/$(pgrep -x caddy)/task").text().lines().count();
+    container.wait_until("Caddy's threads", || threads() > 16);
     container.write("/opt/hog.py", HOG);
     let program = "[program:hog]\nstopasgroup=true\ncommand=python3 /opt/hog.py\n";
     container.write("/etc/supervisor/conf.d/hog.conf", program);
     container.sh("supervisorctl update");
-    container.wait_until("the limit", || container.exec(&["true"]).code != Some(0));
+    // A program that the engine starts may be above the limit; what that one starts is not.
+    container.wait_until("the limit", || container.exec(&["dash", "-c", "(true); true"]).code != Some(0));
     for (path, part) in [
         ("/leonardo/login", "Log in"),
         ("/leonardo/", "<h1>Services"),
@@ -175,5 +178,5 @@ fn a_container_at_its_limit_of_processes_has_its_pages_and_the_way_out() {
     let stop = r#"{"name":"hog","action":"stop","confirmed":true}"#;
     let stopped = act.send("POST", "/leonardo/processes/act", stop);
     assert!(stopped.body.contains("hog is stopped"), "{stopped:?}");
-    assert_eq!(pid(), before, "the portal was not started again");
+    assert_eq!(pids(), before, "neither was started again");
 }
