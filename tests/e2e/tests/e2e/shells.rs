@@ -11,6 +11,8 @@ echo '{"service_name":"two\nlines","proxy_port":8190,"listen_port":18190}' > 819
 echo '{"service_name":"z","proxy_port":' > 8191
 mkfifo 8192
 mkdir '/opt/.image/:command a[$(touch /tmp/run)]'
+printf '[program:$(touch /tmp/run)"]\n[program:-x]\n[program:]\n[program:a[$(touch /tmp/run)]]\n' > /etc/supervisor/conf.d/bad.conf
+mkfifo /etc/supervisor/conf.d/fifo.conf
 cd /var/log/supervisor
 touch -- '$(touch run).log' $'two\nlines.log' $'\e[31mred.log' '-rf.log' "it's.log"
 "#;
@@ -69,7 +71,11 @@ fn tab_completes_names_and_evaluates_none() {
     let services = candidates(&container, &["share", ""]);
     assert_eq!(services, ["My App", "$(touch /tmp/run) `touch /tmp/run`"]);
     assert_eq!(candidates(&container, &["cfqt-url", "--port", ""]), ["1111", "8188", "8189", "8190"]);
-    assert!(candidates(&container, &["supervisorctl", "restart", ""]).contains(&"caddy".to_owned()));
+    let programs = candidates(&container, &["supervisorctl", "restart", ""]);
+    // One that runs, one that has ended, one that was never started, and those of a bad file.
+    for name in ["caddy", "boot", "sshd", "$(touch /tmp/run)\""] {
+        assert!(programs.iter().any(|program| program == name), "{name} is not in {programs:?}");
+    }
     assert_eq!(candidates(&container, &["workspace-sync", "refresh", ""]), ["micromamba"]);
     assert!(candidates(&container, &["env-store", "unset", ""]).contains(&"WEB_TOKEN".to_owned()));
     assert_eq!(candidates(&container, &["boot", "wait", "sync", "--", "ls", ""]), [":command 4"]);
