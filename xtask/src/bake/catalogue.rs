@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::pattern;
 use super::tag_parts::Parts;
+use super::{pattern, repository};
 use crate::images::LockFile;
 
 /// One image that can be built.
@@ -65,6 +65,12 @@ impl Printed {
     fn parse(text: &str) -> Result<Self> {
         serde_json::from_str(text).context("bake did not print its targets as JSON")
     }
+
+    /// Repositories of the base image's variants.
+    fn repositories(&self) -> impl Iterator<Item = &str> {
+        let of_base = self.target.values().filter(|target| !target.contexts.contains_key("base"));
+        of_base.flat_map(|target| &target.tags).filter_map(|image| Some(split_tag(image)?.0))
+    }
 }
 
 /// Returns every image that a target of bake's answer is built from, also the compiler's.
@@ -82,6 +88,8 @@ impl Catalogue {
     /// of a variant.
     pub fn from_print_json(text: &str) -> Result<Self> {
         let printed = Printed::parse(text)?;
+        // Before the rows: a bad value is not the fault of the first of them.
+        printed.repositories().try_for_each(repository::check)?;
         let mut variants = Vec::new();
         for (name, target) in &printed.target {
             if !target.tags.is_empty() {
@@ -152,10 +160,14 @@ impl Catalogue {
     }
 }
 
+/// Repository and tag of a reference; a colon before a slash is that of a registry's port.
+fn split_tag(image: &str) -> Option<(&str, &str)> {
+    image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))
+}
+
 fn variant(name: &str, target: &Target) -> Result<Variant> {
     let [image] = target.tags.as_slice() else { bail!("it has {} tags instead of one", target.tags.len()) };
-    let (_, tag) =
-        image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).context("its image has no tag")?;
+    let (_, tag) = split_tag(image).context("its image has no tag")?;
     let parts = Parts::of_tag(tag).with_context(|| format!("the tag {tag} follows no known pattern"))?;
     ensure!(name == tag.replace('.', "_"), "its name does not match its tag {tag}");
     let base = target.args.get("IMAGE_BASE").cloned().flatten().context("it has no argument IMAGE_BASE")?;
@@ -181,9 +193,15 @@ fn extended(name: &str, target: &Target, below: &str, all: &BTreeMap<String, Tar
     let image =
         image.filter(|image| !image.contains('_')).context("it is not named IMAGE-VARIANT after its base")?;
     let reference = match target.tags.as_slice() {
-        [reference] if reference.ends_with(&format!("/{image}:{}", on.tag)) => reference,
+        [reference]
+            if split_tag(reference)
+                .is_some_and(|(of, tag)| repository::last_part(of) == image && tag == on.tag) =>
+        {
+            reference
+        }
         tags => bail!("its tags are not REPOSITORY/{image}:{} alone: {}", on.tag, tags.join(" ")),
     };
+    ensure!(*reference != on.image, "LEONARDO_IMAGE names the repository of the extended image {image}");
     Ok(Variant {
         name: format!("{image}-{}", on.tag),
         target: name.to_owned(),
@@ -306,6 +324,28 @@ mod tests {
             error(&row("cuda-12_1_1-base-22_04", "x/jupyter:latest")),
             "target jupyter-cuda-12_1_1-base-22_04: its tags are not REPOSITORY/jupyter:cuda-12.1.1-base-22.04 alone: \
              x/jupyter:latest"
+        );
+    }
+
+    #[test]
+    fn the_base_images_repository_is_any_name_but_an_extended_images() {
+        let named = |base: &str, jupyter: &str| {
+            let text = include_str!("fixtures/print.json");
+            text.replace("leonardo/base-image:", base).replace("leonardo/jupyter:", jupyter)
+        };
+        for base in ["myimage:", "localhost:5000/myimage:"] {
+            let catalogue =
+                Catalogue::from_print_json(&named(base, &base.replace("myimage", "jupyter"))).unwrap();
+            assert_eq!(catalogue.variants().count(), 97);
+        }
+        assert_eq!(error(&named(":", ":")), "LEONARDO_IMAGE=\"\" is not the name of a repository");
+        assert_eq!(
+            error(&named("Bad Name:", "jupyter:")),
+            "LEONARDO_IMAGE=\"Bad Name\" is not the name of a repository"
+        );
+        assert_eq!(
+            error(&named("leonardo/jupyter:", "leonardo/jupyter:")),
+            "target jupyter-cpu-22_04: LEONARDO_IMAGE names the repository of the extended image jupyter"
         );
     }
 

@@ -10,6 +10,7 @@ mod destination;
 mod diagnosis;
 mod pattern;
 mod platform;
+mod repository;
 mod request;
 mod request_error;
 mod resolve;
