@@ -8,6 +8,7 @@
 mod cli;
 mod container_record;
 mod quote;
+mod secret_name;
 mod session_env;
 mod store;
 mod url_credentials;
@@ -25,10 +26,11 @@ use kit::{Env, Exit, Outcome, UsageError, exec_limit};
 
 pub use cli::command;
 pub use container_record::ContainerRecord;
+pub use secret_name::looks_secret;
 pub use session_env::session_env;
 pub use store::Store;
 pub use url_credentials::find_url_credentials;
-pub use variable_name::{Refusal, VERSION_VARIABLE, check_storable, looks_secret};
+pub use variable_name::{Refusal, VERSION_VARIABLE, check_storable};
 
 /// Path of the store.
 pub const PATH: &str = "/opt/leonardo/etc/environment.sh";

@@ -97,16 +97,6 @@ pub fn check_storable(name: &str) -> Result<(), Refusal> {
     }
 }
 
-/// True if a value of this name should not be shown on a screen.
-#[must_use]
-pub fn looks_secret(name: &str) -> bool {
-    const TELLING: [&str; 8] =
-        ["PASSWORD", "PASSWD", "PASSPHRASE", "TOKEN", "SECRET", "API_KEY", "CREDENTIAL", "PRIVATE"];
-    let upper = name.to_ascii_uppercase();
-    // rclone has RCLONE_CONFIG_<REMOTE>_PASS.
-    upper.ends_with("PASS") || TELLING.iter().any(|word| upper.contains(word))
-}
-
 /// Splits `NAME=VALUE` at the first `=`; every byte behind it is the value.
 pub fn parse_assignment(assignment: &OsStr) -> Result<(String, OsString), UsageError> {
     let bytes = assignment.as_bytes();

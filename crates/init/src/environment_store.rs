@@ -53,7 +53,8 @@ impl Loaded {
 
     /// Removes the secrets of another container from the first process, whose other variables may be the image's.
     pub fn remove_foreign_secrets(&self, env: &mut Env) {
-        self.remove(env, looks_secret);
+        // `WEB_TOKEN_FILE` names a file that only the other container has.
+        self.remove(env, |name| looks_secret(name.strip_suffix("_FILE").unwrap_or(name)));
     }
 
     fn remove(&self, env: &mut Env, counts: impl Fn(&str) -> bool) {

@@ -90,8 +90,10 @@ fn of_variable(name: &str, value: &[u8]) -> Vec<Vec<u8>> {
 /// Returns the values of rclone's options whose names look secret.
 fn of_configuration(text: &[u8]) -> Vec<Vec<u8>> {
     let lines = text.split(|byte| *byte == b'\n').filter_map(split);
-    let is_secret = |name: &str| looks_secret(name) || name.contains("key") || name.contains("auth");
-    lines.filter(|(name, _)| is_secret(name.trim())).map(|(_, value)| value.trim_ascii().to_vec()).collect()
+    lines
+        .filter(|(name, _)| looks_secret(name.trim()))
+        .map(|(_, value)| value.trim_ascii().to_vec())
+        .collect()
 }
 
 #[cfg(test)]
@@ -110,6 +112,9 @@ mod tests {
         for (name, value, expected) in [
             ("HF_TOKEN", "hf_1", vec!["hf_1"]),
             ("RCLONE_CONFIG_S3_PASS", "x y", vec!["x y"]),
+            ("RCLONE_CONFIG_B2_KEY", "K001", vec!["K001"]),
+            ("OPENAI_KEY", "x y", vec!["x y"]),
+            ("MYSQL_PWD", "x y", vec!["x y"]),
             ("USER_PASSWORD", "password", vec![]),
             ("USER_PASSWORD", "other", vec!["other"]),
             ("PIP_INDEX_URL", "https://a:b%20c@h/", vec!["b%20c", "b c"]),
