@@ -8,6 +8,7 @@ mod cli;
 mod command;
 mod destination;
 mod diagnosis;
+mod outputs;
 mod pattern;
 mod platform;
 mod repository;
@@ -93,15 +94,23 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
         return list(out, &variants);
     }
     platform::check(&variants, &args.destination.platforms)?;
-    let mut bake = command(docker(), &variants, &sets);
     if args.locked {
         check_locked(&variants)?;
-        bake.args(["--file", LOCK_FILE]);
     }
-    args.destination.add_to(&mut bake);
+    let bake = || {
+        let mut bake = command(docker(), &variants, &sets);
+        if args.locked {
+            bake.args(["--file", LOCK_FILE]);
+        }
+        args.destination.add_to(&mut bake);
+        bake
+    };
     if args.print {
-        return attached(bake.arg("--print"));
+        return attached(bake().arg("--print"));
     }
+    // Finds a wrong option before anything is compiled.
+    outputs::check(&kit::cmd::stdout(bake().arg("--print"))?, root, &variants)?;
+    let mut bake = bake();
     engine.add_machine_options(&mut bake, &variants)?;
     if args.dry_run {
         writeln!(out, "{}", shell_line::line(&bake))?;
@@ -194,6 +203,7 @@ case "$*" in
     *"--print all extended") cat print.json ;;
     *"--print newest") echo '{"target":{"cpu-24_04":{"args":{"IMAGE_BASE":"ubuntu:24.04"},"tags":["x:cpu-24.04"]}}}' ;;
     *"--print default") echo '{"target":{"cpu-22_04":{"args":{"IMAGE_BASE":"ubuntu:22.04"},"tags":["x:cpu-22.04"]}}}' ;;
+    *" --print") echo "$*" >>printed; if [ -e resolved ]; then cat resolved; else echo '{"target":{}}'; fi ;;
     "image inspect "*) [ ! -e built ] || echo '{"Size":591000000,"RootFS":{"Layers":["a"]},"Config":{}}'; [ -e built ] ;;
     *) printf '%s\n' "$*" >>ran; [ -e succeed ] && touch built || exit 3 ;;
 esac
@@ -291,8 +301,27 @@ esac
     fn print_is_the_answer_of_bake_itself() {
         let bench = Bench::new();
         let args = Args { print: true, ..asking(&["cpu-22.04"]) };
-        assert_eq!(bench.bake(&args).unwrap(), Exit::Code(3));
-        assert_eq!(bench.ran(), "buildx bake --file docker-bake.hcl cpu-22_04 --print\n");
+        assert_eq!(bench.bake(&args).unwrap(), Exit::Done);
+        let printed = fs::read_to_string(bench.0.path().join("printed")).unwrap();
+        assert_eq!(printed, "buildx bake --file docker-bake.hcl cpu-22_04 --print\n");
+        assert_eq!(bench.ran(), "");
+    }
+
+    #[test]
+    fn options_are_checked_before_anything_is_built() {
+        let bench = Bench::new();
+        let resolved = r#"{"target":{"cpu-22_04":{"output":["type=bogus"]}}}"#;
+        fs::write(bench.0.path().join("resolved"), resolved).unwrap();
+        let output = Some("type=bogus".to_owned());
+        let destination = Destination { output, ..Destination::default() };
+        let error = bench.bake(&Args { destination, ..asking(&["cpu-22.04"]) }).unwrap_err();
+        assert_eq!(error.to_string(), "cpu-22.04 has an output of unknown type \"bogus\"");
+        let printed = fs::read_to_string(bench.0.path().join("printed")).unwrap();
+        assert_eq!(
+            printed,
+            "buildx bake --file docker-bake.hcl cpu-22_04 --set *.output=type=bogus --print\n"
+        );
+        assert_eq!(bench.ran(), "");
     }
 
     #[test]

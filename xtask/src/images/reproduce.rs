@@ -56,12 +56,17 @@ pub fn run(args: &Args) -> Outcome {
 fn reproduce(args: &Args, checkout: &Checkout, engine: &Engine) -> Outcome {
     let docker = || engine.docker();
     let builder = Builder::new(checkout.clone(), docker);
-    let mut list = docker();
-    list.current_dir(checkout.root());
-    let catalogue = bake::read(list, bake::EVERYTHING)?;
+    let list = || {
+        let mut list = docker();
+        list.current_dir(checkout.root());
+        list
+    };
+    let catalogue = bake::read(list(), bake::EVERYTHING)?;
     let sets: Vec<_> = args.sets.iter().map(|set| catalogue.address(set)).collect();
     let catalogue = catalogue.with_bases(&sets);
     let variant = bake::into_anyhow(bake::resolve(&catalogue, &args.variant))?;
+    // Finds a wrong override before anything is compiled.
+    kit::cmd::stdout(bake::command(list(), &[variant], &sets).arg("--print"))?;
     let time = source_date::set(checkout.root(), &kit::Env::from_process())?;
     let directory = checkout.root().join(DIRECTORY);
     remove(&directory)?;
