@@ -5,6 +5,7 @@
 //!
 //! | check | reads with |
 //! |---|---|
+//! | start | supervisord's own parser, `init` |
 //! | programs | supervisord's own parser, `boot` |
 //! | services | `service-run`, `ports` |
 //! | storage | `storage-monitor` |
@@ -22,6 +23,7 @@
 mod baseline;
 mod caddy;
 mod cli;
+mod executable;
 mod files;
 mod finding;
 mod hooks;
@@ -29,7 +31,10 @@ mod mappings;
 mod permissions;
 mod programs;
 mod services;
+mod supervisor_parser;
+mod supervisord;
 mod trees;
+mod unread_files;
 mod variables;
 
 use std::io::{self, Write};
@@ -87,11 +92,11 @@ struct Report {
 }
 
 fn check(cli: &Cli, env: &Env) -> Report {
-    let mut findings = Vec::new();
+    let mut findings = supervisord::check_programs(env);
     let (found, commands) =
         programs::check(env).unwrap_or_else(|error| (vec![unknown("programs", &error)], Vec::new()));
     findings.extend(found);
-    let (found, services) = services::check(&commands, &|program| programs::find_program(program, env));
+    let (found, services) = services::check(&commands, &|program| executable::find(program, env).err());
     findings.extend(found);
     let (found, mappings) = mappings::check(env);
     findings.extend(found);

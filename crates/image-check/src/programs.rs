@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use kit::Env;
-use serde::Deserialize;
 
+use crate::executable::{self, Unusable};
 use crate::finding::Finding;
-use crate::mappings::workspace;
+use crate::supervisor_parser::{self, Program, ProgramFile, Repeated, Section, abbreviate};
+use crate::{supervisord, unread_files};
 
 /// Name of the check.
 const CHECK: &str = "programs";
@@ -19,42 +18,8 @@ const CHECK: &str = "programs";
 const ADDED: &str = "/etc/supervisor/conf.d";
 /// Programs that start with the container.
 const BASE: &str = "/etc/supervisor/base.d";
-/// Python of supervisord.
-const PYTHON: &str = "/opt/supervisor/bin/python3";
-const READER: &str = include_str!("read_programs.py");
-/// Variables that `init` sets in every container, with a value that every option takes: `USER_NAME` is an account that exists
-/// in the build. An end-to-end test compares the names with the environment of a container.
-const ALWAYS_SET: &str = include_str!("always_set.txt");
 /// Kinds of sections that are programs.
 const PROGRAM_KINDS: [&str; 4] = ["program:", "eventlistener:", "fcgi-program:", "group:"];
-/// Maximum length of a message of the parser.
-const MAX_MESSAGE: usize = 300;
-
-/// A file as supervisord reads it.
-#[derive(Debug, Deserialize)]
-struct ProgramFile {
-    file: PathBuf,
-    error: Option<String>,
-    sections: Vec<Section>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Section {
-    /// As in `[program:NAME]`.
-    header: String,
-    error: Option<String>,
-    /// The option `environment`, before expansion.
-    environment: String,
-    programs: Vec<Program>,
-}
-
-/// A program and its command.
-#[derive(Debug, Deserialize)]
-struct Program {
-    name: String,
-    words: Vec<String>,
-    error: Option<String>,
-}
 
 /// A command with its place, for further checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,39 +47,37 @@ pub fn check(env: &Env) -> Result<(Vec<Finding>, Vec<RegisteredCommand>)> {
         Finding::fault(CHECK, file.display(), problem, effect(Path::new(ADDED)), fix)
     };
     let mut findings: Vec<Finding> = files.problems.iter().map(conflict).collect();
-    let (found, commands) = judge(&read(&files.readable, env)?, &|program| find_program(program, env));
+    findings
+        .extend([ADDED, BASE].into_iter().flat_map(|directory| unread_files::check(Path::new(directory))));
+    let mut readable = files.readable;
+    match supervisord::check_readable() {
+        Ok(()) => readable.insert(0, init::CONFIGURATION.into()),
+        Err(finding) => findings.push(finding),
+    }
+    let parsed = supervisor_parser::parse(Path::new(init::CONFIGURATION), &readable, env)?;
+    findings.extend(parsed.configuration.iter().flat_map(supervisord::judge));
+    findings.extend(supervisord::missing_programs(&parsed.files, |file| !file.starts_with(ADDED)));
+    let cannot_run = |program: &Program| {
+        let found = program.words.first().map_or(Ok(None), |word| executable::find(word, env));
+        found.and_then(|found| found.map_or(Ok(()), |path| executable::check_format(&path))).err()
+    };
+    let cannot_enter = |directory: &Path| executable::check_directory(directory, env).err();
+    let (found, commands) = judge(&parsed.files, &cannot_run, &cannot_enter);
     findings.extend(found);
     Ok((findings, commands))
 }
 
-/// Runs supervisord's parser.
-fn read(files: &[PathBuf], env: &Env) -> Result<Vec<ProgramFile>> {
-    let mut environment: BTreeMap<String, String> = ALWAYS_SET
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    for (name, value) in env.iter() {
-        let text = |text: &std::ffi::OsStr| text.to_string_lossy().into_owned();
-        environment.entry(text(name)).or_insert_with(|| text(value));
-    }
-    let input = serde_json::json!({ "environment": environment, "files": files });
-    let mut python = Command::new(PYTHON);
-    // Without site packages of its environment there is no supervisor, so not -S.
-    python.args(["-I", "-c", READER]).env_clear().env("LANG", "C.UTF-8");
-    let output = kit::cmd::stdout_with_input(&mut python, &serde_json::to_vec(&input)?)?;
-    serde_json::from_str(&output).context("cannot parse the programs as supervisord reads them")
-}
-
-/// Judges the files; `find` returns the problem of a program that cannot be run.
+/// Judges the files; the functions return the problem of a program that cannot be run, and of a working directory.
 fn judge(
     files: &[ProgramFile],
-    find: &dyn Fn(&str) -> Option<String>,
+    cannot_run: &dyn Fn(&Program) -> Option<Unusable>,
+    cannot_enter: &dyn Fn(&Path) -> Option<Unusable>,
 ) -> (Vec<Finding>, Vec<RegisteredCommand>) {
     let mut findings = Vec::new();
     let mut commands = Vec::new();
     let mut places: BTreeMap<&str, &Path> = BTreeMap::new();
-    for ProgramFile { file, error, sections } in files {
+    for ProgramFile { file, error, repeated, sections } in files {
+        findings.extend(repeated.as_ref().map(|repeated| repetition(file, repeated)));
         let mut fault = |problem: String, effect: &str, fix: &str| {
             findings.push(Finding::fault(CHECK, file.display(), problem, effect, fix));
         };
@@ -123,6 +86,9 @@ fn judge(
         }
         for Section { header, error, environment, programs } in sections {
             if !PROGRAM_KINDS.iter().any(|kind| header.starts_with(kind)) {
+                if file == Path::new(init::CONFIGURATION) {
+                    continue;
+                }
                 let nothing = "it is ignored at a start, and a reload would change supervisord itself";
                 fault(format!("[{header}] is not a program"), nothing, "remove the section");
                 continue;
@@ -149,33 +115,53 @@ fn judge(
                     "remove it: programs inherit all variables",
                 );
             }
-            for Program { name, words, error } in programs {
+            for program in programs {
                 let cannot = "the program does not start";
-                let problem = match (error, words.first()) {
-                    (Some(error), _) => Some((format!("{error} in command="), "correct the quotes")),
-                    (None, None) => Some(("the command is empty".to_owned(), "add a command")),
-                    (None, Some(program)) => {
-                        find(program).map(|problem| (problem, "install it, or correct the command"))
+                let problem = match (&program.error, program.words.is_empty()) {
+                    (Some(error), _) => {
+                        Some((format!("{error} in command="), "correct the quotes".to_owned()))
                     }
+                    (None, true) => Some(("the command is empty".to_owned(), "add a command".to_owned())),
+                    (None, false) => cannot_run(program).map(|Unusable { problem, fix }| (problem, fix)),
                 };
                 if let Some((problem, fix)) = problem {
-                    fault(format!("[{header}]: {problem}"), cannot, fix);
+                    fault(format!("[{header}]: {problem}"), cannot, &fix);
                     continue;
                 }
-                let words = words.iter().map(OsString::from).collect();
-                commands.push(RegisteredCommand { file: file.clone(), name: name.clone(), words });
+                if let Some(Unusable { problem, fix }) = program.directory.as_deref().and_then(cannot_enter) {
+                    fault(format!("[{header}]: {problem}"), cannot, &fix);
+                }
+                let words = program.words.iter().map(OsString::from).collect();
+                commands.push(RegisteredCommand { file: file.clone(), name: program.name.clone(), words });
             }
         }
     }
     (findings, commands)
 }
 
+/// Returns the finding of a section or an option that a file has twice.
+fn repetition(file: &Path, Repeated { section, option, line }: &Repeated) -> Finding {
+    let place = file.display();
+    match option {
+        None => {
+            let problem = format!("a second [{section}] in line {line}");
+            let effect = "supervisord mixes the options of both";
+            Finding::fault(CHECK, place, problem, effect, "rename one of them, or remove it")
+        }
+        Some(option) => {
+            let problem = format!("a second {option}= of [{section}] in line {line}");
+            Finding::fault(CHECK, place, problem, "the first one has no effect", "remove one of them")
+                .as_warning()
+        }
+    }
+}
+
 /// Returns what a file that supervisord refuses breaks.
 fn effect(file: &Path) -> &'static str {
-    if file.starts_with(BASE) {
-        "supervisord does not start, and so the container"
-    } else {
+    if file.starts_with(ADDED) {
         "no program of conf.d starts"
+    } else {
+        "supervisord does not start, and so the container"
     }
 }
 
@@ -190,52 +176,16 @@ fn explain(header: &str, error: &str) -> (String, &'static str) {
     }
 }
 
-fn abbreviate(message: &str) -> String {
-    let ends = [" Available names:", " in section '", "\nfile: "];
-    let message =
-        ends.iter().fold(message, |text, end| text.split_once(end).map_or(text, |(start, _)| start));
-    message.trim().chars().take(MAX_MESSAGE).collect()
-}
-
-/// Returns why supervisord cannot run a program, which it looks up in its own `PATH`. One on the workspace is there later.
-pub fn find_program(program: &str, env: &Env) -> Option<String> {
-    let path = Path::new(program);
-    if program.contains('/') {
-        let is_later = !path.is_absolute() || path.starts_with(workspace(env));
-        return if is_later { None } else { problem(path) };
-    }
-    let search = env.text("PATH").unwrap_or_default();
-    let found = search.split(':').any(|directory| problem(&Path::new(directory).join(program)).is_none());
-    (!found).then(|| format!("{program} is not in PATH"))
-}
-
-fn problem(path: &Path) -> Option<String> {
-    let shown = path.display();
-    match std::fs::metadata(path) {
-        Ok(meta) if !meta.is_file() => Some(format!("{shown} is not a file")),
-        Ok(meta) if meta.permissions().mode() & 0o111 == 0 => Some(format!("{shown} is not executable")),
-        Ok(_) => None,
-        Err(_) => Some(format!("{shown} does not exist")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_program_on_the_workspace_is_there_later() {
-        let env: Env = [("WORKSPACE", "/data")].into_iter().collect();
-        assert_eq!(find_program("/data/app/run", &env), None);
-        assert_eq!(find_program("/workspace/run", &env).as_deref(), Some("/workspace/run does not exist"));
-        assert_eq!(find_program("/workspace/run", &Env::default()), None);
-    }
 
     fn section(name: &str, command: &[&str]) -> Section {
         let program = Program {
             name: name.to_owned(),
             words: command.iter().map(ToString::to_string).collect(),
             error: None,
+            directory: None,
         };
         Section {
             header: format!("program:{name}"),
@@ -246,7 +196,7 @@ mod tests {
     }
 
     fn file(name: &str, sections: Vec<Section>) -> ProgramFile {
-        ProgramFile { file: Path::new("/etc/supervisor").join(name), error: None, sections }
+        ProgramFile { file: Path::new("/etc/supervisor").join(name), error: None, repeated: None, sections }
     }
 
     #[test]
@@ -254,6 +204,8 @@ mod tests {
         let refused = |error: &str| Section { error: Some(error.to_owned()), ..section("x", &[]) };
         let unset = "Format string 'a %(ENV_HF_TOKEN)s' for 'program:x.command' contains names ('ENV_HF_TOKEN') which \
             cannot be expanded. Available names: ENV_A";
+        let mut elsewhere = section("f", &["f"]);
+        elsewhere.programs[0].directory = Some("/nosuch".into());
         let files = [
             file("base.d/boot.conf", vec![section("boot", &["boot"])]),
             file("conf.d/a.conf", vec![section("a", &["a", "--x"]), refused(unset)]),
@@ -267,9 +219,19 @@ mod tests {
                 vec![Section { environment: "A=\"%(ENV_A)s\"".to_owned(), ..section("d", &["d"]) }],
             ),
             ProgramFile { error: Some("no section headers".to_owned()), ..file("conf.d/e.conf", vec![]) },
+            ProgramFile {
+                repeated: Some(Repeated { section: "program:f".to_owned(), option: None, line: 4 }),
+                ..file("conf.d/f.conf", vec![elsewhere])
+            },
+            file("supervisord.conf", vec![Section { header: "supervisord".to_owned(), ..section("x", &[]) }]),
         ];
-        let (findings, commands) =
-            judge(&files, &|program| (program == "missing").then(|| "missing is not in PATH".to_owned()));
+        let unusable =
+            |problem: &str| Some(Unusable { problem: problem.to_owned(), fix: "install it".to_owned() });
+        let cannot_run = |program: &Program| {
+            program.words.iter().any(|word| word == "missing").then(|| unusable("missing is not in PATH"))?
+        };
+        let cannot_enter = |directory: &Path| unusable(&format!("{} does not exist", directory.display()));
+        let (findings, commands) = judge(&files, &cannot_run, &cannot_enter);
         let texts: Vec<_> = findings.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
@@ -280,7 +242,7 @@ mod tests {
                 "FAIL  /etc/supervisor/conf.d/b.conf: [program:a] is also in /etc/supervisor/conf.d/a.conf\n      \
                  effect: supervisord mixes the options of both\n      fix: rename one of them",
                 "FAIL  /etc/supervisor/conf.d/b.conf: [program:a]: missing is not in PATH\n      \
-                 effect: the program does not start\n      fix: install it, or correct the command",
+                 effect: the program does not start\n      fix: install it",
                 "FAIL  /etc/supervisor/conf.d/c.conf: [inet_http_server] is not a program\n      \
                  effect: it is ignored at a start, and a reload would change supervisord itself\n      \
                  fix: remove the section",
@@ -288,9 +250,13 @@ mod tests {
                  effect: a quote in the user's value truncates it\n      fix: remove it: programs inherit all variables",
                 "FAIL  /etc/supervisor/conf.d/e.conf: no section headers\n      \
                  effect: no program of conf.d starts\n      fix: correct the file",
+                "FAIL  /etc/supervisor/conf.d/f.conf: a second [program:f] in line 4\n      \
+                 effect: supervisord mixes the options of both\n      fix: rename one of them, or remove it",
+                "FAIL  /etc/supervisor/conf.d/f.conf: [program:f]: /nosuch does not exist\n      \
+                 effect: the program does not start\n      fix: install it",
             ]
         );
         let names: Vec<_> = commands.iter().map(|command| command.name.as_str()).collect();
-        assert_eq!(names, ["boot", "a", "boot", "d"]);
+        assert_eq!(names, ["boot", "a", "boot", "d", "f"]);
     }
 }

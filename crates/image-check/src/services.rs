@@ -6,6 +6,7 @@ use std::path::Path;
 
 use service_run::Declaration;
 
+use crate::executable::Unusable;
 use crate::finding::Finding;
 use crate::programs::RegisteredCommand;
 
@@ -13,7 +14,10 @@ const CHECK: &str = "services";
 const SERVICE_RUN: &str = "service-run";
 
 /// Checks all commands; `find` returns the problem of a program that cannot be run. Also returns the number of services.
-pub fn check(commands: &[RegisteredCommand], find: &dyn Fn(&str) -> Option<String>) -> (Vec<Finding>, usize) {
+pub fn check(
+    commands: &[RegisteredCommand],
+    find: &dyn Fn(&str) -> Option<Unusable>,
+) -> (Vec<Finding>, usize) {
     let mut findings = Vec::new();
     let mut ports: BTreeMap<u16, String> = BTreeMap::new();
     let mut services = 0;
@@ -62,8 +66,8 @@ pub fn check(commands: &[RegisteredCommand], find: &dyn Fn(&str) -> Option<Strin
             );
         }
         let program = declared.command.first().map(|word| word.to_string_lossy().into_owned());
-        if let Some(problem) = program.and_then(|program| find(&program)) {
-            fault(problem, "the service fails at each start", "install the program, or correct the line");
+        if let Some(Unusable { problem, fix }) = program.and_then(|program| find(&program)) {
+            fault(problem, "the service fails at each start", &fix);
         }
     }
     (findings, services)
@@ -103,7 +107,12 @@ mod tests {
         .iter()
         .map(command)
         .collect();
-        let find = |program: &str| (program == "absent").then(|| "absent is not in PATH".to_owned());
+        let find = |program: &str| {
+            (program == "absent").then(|| Unusable {
+                problem: "absent is not in PATH".to_owned(),
+                fix: "install it".to_owned(),
+            })
+        };
         let (findings, services) = check(&commands, &find);
         let texts: Vec<_> = findings
             .iter()
@@ -118,7 +127,7 @@ mod tests {
                 "[program:open]: the program listens on all addresses > \
                  its port is reachable from other containers without a login > make it listen on 127.0.0.1",
                 "[program:missing]: absent is not in PATH > the service fails at each start > \
-                 install the program, or correct the line",
+                 install it",
                 "[program:fixed]: service-run: the command does not contain {listen} > the service does not start > \
                  correct the line: service-run --help",
                 "[program:bare]: the program listens on all addresses > \

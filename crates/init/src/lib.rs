@@ -61,6 +61,7 @@ use setting_diff::{CurrentSettings, SettingDiff};
 use web_login::Login;
 
 pub use cli::command;
+pub use exec_supervisord::{CONFIGURATION, SUPERVISORD};
 
 /// Runs the command line; returns only if supervisord is already running or cannot be started.
 pub fn run() -> Outcome {

@@ -5,7 +5,8 @@ use crate::process_info::ProcessInfo;
 /// Facts about a program of the base image.
 #[derive(Debug)]
 pub struct BaseProgram {
-    name: &'static str,
+    /// Its name.
+    pub name: &'static str,
     /// Purpose.
     pub description: &'static str,
     /// Consequence of a stop or restart that the user should confirm.
@@ -20,7 +21,8 @@ const fn program(name: &'static str, description: &'static str) -> BaseProgram {
     BaseProgram { name, description, caution: None, protection: None, can_restart: true }
 }
 
-const PROGRAMS: [BaseProgram; 12] = [
+/// All programs of the base image.
+pub const BASE_PROGRAMS: [BaseProgram; 12] = [
     program("boot", "Late boot: provisioning and other stages; starting it runs them again"),
     BaseProgram {
         caution: Some("All pages and services are unreachable for about a second."),
@@ -71,7 +73,7 @@ const PROGRAMS: [BaseProgram; 12] = [
 /// Returns the facts about a process of the base image, which `programs=` may have moved to a group. While there is one by
 /// itself, a process of the same name within a group is a user's own.
 pub fn find(process: &ProcessInfo, all: &[ProcessInfo]) -> Option<&'static BaseProgram> {
-    let base = PROGRAMS.iter().find(|program| program.name == process.name)?;
+    let base = BASE_PROGRAMS.iter().find(|program| program.name == process.name)?;
     let is_original = |other: &ProcessInfo| other.full_name() == base.name;
     (is_original(process) || !all.iter().any(is_original)).then_some(base)
 }
@@ -79,7 +81,7 @@ pub fn find(process: &ProcessInfo, all: &[ProcessInfo]) -> Option<&'static BaseP
 /// True if the base image has a program of this name.
 #[must_use]
 pub fn is_base_program(name: &str) -> bool {
-    PROGRAMS.iter().any(|program| program.name == name)
+    BASE_PROGRAMS.iter().any(|program| program.name == name)
 }
 
 #[cfg(test)]
@@ -98,7 +100,7 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
             .collect();
-        let described = PROGRAMS.iter().map(|program| program.name.to_owned()).collect();
+        let described = BASE_PROGRAMS.iter().map(|program| program.name.to_owned()).collect();
         assert_eq!(of_image, described);
     }
 }

@@ -33,7 +33,7 @@ use clap::Parser;
 use kit::Outcome as ExitOutcome;
 use kit::lock::Lock;
 
-pub use base_programs::is_base_program;
+pub use base_programs::{BASE_PROGRAMS, BaseProgram, is_base_program};
 pub use cli::command;
 pub use client::{act, list, selftest};
 pub use protocol::{Action, Exit, Outcome, Program, Refusal, RefusalKind, SOCKET};

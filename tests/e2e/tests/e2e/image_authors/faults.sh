@@ -24,9 +24,20 @@ command=cat
 stdout_logfile=/var/log/absent/x.log
 [program:torn]
 command=sh -c "x
+[program:elsewhere]
+command=/usr/local/bin/crlf
+[program:nowhere]
+command=cat
+directory=/nosuch
+[program:nowhere]
+autostart=false
 [inet_http_server]
 port=*:9001
 X
+printf '#!/bin/bash\r\n' > /usr/local/bin/crlf; chmod 755 /usr/local/bin/crlf
+printf '[program:unread]\ncommand=cat\n' > /etc/supervisor/conf.d/unread.ini
+rm /opt/leonardo/bin/init.sh /etc/supervisor/base.d/serviceportal.conf
+sed -i -e '/^childlogdir/d' -e 's,/run/leonardo/programs,/etc/supervisor/conf.d,' /etc/supervisor/supervisord.conf
 printf '[program:caddy]\ncommand=cat\n' > /etc/supervisor/conf.d/caddy.conf
 printf 'command=cat\n' > /etc/supervisor/conf.d/headless.conf
 mkfifo /etc/supervisor/conf.d/pipe.conf
