@@ -1,6 +1,6 @@
 //! The output of `docker save`, read as a stream: nothing is unpacked, and of each file only what the findings need is kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
@@ -23,8 +23,8 @@ const MANIFEST: &str = "manifest.json";
 /// An image: its configuration, and its layers from the lowest.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ImageArchive {
-    /// Labels.
-    pub labels: Vec<(String, String)>,
+    /// What a container starts with.
+    pub settings: Settings,
     /// Instructions, one for each layer and for each without one.
     pub history: Vec<Instruction>,
     /// Layers.
@@ -79,11 +79,31 @@ struct Configuration {
     history: Vec<Instruction>,
 }
 
-#[derive(Deserialize)]
+/// Values of an image's configuration; one that is not set is missing or null.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Settings {
+pub struct Settings {
+    /// Labels by name.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// User, and a group behind a colon.
+    pub user: Option<String>,
+    /// Words before the command's.
+    pub entrypoint: Option<Vec<String>>,
+    /// Words of the command.
+    pub cmd: Option<Vec<String>>,
+    /// Health check.
+    pub healthcheck: Option<Healthcheck>,
+    /// Signal of `docker stop`.
+    pub stop_signal: Option<String>,
+}
+
+/// Health check of an image.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Healthcheck {
+    /// `CMD` or `CMD-SHELL` with the words of a command, or `NONE`.
     #[serde(default)]
-    labels: Option<HashMap<String, String>>,
+    pub test: Vec<String>,
 }
 
 /// Reads the archive of one image.
@@ -136,13 +156,15 @@ fn assemble(
     let [Manifest { config, layers: names }] = &manifests[..] else { bail!("not one image") };
     let Configuration { config: settings, history } =
         serde_json::from_slice(text(config)?).context("cannot parse the image's configuration")?;
-    let mut labels: Vec<_> = settings.and_then(|it| it.labels).unwrap_or_default().into_iter().collect();
-    labels.sort();
     let take = |name: &String| {
         // Equal layers are stored once and named twice.
         layers.get(name).cloned().with_context(|| format!("the layer {name} is missing or not a tar archive"))
     };
-    Ok(ImageArchive { labels, history, layers: names.iter().map(take).collect::<Result<_>>()? })
+    Ok(ImageArchive {
+        settings: settings.unwrap_or_default(),
+        history,
+        layers: names.iter().map(take).collect::<Result<_>>()?,
+    })
 }
 
 fn read_layer(stream: impl Read, number: &mut usize) -> Result<Vec<LayerEntry>> {
@@ -243,7 +265,7 @@ mod tests {
             ("manifest.json", manifest),
         ]);
         let image = read(&saved[..]).unwrap();
-        assert_eq!(image.labels, [("a".to_owned(), "b".to_owned())]);
+        assert_eq!(image.settings.labels, Some([("a".to_owned(), "b".to_owned())].into()));
         let lines: Vec<_> = image.history.iter().map(|line| line.created_by.as_str()).collect();
         assert_eq!(lines, ["RUN x", "RUN y"]);
         let shown: Vec<Vec<_>> = image

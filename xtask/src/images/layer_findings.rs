@@ -128,14 +128,15 @@ fn secrets_of_configuration(image: &ImageArchive) -> Vec<Row> {
         let what = leaked_secrets::find_in_line(&line.created_by)?;
         Some(Row::fail(format!("history {}", number + 1), format!("has a secret: {what}"), fix))
     });
-    let labels = image.labels.iter().filter(|(name, value)| leaked_secrets::is_secret(name, value));
+    let labels =
+        image.settings.labels.iter().flatten().filter(|(name, value)| leaked_secrets::is_secret(name, value));
     history
         .chain(labels.map(|(name, _)| Row::fail(format!("label {name}"), "is a secret".to_owned(), fix)))
         .collect()
 }
 
 /// Returns the start of an instruction, without the shell that runs it.
-fn abbreviate(instruction: &str) -> String {
+pub fn abbreviate(instruction: &str) -> String {
     // An assignment could be a secret.
     if leaked_secrets::find_in_line(instruction).is_some() {
         return instruction.split_whitespace().next().unwrap_or_default().to_owned() + " …";
@@ -151,7 +152,7 @@ fn abbreviate(instruction: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::images::layer_archive::LayerEntry;
+    use crate::images::layer_archive::{LayerEntry, Settings};
 
     #[test]
     fn only_what_the_layers_show_is_reported() {
@@ -162,7 +163,12 @@ mod tests {
         let change = |path: &str, change| LayerEntry { path: path.into(), change };
         let step = |text: &str| Instruction { created_by: text.to_owned(), empty_layer: false };
         let image = ImageArchive {
-            labels: vec![("token".to_owned(), "abc".to_owned()), ("title".to_owned(), "x".to_owned())],
+            settings: Settings {
+                labels: Some(
+                    [("token", "abc"), ("title", "x")].map(|(a, b)| (a.to_owned(), b.to_owned())).into(),
+                ),
+                ..Settings::default()
+            },
             history: vec![
                 step("RUN /bin/sh -c make # buildkit"),
                 Instruction { created_by: "ENV HF_TOKEN=abc".to_owned(), empty_layer: true },

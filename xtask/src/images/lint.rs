@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::engine::{self, Choice, Engine};
 use crate::image;
 
-use super::{layer_archive, layer_findings};
+use super::{config_findings, layer_archive, layer_findings};
 
 /// Maximum size of a report in bytes.
 const MAX_REPORT: u64 = 16 << 20;
@@ -22,9 +22,10 @@ Examples:
   cargo xtask images lint
   cargo xtask images lint my-image:latest";
 
-/// Check an image: its files, by its own image-check, and what only its layers show
+/// Check an image: its files, by its own image-check, its configuration, and what only its layers show
 ///
-/// Layers keep files that a later step removes, and store a file again whose owner or mode a later step changes.
+/// The configuration is USER, CMD, ENTRYPOINT, HEALTHCHECK and STOPSIGNAL. Layers keep files that a later step removes, and store a
+/// file again whose owner or mode a later step changes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EPILOGUE)]
 pub struct Args {
@@ -37,7 +38,7 @@ pub struct Args {
 }
 
 /// A row of the result.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// True for a failure, false for a warning.
     pub is_failure: bool,
@@ -93,7 +94,7 @@ pub fn run(args: &Args) -> Outcome {
             bail!("{image:?} is not the name of an image");
         }
         let mut rows: Vec<Row> = check_files(engine, &image)?.findings.into_iter().map(Row::from).collect();
-        rows.extend(check_layers(engine, &image)?);
+        rows.extend(check_archive(engine, &image)?);
         Ok(rows)
     })?;
     rows.sort_by_key(|row| !row.is_failure);
@@ -130,7 +131,7 @@ fn check_files(engine: &Engine, image: &str) -> Result<Report> {
     }
 }
 
-fn check_layers(engine: &Engine, image: &str) -> Result<Vec<Row>> {
+fn check_archive(engine: &Engine, image: &str) -> Result<Vec<Row>> {
     let mut command = engine.docker();
     command.args(["save", image]);
     let mut child = spawn(&mut command)?;
@@ -145,7 +146,7 @@ fn check_layers(engine: &Engine, image: &str) -> Result<Vec<Row>> {
     if !status.success() {
         bail!("{} failed ({status})", cmd::describe(&command));
     }
-    Ok(layer_findings::find(&archive))
+    Ok([config_findings::find(&archive.settings), layer_findings::find(&archive)].concat())
 }
 
 fn spawn(command: &mut Command) -> Result<Child> {

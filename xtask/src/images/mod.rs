@@ -1,5 +1,6 @@
 //! `cargo xtask images`: what the images are built from, and what is wrong in them.
 
+mod config_findings;
 mod downloads;
 mod image_difference;
 mod layer_archive;

@@ -16,7 +16,8 @@ fn each_fault_of_an_image_is_named_with_its_effect_and_its_fix() {
         "RUN mkdir /opt/earlier && touch /opt/earlier/x\n\
          RUN head -c 5000000 /dev/urandom > /opt/large && echo https://ada:sesame@git.example > /root/.git-credentials\n\
          RUN rm /root/.git-credentials && fix-perms --only container\n\
-         ENV IMAGE_SLUG=faulty HF_TOKEN=sesame",
+         ENV IMAGE_SLUG=faulty HF_TOKEN=sesame\n\
+         HEALTHCHECK NONE",
     );
     let container = RunOptions::new().image(&image).command(&["sleep", "600"]).start();
     let moved = container.exec(&["sync-tree", "add", "earlier"]);
