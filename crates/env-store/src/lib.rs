@@ -27,7 +27,7 @@ use kit::{Env, Exit, Outcome, UsageError, exec_limit};
 pub use cli::command;
 pub use container_record::ContainerRecord;
 pub use secret_name::looks_secret;
-pub use session_env::session_env;
+pub use session_env::{session_env, settings_in_force};
 pub use store::Store;
 pub use url_credentials::find_url_credentials;
 pub use variable_name::{Refusal, VERSION_VARIABLE, check_storable};

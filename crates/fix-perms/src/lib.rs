@@ -155,8 +155,8 @@ pub fn run() -> Outcome {
         fix(&mut report, "container", &tree, &cli.opt)?;
     }
     if is_selected(Part::Workspace) {
-        // sudo and `docker exec` pass on few variables; the values that init has chosen are in the store.
-        let env = env_store::session_env(Env::from_process(), Path::new(env_store::PATH));
+        // sudo passes on few variables, and `docker exec` those that the container was created with.
+        let env = env_store::settings_in_force(Env::from_process(), Path::new(env_store::PATH));
         match target_workspace::from_env(&env)? {
             TargetWorkspace::None(reason) => report.skip("workspace", reason),
             TargetWorkspace::Mounted { path, uid } => {

@@ -55,7 +55,13 @@ impl Registry {
     /// Returns the registry in `directory`. No service can have the port in `SSH_PORT`.
     #[must_use]
     pub fn new(directory: &Path) -> Self {
-        let ssh = SettingsReader::new(&Env::from_process()).port(&variables::SSH_PORT);
+        Self::with_settings(directory, &Env::from_process())
+    }
+
+    /// Returns the registry with these settings in place of the variables of this process.
+    #[must_use]
+    pub fn with_settings(directory: &Path, settings: &Env) -> Self {
+        let ssh = SettingsReader::new(settings).port(&variables::SSH_PORT);
         Self { directory: directory.to_owned(), ssh }
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use env_store::{Store, session_env};
+use env_store::{Store, settings_in_force};
 use journal::{Journal, Phase, Timeline};
 use kit::Env;
 use kit::process::Process;
@@ -16,7 +16,7 @@ const SETTLING: f64 = 15.0;
 /// Settings and progress of the container.
 #[derive(Debug)]
 pub struct Context {
-    /// Variables of a session.
+    /// The settings in force.
     pub env: Env,
     /// True if this process is root.
     pub is_root: bool,
@@ -33,7 +33,7 @@ pub struct Context {
 impl Context {
     /// Reads them.
     pub fn load() -> Result<Self> {
-        let env = session_env(Env::from_process(), Path::new(env_store::PATH));
+        let env = settings_in_force(Env::from_process(), Path::new(env_store::PATH));
         let journal = Journal::new(Path::new(journal::PATH));
         let timeline = if fs::exists(journal.path()).context("cannot access the boot journal")? {
             Some(Timeline::from_entries(&journal.read()?))

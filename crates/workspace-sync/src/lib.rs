@@ -114,7 +114,7 @@ pub fn run() -> Outcome {
     if let Task::Copy { source, target, options } = &cli.task {
         return copy_command::copy(source, target, *options);
     }
-    let env = env_store::session_env(Env::from_process(), Path::new(env_store::PATH));
+    let env = env_store::settings_in_force(Env::from_process(), Path::new(env_store::PATH));
     let (workspace, problems) = Workspace::from_env(&env);
     let mut reader = SettingsReader::new(&env);
     let wanted = reader.switch(&variables::WORKSPACE_SYNC);

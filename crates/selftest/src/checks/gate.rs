@@ -56,7 +56,7 @@ pub fn check(context: &Context) -> Result<Vec<Finding>> {
         return Ok(vec![Finding::skip("the login is disabled (WEB_ENABLE_AUTH=false)")]);
     }
     let scheme = if reader.switch(&variables::WEB_ENABLE_HTTPS) { "https" } else { "http" };
-    let services = Registry::new(Path::new(ports::PATH)).load()?.0;
+    let services = Registry::with_settings(Path::new(ports::PATH), &context.env).load()?.0;
     let secure = services.iter().filter(|service| service.proxy_secure).map(|service| service.proxy_port);
     let ports: Vec<u16> = [PORTAL].into_iter().chain(secure).take(MAX_SERVICES).collect();
     let token = token();
