@@ -96,6 +96,11 @@ impl CheckResult {
     }
 }
 
+/// Returns the command that shows the end of a log. A program may have failed long ago.
+pub fn show_log(name: &str) -> String {
+    format!("logtail {name} -n 50 --no-follow")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use journal::{DownProgram, Severity, log_name};
 
 use crate::context::Context;
-use crate::finding::Finding;
+use crate::finding::{Finding, show_log};
 
 /// Runs the check.
 pub fn check(context: &Context) -> Result<Vec<Finding>> {
@@ -35,11 +35,19 @@ pub fn check(context: &Context) -> Result<Vec<Finding>> {
 fn finding(program: DownProgram) -> Finding {
     let DownProgram { name, severity, message, remedy, log } = program;
     let command = remedy.as_deref().and_then(|remedy| remedy.split_once("run: ")).map(|(_, command)| command);
-    let see_log = || match log.as_deref().and_then(log_name) {
-        Some(log) => format!("logtail {log} --since 10m"),
-        None => format!("supervisorctl tail {name}"),
+    // As supervisord words it.
+    let has_no_command = ["can't find command", "command at "].iter().any(|start| message.contains(start));
+    let see_log = log.as_deref().and_then(log_name).map(show_log);
+    let fix = match (command, see_log) {
+        _ if has_no_command => format!(
+            "provide the command, or correct it in /etc/supervisor/conf.d; then: supervisorctl update; \
+             supervisorctl start {name}"
+        ),
+        (Some(command), Some(log)) => format!("{log}; then: {command}"),
+        (Some(command), None) => command.to_owned(),
+        (None, Some(log)) => log,
+        (None, None) => format!("supervisorctl tail {name}"),
     };
-    let fix = command.map_or_else(see_log, str::to_owned);
     let seen = format!("{name}: {message}");
     if severity == Severity::Error { Finding::fail(seen, fix) } else { Finding::warn(seen, fix) }
 }
@@ -62,16 +70,26 @@ mod tests {
         for (program, expected) in [
             (
                 program(Severity::Error, Some("run: supervisorctl start a:b"), log),
-                Finding::fail(seen, "supervisorctl start a:b"),
+                Finding::fail(seen, "logtail b -n 50 --no-follow; then: supervisorctl start a:b"),
             ),
             (
                 program(Severity::Warning, Some("to start it, run: supervisorctl start a:b"), None),
                 Finding::warn(seen, "supervisorctl start a:b"),
             ),
-            (program(Severity::Error, None, log), Finding::fail(seen, "logtail b --since 10m")),
+            (program(Severity::Error, None, log), Finding::fail(seen, "logtail b -n 50 --no-follow")),
             (program(Severity::Error, None, None), Finding::fail(seen, "supervisorctl tail a:b")),
         ] {
             assert_eq!(finding(program), expected);
         }
+        let missing = "the program is down (can't find command '/no')";
+        let program = DownProgram { message: missing.into(), ..program(Severity::Error, None, log) };
+        assert_eq!(
+            finding(program),
+            Finding::fail(
+                format!("a:b: {missing}"),
+                "provide the command, or correct it in /etc/supervisor/conf.d; then: supervisorctl update; \
+                 supervisorctl start a:b"
+            )
+        );
     }
 }

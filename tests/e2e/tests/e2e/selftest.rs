@@ -39,7 +39,7 @@ struct Fault {
 
 const ANEW: &str = "rm /etc/ssh/ssh_host_ed25519_key*; supervisorctl restart sshd";
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 18] = [
     Fault {
         make: "supervisorctl stop caddy",
         check: "programs",
@@ -147,8 +147,17 @@ const FAULTS: [Fault; 17] = [
         check: "programs",
         verdict: "fail",
         seen: "crash: the program is down (exit code 1); supervisord no longer restarts it",
-        remedy: "supervisorctl start crash",
+        remedy: "logtail crash -n 50 --no-follow; then: supervisorctl start crash",
         end: "rm /etc/supervisor/conf.d/crash.conf; supervisorctl update",
+    },
+    Fault {
+        make: "printf '[program:app]\\ncommand=service-run --name App --port 8080 -- sh -c \"exit 3\" {listen}\\nstartretries=1000000\\n' \
+               > /etc/supervisor/conf.d/app.conf; supervisorctl update; until grep -q BACKOFF /run/leonardo/programs.json; do sleep 0.05; done",
+        check: "services",
+        verdict: "fail",
+        seen: "App (port 8080): exit code 3; supervisord restarts it",
+        remedy: "logtail app -n 50 --no-follow",
+        end: "rm /etc/supervisor/conf.d/app.conf; supervisorctl update; rm /run/http_ports/8080",
     },
     Fault {
         make: "cd /opt/leonardo/bin; mv direct-url /root/; printf '#!/bin/sh\\necho direct-url 0.0.9\\n' > direct-url; \
@@ -194,6 +203,9 @@ fn a_healthy_container_passes_and_each_fault_is_named_with_its_remedy() {
     let server = FaultFs::mount(directories[0].path(), directories[1].path()).unwrap();
     let run = RunOptions::new().mount(&volume.path(), "/workspace", "").env("WORKSPACE_SYNC", "true");
     let run = run.mount(server.path(), "/workspace/environments", "");
+    // docker exec passes on what the container was created with, and not what init was given.
+    let run = run.env("SSH_PORT", "1111").env("WORKSPACE", "/elsewhere").env("WEB_ENABLE_HTTPS", "true");
+    let run = run.command(&["init.sh", "SSH_PORT=22", "WORKSPACE=/workspace", "WEB_ENABLE_HTTPS=false"]);
     let container = run.env("SSH_PUBKEY", key.public()).start_and_wait();
     container.wait_until_ready();
     container.exec(&["boot", "wait", "sync", "--timeout", "60s"]).text();
