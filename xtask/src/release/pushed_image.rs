@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use kit::HintExt;
 use kit::atomic::{self, WriteOptions};
 use serde::{Deserialize, Serialize};
 
@@ -50,12 +51,12 @@ pub fn remove(directory: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Reads all records, sorted by tag; none if the directory is missing.
+/// Reads all records, sorted by tag; none if the directory is missing. Fails if two are about one tag.
 pub fn read_all(directory: &Path) -> Result<Vec<PushedImage>> {
     let mut images = Vec::new();
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(images),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", directory.display())),
     };
     for entry in entries {
@@ -66,11 +67,20 @@ pub fn read_all(directory: &Path) -> Result<Vec<PushedImage>> {
                 ensure!(is_digest(&image.digest), "{:?} is not a SHA-256 digest", image.digest);
                 Ok(image)
             };
-            images.push(read().with_context(|| format!("cannot use {}", path.display()))?);
+            let image = read().with_context(|| format!("cannot use {}", path.display()))?;
+            images.push((image, path));
         }
     }
     images.sort();
-    Ok(images)
+    for pair in images.windows(2) {
+        let [(first, one), (second, other)] = pair else { continue };
+        if first.by_tag() == second.by_tag() {
+            let [one, other] = [one, other].map(|path| path.display());
+            return Err(anyhow!("{one} and {other} are records of one tag, {}", first.by_tag()))
+                .hint(|| "remove the one that is not of this release".to_owned());
+        }
+    }
+    Ok(images.into_iter().map(|(image, _)| image).collect())
 }
 
 #[cfg(test)]
@@ -92,5 +102,13 @@ mod tests {
         assert_eq!(read_all(dir.path()).unwrap(), [image("jupyter-cpu-22.04")]);
         remove(dir.path(), "cpu-22.04").unwrap();
         assert_eq!(read_all(&dir.path().join("missing")).unwrap(), []);
+
+        for digest in ["0", "1"] {
+            let digest = format!("sha256:{}", digest.repeat(64));
+            PushedImage { digest, ..image("jupyter-cpu-22.04") }.save(dir.path(), "another").unwrap();
+            let error = read_all(dir.path()).unwrap_err().to_string();
+            assert!(error.ends_with(" are records of one tag, r.example/i:jupyter-cpu-22.04"), "{error}");
+            assert!(error.contains("/another.json") && error.contains("/jupyter-cpu-22.04.json"), "{error}");
+        }
     }
 }
