@@ -112,7 +112,12 @@ pub fn fix_tree(tree: &Tree, dry_run: bool, on_step: StepCallback<'_>) -> Result
 /// Gives `uid` access to the directory `path` itself and to its future entries, by ACLs; `Unsupported` if its file system has
 /// none. If `uid` owns the directory, on which an ACL has no effect, only future entries are concerned.
 pub fn grant_access(path: &Path, uid: u32) -> io::Result<()> {
-    let handle = EntryHandle::open(Arc::new(dirfd::open_root(path)?));
+    grant_access_to(dirfd::open_root(path)?, uid)
+}
+
+/// Does the same for an open directory.
+pub fn grant_access_to(directory: OwnedFd, uid: u32) -> io::Result<()> {
+    let handle = EntryHandle::open(Arc::new(directory));
     let entry = handle.stat()?;
     let access = handle.acl(AclKind::Access)?.unwrap_or_else(|| Acl::from_mode(&entry));
     let default = handle.acl(AclKind::Default)?.unwrap_or_else(|| access.clone().into_default());

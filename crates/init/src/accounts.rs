@@ -8,6 +8,7 @@ use kit::account_db::{AccountDb, Ids};
 use kit::{HintExt, Problem, cmd};
 use workspace::Workspace;
 
+use crate::home::Account;
 use crate::settings::Settings;
 use crate::system_user::{self, ExistingAccount, SystemUser};
 use crate::{home, sudo, user_password, workspace_access};
@@ -84,7 +85,7 @@ fn ensure(settings: &Settings, workspace: &mut Workspace, problems: &mut Vec<Pro
         }
     };
     workspace_access::ensure(workspace, &user, &accounts, problems);
-    let home = home_of(&user, workspace, problems)?;
+    let home = home_of(&user, &accounts, workspace, problems)?;
     let steps = user.steps(&accounts, &home);
     run_commands(&steps)?;
     sudo::install(&user.name)?;
@@ -106,11 +107,17 @@ pub fn run_commands(steps: &[Vec<String>]) -> Result<()> {
     })
 }
 
-fn home_of(user: &SystemUser, workspace: &Workspace, problems: &mut Vec<Problem>) -> Result<PathBuf> {
+fn home_of(
+    user: &SystemUser,
+    accounts: &AccountDb,
+    workspace: &Workspace,
+    problems: &mut Vec<Problem>,
+) -> Result<PathBuf> {
     match &user.found {
         ExistingAccount::OfTheImage(user) => Ok(user.home.clone()),
         ExistingAccount::Missing | ExistingAccount::Ours(_) => {
-            home::ensure(workspace, &user.name, user.ids, problems)
+            let account = Account { name: &user.name, ids: user.ids, groups: user.group_ids(accounts) };
+            home::ensure(workspace, &account, problems)
         }
     }
 }

@@ -13,19 +13,29 @@ use anyhow::{Context, Result, bail};
 use dirfd::FileType;
 use kit::account_db::Ids;
 use kit::{Problem, missing_ok};
-use nix::sys::stat::fstat;
-use nix::unistd::{Gid, Uid, fchown, symlinkat};
+use nix::sys::stat::{FileStat, fstat};
+use nix::unistd::{AccessFlags, Gid, Uid, fchown, symlinkat};
 use workspace::Workspace;
 
-use crate::owned_directory::{self, make_private, may_pass, may_use, place_file};
+use crate::owned_directory::{self, is_open_by_mode, make_private, may, place_file};
 
 const LOCAL: &str = "/home";
 const SKELETON: &str = "/etc/skel";
 const MODE: u32 = 0o750;
 
+/// The account that gets a home.
+#[derive(Debug)]
+pub struct Account<'a> {
+    pub name: &'a str,
+    pub ids: Ids,
+    /// All its groups but its own.
+    pub groups: Vec<u32>,
+}
+
 /// Creates the home and its missing files; a workspace that cannot hold it is reported.
-pub fn ensure(workspace: &Workspace, name: &str, ids: Ids, problems: &mut Vec<Problem>) -> Result<PathBuf> {
-    let (path, folder) = place(workspace, name, ids, problems)?;
+pub fn ensure(workspace: &Workspace, account: &Account<'_>, problems: &mut Vec<Problem>) -> Result<PathBuf> {
+    let (path, folder) = place(workspace, account, problems)?;
+    let ids = account.ids;
     let prepared =
         copy_skeleton(&folder, Path::new(SKELETON), ids).and_then(|()| restrict_ssh(&folder, ids.uid));
     if let Err(error) = prepared {
@@ -36,12 +46,12 @@ pub fn ensure(workspace: &Workspace, name: &str, ids: Ids, problems: &mut Vec<Pr
 
 fn place(
     workspace: &Workspace,
-    name: &str,
-    ids: Ids,
+    account: &Account<'_>,
     problems: &mut Vec<Problem>,
 ) -> Result<(PathBuf, OwnedFd)> {
+    let name = account.name;
     if workspace.mounted {
-        match on_the_workspace(workspace, name, ids) {
+        match on_the_workspace(workspace, account, problems) {
             Ok(folder) => return Ok((workspace.home(name), folder)),
             Err(error) => problems.push(Problem::new(
                 "home",
@@ -52,22 +62,28 @@ fn place(
         }
     }
     let path = Path::new(LOCAL).join(name);
-    locally(Path::new(LOCAL), name, ids, problems)
+    locally(Path::new(LOCAL), name, account.ids, problems)
         .map(|folder| (path.clone(), folder))
         .with_context(|| format!("cannot prepare {}", path.display()))
 }
 
-/// Returns the home on the volume, if the user owns and can reach it.
-fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<OwnedFd> {
+/// Returns the home on the volume, if the user can reach and use it, and nobody but the user or root owns it.
+fn on_the_workspace(
+    workspace: &Workspace,
+    account: &Account<'_>,
+    problems: &mut Vec<Problem>,
+) -> Result<OwnedFd> {
+    let Account { name, ids, groups } = account;
     if workspace.path.to_string_lossy().contains(':') {
         bail!("{} contains a colon, which is not allowed in a home directory", workspace.path.display());
     }
-    nix::unistd::access(&workspace.path, nix::unistd::AccessFlags::W_OK)
+    nix::unistd::access(&workspace.path, AccessFlags::W_OK)
         .with_context(|| format!("cannot write to {}", workspace.path.display()))?;
     for above in workspace.path.ancestors() {
-        let cannot = || format!("cannot access {}", above.display());
-        let stat = dirfd::open_root(above).and_then(fstat).map_err(io::Error::from).with_context(cannot)?;
-        if !may_pass(&stat, ids) {
+        let directory = dirfd::open_root(above)
+            .map_err(io::Error::from)
+            .with_context(|| format!("cannot access {}", above.display()))?;
+        if !may(AccessFlags::X_OK, &directory, *ids, groups) {
             bail!("{} is not accessible to uid {}", above.display(), ids.uid);
         }
     }
@@ -75,15 +91,46 @@ fn on_the_workspace(workspace: &Workspace, name: &str, ids: Ids) -> Result<Owned
     let root = dirfd::open_root(&workspace.path)
         .map_err(io::Error::from)
         .with_context(|| format!("cannot open {}", workspace.path.display()))?;
-    let parents = own(&root, "home", ids, 0o755, &workspace.path.join("home"))?;
-    if !may_pass(&fstat(&parents)?, ids) {
+    let parents = own(&root, "home", *ids, 0o755, &workspace.path.join("home"))?;
+    if !may(AccessFlags::X_OK, &parents, *ids, groups) {
         bail!("{}/home is not accessible to uid {}", workspace.path.display(), ids.uid);
     }
-    let folder = own(&parents, name, ids, MODE, &home)?;
-    if !may_use(&fstat(&folder)?, ids) {
-        bail!("{} cannot be used by uid {}", home.display(), ids.uid);
+    let folder = own(&parents, name, *ids, MODE, &home)?;
+    let stat = fstat(&folder)?;
+    let may_use = || may(AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK, &folder, *ids, groups);
+    // As the permissions stage does for root's files: private ones stay closed.
+    if !may_use() && stat.st_uid == 0 && stat.st_mode & 0o077 != 0 {
+        let given = folder.try_clone().and_then(|folder| fix_perms::grant_access_to(folder, ids.uid));
+        if let Err(error) = given {
+            log::debug!("{} has no ACL: {error}", home.display());
+        }
+    }
+    if !may_use() {
+        bail!(unusable(account, &home, &stat));
+    }
+    if stat.st_uid == 0 && !is_open_by_mode(&stat, *ids) {
+        let home = home.display();
+        problems.push(Problem::new(
+            "home",
+            format!(
+                "{home} belongs to root; an ACL gives {name:?} access, but not to private files in it, such as ~/.ssh; \
+                 run: chown -R {name}: {home}"
+            ),
+        ));
     }
     Ok(folder)
+}
+
+fn unusable(account: &Account<'_>, home: &Path, stat: &FileStat) -> String {
+    let Account { name, ids, .. } = account;
+    let (uid, home) = (ids.uid, home.display());
+    let command = if stat.st_uid == uid { "chmod u+rwx".to_owned() } else { format!("chown -R {name}:") };
+    format!(
+        "{name:?} (uid {uid}) cannot use {home}, which belongs to uid {} with mode {:04o}; run: {command} {home}, and restart \
+         the container",
+        stat.st_uid,
+        stat.st_mode & 0o7777
+    )
 }
 
 /// Returns a directory of the user's or root's, created if missing.
@@ -105,7 +152,7 @@ fn own(parent: &OwnedFd, name: &str, ids: Ids, mode: u32, path: &Path) -> Result
     Ok(folder)
 }
 
-/// True for the user's own directory, or root's on a volume that keeps no owners: there the modes decide.
+/// True for the user's own directory, or root's: a volume may keep no owners, or root has restored it.
 fn is_acceptable(owner: u32, ids: Ids) -> bool {
     owner == ids.uid || owner == 0
 }
@@ -164,7 +211,7 @@ fn restrict_ssh(home: &OwnedFd, uid: u32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     use super::*;
 
@@ -176,15 +223,23 @@ mod tests {
         Workspace { path: path.to_owned(), uid: 1000, gid: 1000, mounted: true, slug: "x".into() }
     }
 
+    /// Opens the home of this account; the problems of one that is used.
+    fn opened(path: &Path, ids: Ids) -> Result<Vec<String>, String> {
+        let account = Account { name: "ada", ids, groups: Vec::new() };
+        let mut problems = Vec::new();
+        let shown = |text: String| text.replace(path.to_str().unwrap(), "W");
+        on_the_workspace(&at(path), &account, &mut problems).map_err(|error| shown(format!("{error:#}")))?;
+        Ok(problems.iter().map(|problem| shown(problem.to_string())).collect())
+    }
+
     fn refusal(path: &Path) -> String {
-        let error = on_the_workspace(&at(path), "ada", own_ids()).unwrap_err();
-        format!("{error:#}").replace(path.to_str().unwrap(), "W")
+        opened(path, own_ids()).unwrap_err()
     }
 
     #[test]
     fn a_fresh_volume_gets_a_home() {
         let dir = tempfile::tempdir().unwrap();
-        on_the_workspace(&at(dir.path()), "ada", own_ids()).unwrap();
+        assert_eq!(opened(dir.path(), own_ids()), Ok(vec![]));
         let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o7777;
         assert_eq!((mode("home"), mode("home/ada")), (0o755, 0o750));
     }
@@ -206,25 +261,34 @@ mod tests {
     }
 
     #[test]
-    fn a_home_of_another_user_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        // Something is in it: an empty one of root's would be given to the user.
-        fs::create_dir_all(dir.path().join("home/ada/work")).unwrap();
-        let owner = own_ids().uid;
-        let stranger = Ids { uid: owner + 5, gid: own_ids().gid + 5 };
-        fs::set_permissions(dir.path().join("home/ada"), fs::Permissions::from_mode(0o750)).unwrap();
-        let error = on_the_workspace(&at(dir.path()), "ada", stranger).unwrap_err().to_string();
-        let expected = if owner == 0 {
-            "W/home/ada cannot be used by uid 5".to_owned()
-        } else {
-            format!("W/home belongs to uid {owner} and not to {}", stranger.uid)
+    fn a_home_of_root_is_used_if_the_user_can_use_it_and_else_named_with_the_command_that_helps() {
+        const ADA: Ids = Ids { uid: 1234, gid: 1235 };
+        let acl = "home: W/home/ada belongs to root; an ACL gives \"ada\" access, but not to private files in it, such as \
+                   ~/.ssh; run: chown -R ada: W/home/ada";
+        let refused = |owner: u32, mode: &str, command: &str| {
+            Err(format!(
+                "\"ada\" (uid 1234) cannot use W/home/ada, which belongs to uid {owner} with mode {mode}; run: {command} \
+                 W/home/ada, and restart the container"
+            ))
         };
-        assert_eq!(error.replace(dir.path().to_str().unwrap(), "W"), expected);
-        assert_eq!(
-            [1000, 0, 77].map(|owner| is_acceptable(owner, Ids { uid: 1000, gid: 77 })),
-            [true, true, false]
-        );
+        for (owner, mode, expected) in [
+            ((0, 0), 0o750, Ok(vec![acl.to_owned()])),
+            ((0, 0), 0o777, Ok(vec![])),
+            ((0, 1235), 0o770, Ok(vec![])),
+            ((0, 0), 0o700, refused(0, "0700", "chown -R ada:")),
+            ((1234, 1235), 0o500, refused(1234, "0500", "chmod u+rwx")),
+            ((77, 77), 0o777, Err("W/home/ada belongs to uid 77 and not to 1234".to_owned())),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            let home = dir.path().join("home/ada");
+            // Something is in it: an empty one of root's would be given to the user.
+            fs::create_dir_all(home.join("work")).unwrap();
+            chown(&home, Some(owner.0), Some(owner.1)).unwrap();
+            fs::set_permissions(&home, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(opened(dir.path(), ADA), expected, "{owner:?} {mode:o}");
+            assert_eq!(fs::metadata(&home).unwrap().uid(), owner.0);
+        }
     }
 
     #[test]
@@ -232,8 +296,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let stranger = Ids { uid: own_ids().uid + 5, gid: own_ids().gid + 5 };
-        let error = on_the_workspace(&at(dir.path()), "ada", stranger).unwrap_err().to_string();
-        assert_eq!(error, format!("{} is not accessible to uid {}", dir.path().display(), stranger.uid));
+        let expected = format!("W is not accessible to uid {}", stranger.uid);
+        assert_eq!(opened(dir.path(), stranger), Err(expected));
         assert!(!dir.path().join("home").exists());
     }
 

@@ -9,15 +9,16 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use dirfd::FileType;
 use kit::account_db::Ids;
+use kit::privileges::as_account;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, renameat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, fstatat};
-use nix::unistd::{Gid, Uid, fchown};
+use nix::unistd::{AccessFlags, Gid, Uid, faccessat, fchown};
 
 /// Opens the directory `name`, made for `ids` with `mode` if it is missing.
 ///
 /// An existing directory is kept, unless it is empty and owned by root, as an interrupted start leaves it. A file system
-/// that cannot change owners or modes is not an error; [`may_use`] shows the result.
+/// that cannot change owners or modes is not an error; [`may`] shows the result.
 pub fn make(parent: impl AsFd, name: &OsStr, ids: Ids, mode: u32) -> io::Result<OwnedFd> {
     let (directory, is_new) = dirfd::create_dir(parent, name, 0o700)?;
     if is_new || (fstat(&directory)?.st_uid == 0 && dirfd::names(&directory)?.is_empty()) {
@@ -55,23 +56,22 @@ pub fn make_private(directory: impl AsFd, name: &OsStr, owner: u32) -> io::Resul
     Ok(())
 }
 
-/// True if the modes let an account do everything with a directory (`path_resolution(7)`: the first class that fits).
-pub fn may_use(stat: &FileStat, ids: Ids) -> bool {
-    permitted(stat, ids) == 0o7
-}
-
-/// True if the modes let an account pass through a directory.
-pub fn may_pass(stat: &FileStat, ids: Ids) -> bool {
-    permitted(stat, ids) & 0o1 != 0
-}
-
-fn permitted(stat: &FileStat, ids: Ids) -> u32 {
+/// True if the modes alone let an account do everything with a directory (`path_resolution(7)`: the first class that fits).
+pub fn is_open_by_mode(stat: &FileStat, ids: Ids) -> bool {
     let class = match (stat.st_uid == ids.uid, stat.st_gid == ids.gid) {
         (true, _) => stat.st_mode >> 6,
         (false, true) => stat.st_mode >> 3,
         (false, false) => stat.st_mode,
     };
-    class & 0o7
+    class & 0o7 == 0o7
+}
+
+/// True if an account has these rights to a directory, tested as the account, because ACLs and network volumes decide too.
+/// Also true if no process can become the account, which is reported as a missing capability.
+pub fn may(rights: AccessFlags, directory: impl AsFd, ids: Ids, groups: &[u32]) -> bool {
+    let directory = directory.as_fd();
+    let may = || faccessat(directory, ".", rights, AtFlags::empty()).is_ok();
+    as_account(ids.uid, ids.gid, groups, may).unwrap_or(true)
 }
 
 fn give(file: impl AsFd, ids: Ids, mode: u32) -> io::Result<()> {
@@ -143,9 +143,12 @@ mod tests {
             [(0o700, [true, false, false]), (0o770, [true, true, false]), (0o707, [true, false, true])];
         for (mode, expected) in table {
             let stat = stat(mode);
-            assert_eq!([own(), member, stranger].map(|ids| may_use(&stat, ids)), expected, "{mode:o}");
+            assert_eq!(
+                [own(), member, stranger].map(|ids| is_open_by_mode(&stat, ids)),
+                expected,
+                "{mode:o}"
+            );
         }
-        assert!(may_pass(&stat(0o711), stranger) && !may_use(&stat(0o711), stranger));
     }
 
     #[test]

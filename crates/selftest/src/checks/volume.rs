@@ -6,6 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::Result;
+use kit::account_db::{AccountDb, User};
 use kit::mounts::{self, Mount};
 use kit::privileges;
 use nix::errno::Errno;
@@ -47,7 +48,27 @@ pub fn check(context: &Context) -> Result<Vec<Finding>> {
     };
     let kind = file_system(path, &mounts::all()?);
     findings.extend(judge(path, &tried, kind.as_deref()));
+    if let Some(user) = AccountDb::read()?.user_of(workspace.uid) {
+        let tried = privileges::with_file_ids(user.ids.uid, user.ids.gid, || write_test(&user.home))?;
+        findings.extend(tried.err().and_then(|error| judge_home(user, &error)));
+    }
     Ok(findings)
+}
+
+/// A full or broken disk is the other findings' matter.
+fn judge_home(user: &User, error: &io::Error) -> Option<Finding> {
+    let (name, home) = (&user.name, user.home.display());
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EACCES | Errno::EPERM) => Some(Finding::fail(
+            format!("{name:?} cannot write to its home {home}"),
+            format!("sudo chown -R {name}: {home} && sudo chmod u+rwx {home}"),
+        )),
+        Some(Errno::ENOENT | Errno::ENOTDIR) => Some(Finding::fail(
+            format!("the home of {name:?}, {home}, is missing: {error}"),
+            "restart the container, which creates it",
+        )),
+        _ => None,
+    }
 }
 
 /// Writes a file that has no name, so that nothing ever sees it. False if the file system cannot create such a file, or
@@ -148,6 +169,21 @@ mod tests {
                 [Finding::warn(seen, "use a volume with a Linux file system")]
             );
         }
+    }
+
+    #[test]
+    fn a_home_that_its_user_cannot_use_is_named_with_its_remedy() {
+        let accounts = AccountDb::parse("ada:x:1000:1000::/w/home/ada:/bin/bash\n", "");
+        let judged = |error| judge_home(accounts.user("ada").unwrap(), &io::Error::from(error));
+        assert_eq!(
+            judged(Errno::EACCES),
+            Some(Finding::fail(
+                "\"ada\" cannot write to its home /w/home/ada",
+                "sudo chown -R ada: /w/home/ada && sudo chmod u+rwx /w/home/ada"
+            ))
+        );
+        assert!(judged(Errno::ENOENT).is_some());
+        assert_eq!(judged(Errno::ENOSPC), None);
     }
 
     #[test]
