@@ -9,7 +9,7 @@
 //! inherit the group (set-group-ID, on directories only). Permissions are only added. Skipped are
 //!
 //! * programs that root runs, and trees of services or packages: the table is in `opt_rules.rs`;
-//! * private entries (no bits for group and others) with their content, and `.ssh`;
+//! * private entries (no bits for group and others) with their content, which are counted, and `.ssh`;
 //! * privileged programs: set-user-ID, set-group-ID, capabilities;
 //! * symbolic links. `/opt/NAME` is often one: its tree is corrected at its real path.
 //!
@@ -60,7 +60,7 @@ use nix::errno::Errno;
 
 pub use change::{Change, ChangeKind};
 pub use cli::command;
-pub use summary::{ErrorCount, Summary};
+pub use summary::{EntryCount, ErrorCount, Summary};
 pub use walk::{Step, StepCallback};
 
 use acl::{Acl, AclKind};

@@ -82,6 +82,14 @@ impl Rules for OptRules {
         zone != Zone::Shared || !entry.is_private()
     }
 
+    fn is_private(&self, zone: Zone, entry: &Entry) -> bool {
+        zone == Zone::Shared
+            && entry.uid == 0
+            && entry.is_private()
+            && !entry.is_special()
+            && !entry.is_setid()
+    }
+
     /// Gives the group the owner's permissions; no permission is taken away.
     fn required_changes(
         &self,
@@ -142,6 +150,21 @@ mod tests {
         ];
         for (entry, expected) in cases {
             assert_eq!(changes_of(Zone::Shared, &entry), expected, "{entry:?}");
+        }
+    }
+
+    #[test]
+    fn private_entries_of_root_are_known() {
+        let accounts = Entry { uid: 33, ..directory(0o700) };
+        for (zone, entry, expected) in [
+            (Zone::Shared, file(0o600), true),
+            (Zone::Shared, directory(0o700), true),
+            (Zone::Shared, file(0o640), false),
+            (Zone::Shared, accounts, false),
+            (Zone::Shared, file(0o4700), false),
+            (Zone::TreeDirectory, directory(0o700), false),
+        ] {
+            assert_eq!(RULES.is_private(zone, &entry), expected, "{zone:?} {entry:?}");
         }
     }
 

@@ -37,6 +37,10 @@ struct Row {
     mounts_not_entered: u64,
     /// Number of entries that belong to others and are left alone.
     left_alone: u64,
+    /// Number of entries of `/opt` that only root can read, which are left alone with their content.
+    private: u64,
+    /// Path of the first of them.
+    first_private: Option<String>,
     /// Changes that the file system refused.
     refused: Vec<ErrorRow>,
     /// Changes that failed.
@@ -90,6 +94,11 @@ impl Report {
             changes: ChangeKind::ALL.into_iter().map(count).collect(),
             mounts_not_entered: summary.mounts,
             left_alone: summary.left_alone,
+            private: summary.private.as_ref().map_or(0, |private| private.count),
+            first_private: summary
+                .private
+                .as_ref()
+                .map(|private| private.first.to_string_lossy().into_owned()),
             refused: summary.refused.iter().map(error_row).collect(),
             failed: summary.failed.iter().map(error_row).collect(),
         });
@@ -120,6 +129,10 @@ impl Report {
                     write!(out, "{before}{kind} {count}")?;
                     before = ", ";
                 }
+            }
+            if let Some(first) = &row.first_private {
+                let first = quoted(std::path::Path::new(first));
+                write!(out, "; {} skipped that only root can read, such as {first}", row.private)?;
             }
             writeln!(out)?;
         }

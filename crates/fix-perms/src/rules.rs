@@ -23,6 +23,8 @@ pub trait Rules: Sync {
     fn child(&self, zone: Self::Zone, name: &[u8]) -> Option<Self::Zone>;
     /// True if the content of a directory is checked.
     fn descends(&self, zone: Self::Zone, entry: &Entry) -> bool;
+    /// True for an entry that is left alone because only root has access: on purpose, or by the umask of its creator.
+    fn is_private(&self, zone: Self::Zone, entry: &Entry) -> bool;
     /// Changes that correct an entry; fails only if an ACL cannot be read.
     fn required_changes(
         &self,

@@ -20,6 +20,15 @@ pub struct ErrorCount {
     pub reason: String,
 }
 
+/// Entries of one kind: their number, and the first one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryCount {
+    /// Number of entries.
+    pub count: u64,
+    /// Smallest of the paths.
+    pub first: PathBuf,
+}
+
 /// Counts of one tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -35,6 +44,8 @@ pub struct Summary {
     pub mounts: u64,
     /// Wrong files that were skipped: with hard links outside the tree, or privileged programs.
     pub left_alone: u64,
+    /// Entries of `/opt` that only root can read, which were skipped with their content.
+    pub private: Option<EntryCount>,
 }
 
 /// Treatment of an error.
@@ -78,11 +89,22 @@ impl Summary {
         add_error(errors, operation, ErrorCount { count: 1, first: path.to_owned(), reason });
     }
 
+    /// Counts a private entry.
+    pub(crate) fn add_private(&mut self, other: EntryCount) {
+        let known =
+            self.private.take().unwrap_or_else(|| EntryCount { count: 0, first: other.first.clone() });
+        let first = known.first.min(other.first);
+        self.private = Some(EntryCount { count: known.count + other.count, first });
+    }
+
     /// Adds the counts of another thread.
     pub(crate) fn add(&mut self, other: Self) {
         self.entries += other.entries;
         self.mounts += other.mounts;
         self.left_alone += other.left_alone;
+        if let Some(private) = other.private {
+            self.add_private(private);
+        }
         for (kind, count) in other.changes {
             *self.changes.entry(kind).or_default() += count;
         }
@@ -163,11 +185,17 @@ mod tests {
         let mut one = Summary { entries: 2, ..Summary::default() };
         one.change(ChangeKind::Mode);
         one.error("mode", Path::new("/a"), &io::Error::from_raw_os_error(1));
+        let private = |count, first: &str| EntryCount { count, first: first.into() };
+        one.add_private(private(1, "/p"));
         let mut sum = one.clone();
+        sum.add_private(private(1, "/n"));
         sum.add(one);
         let refused =
             BTreeMap::from([("mode", error_count(2, "/a", "Operation not permitted (os error 1)"))]);
         let changes = BTreeMap::from([(ChangeKind::Mode, 2)]);
-        assert_eq!(sum, Summary { entries: 4, changes, refused, ..Summary::default() });
+        assert_eq!(
+            sum,
+            Summary { entries: 4, changes, refused, private: Some(private(3, "/n")), ..Summary::default() }
+        );
     }
 }

@@ -25,7 +25,7 @@ use crate::entry::Entry;
 use crate::entry_handle::EntryHandle;
 use crate::hard_links::HardLinks;
 use crate::rules::Rules;
-use crate::summary::Summary;
+use crate::summary::{EntryCount, Summary};
 
 const PATH_ONLY: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
@@ -142,6 +142,7 @@ impl<R: Rules> Visitor for Walk<'_, R> {
         match opened {
             Ok((entry, handle, fd)) => {
                 worker.summary.entries += 1;
+                self.count_private(worker, zone, &entry, path);
                 self.correct(worker, &handle, name.to_bytes(), zone, &entry, path);
                 Ok(self.rules.descends(zone, &entry).then_some((fd, zone)))
             }
@@ -266,6 +267,7 @@ impl<R: Rules> Walk<'_, R> {
             return Some(entry.kind);
         }
         worker.summary.entries += 1;
+        self.count_private(worker, zone, &entry, full);
         // Opened only if needed: most files are correct by their modes alone.
         let is_open = opened.is_some();
         let handle = opened.map_or_else(OnceCell::new, OnceCell::from);
@@ -299,6 +301,12 @@ impl<R: Rules> Walk<'_, R> {
             Err(error) => worker.error("read", full, &error),
         }
         Some(entry.kind)
+    }
+
+    fn count_private(&self, worker: &mut Worker, zone: R::Zone, entry: &Entry, path: impl Fn() -> PathBuf) {
+        if self.rules.is_private(zone, entry) {
+            worker.summary.add_private(EntryCount { count: 1, first: path() });
+        }
     }
 
     /// Reads the state of a file by its name, or through a descriptor if it probably has to be changed: that resolves the name

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use dirfd::walk::{Descend, walk_tree};
-use fix_perms::{Tree, fix_tree};
+use fix_perms::{Summary, Tree, fix_tree};
 use nix::errno::Errno;
 use uzers::get_group_by_name;
 
@@ -21,13 +21,23 @@ pub fn check(context: &Context) -> Result<Vec<Finding>> {
     let gid = get_group_by_name("leonardo").context("group leonardo does not exist")?.gid();
     let tree = Tree::Container { path: OPT.into(), gid };
     let summary = fix_tree(&tree, true, &|_| Ok(()))?;
-    findings.push(shared(summary.entries, summary.changed(), context.is_root));
+    findings.push(shared(&summary, context.is_root));
     Ok(findings)
 }
 
-fn shared(entries: u64, changes: u64, is_root: bool) -> Finding {
-    match changes {
-        0 => Finding::pass(format!("{entries} entries of /opt are shared with the group")),
+fn shared(summary: &Summary, is_root: bool) -> Finding {
+    match summary.changed() {
+        0 => {
+            // Programs may keep private files there.
+            let private = summary.private.as_ref().map_or(0, |private| private.count);
+            let shared = summary.entries.saturating_sub(private);
+            Finding::pass(match private {
+                0 => format!("{shared} entries of /opt are shared with the group"),
+                _ => format!(
+                    "{shared} entries of /opt are shared with the group, only root can read {private}"
+                ),
+            })
+        }
         // It sees no private directories.
         _ if !is_root => Finding::skip("needs root: sudo selftest permissions"),
         1 => Finding::warn("1 entry of /opt is not shared with the group", "sudo fix-perms --only container"),
