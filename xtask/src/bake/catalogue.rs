@@ -22,6 +22,8 @@ pub struct Variant {
     pub image: String,
     /// The published image below it, also below the variant that an extended image is built on.
     pub base: String,
+    /// True if an override replaced `base`.
+    pub base_is_override: bool,
     /// The extended image, such as `jupyter`; nothing for the base image.
     pub extended: Option<String>,
     /// The image that it is built from: `base`, or the variant of the base image.
@@ -34,6 +36,12 @@ impl Variant {
     #[must_use]
     pub fn base_target(&self) -> String {
         self.tag.replace('.', "_")
+    }
+
+    /// Repository of the image, with its registry.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        split_tag(&self.image).map_or(&self.image, |(repository, _)| repository)
     }
 }
 
@@ -116,6 +124,12 @@ impl Catalogue {
         self.0.iter().filter_map(|variant| variant.extended.as_deref()).collect()
     }
 
+    /// Last parts of the images' repositories, such as `base-image` and `jupyter`.
+    #[must_use]
+    pub fn images(&self) -> BTreeSet<&str> {
+        self.0.iter().map(|variant| repository::last_part(variant.repository())).collect()
+    }
+
     /// Applies overrides of `IMAGE_BASE` (`TARGET.args.IMAGE_BASE=IMAGE`; the target may be a pattern) to the variants' bases.
     #[must_use]
     pub fn with_bases(mut self, sets: &[String]) -> Self {
@@ -123,6 +137,7 @@ impl Catalogue {
             let Some((targets, base)) = set.split_once(".args.IMAGE_BASE=") else { continue };
             for variant in self.0.iter_mut().filter(|v| pattern::matches(targets, &v.base_target())) {
                 base.clone_into(&mut variant.base);
+                variant.base_is_override = true;
                 if variant.extended.is_none() {
                     base.clone_into(&mut variant.from);
                 }
@@ -178,6 +193,7 @@ fn variant(name: &str, target: &Target) -> Result<Variant> {
         image: image.clone(),
         from: base.clone(),
         base,
+        base_is_override: false,
         extended: None,
         parts,
     })
@@ -252,6 +268,7 @@ mod tests {
             tag: "cuda-12.1.1-base-22.04".to_owned(),
             image: "host.example:5000/team/image:cuda-12.1.1-base-22.04".to_owned(),
             base: "nvidia/cuda:12.1.1-base-ubuntu22.04".to_owned(),
+            base_is_override: false,
             extended: None,
             from: "nvidia/cuda:12.1.1-base-ubuntu22.04".to_owned(),
             parts: Parts::of_tag("cuda-12.1.1-base-22.04").unwrap(),

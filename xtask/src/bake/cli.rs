@@ -23,8 +23,8 @@ pub struct Args {
     #[arg(value_name = "VARIANT")]
     pub variants: Vec<String>,
 
-    /// List tags and base images, of all variants unless some are named
-    #[arg(long, conflicts_with_all = ["print", "dry_run", "sets"])]
+    /// List tags and base images, of all variants unless some are named; with --platform, those that exist for it
+    #[arg(long, conflicts_with_all = ["print", "dry_run", "sets", "builder", "load", "push", "output"])]
     pub list: bool,
 
     /// Print the resolved build as bake's JSON instead of building
@@ -76,9 +76,14 @@ mod tests {
             parse(&["cpu", "--print", "--set", "*.args.A=b"]),
             Ok(Args { variants: vec!["cpu".to_owned()], print: true, sets: vec![set], ..Args::default() })
         );
-        for both in
-            [["--list", "--print"], ["--list", "--dry-run"], ["--print", "--dry-run"], ["--list", "--set=x"]]
-        {
+        for both in [
+            ["--list", "--print"],
+            ["--list", "--push"],
+            ["--list", "--output=x"],
+            ["--list", "--dry-run"],
+            ["--print", "--dry-run"],
+            ["--list", "--set=x"],
+        ] {
             assert_eq!(parse(&both), Err(clap::error::ErrorKind::ArgumentConflict), "{both:?}");
         }
     }

@@ -84,16 +84,17 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
     if args.locked {
         catalogue = catalogue.locked(&LockFile::read(root)?);
     }
+    let platforms = &args.destination.platforms;
     if args.list && args.variants.is_empty() {
-        return list(out, &catalogue.variants().collect::<Vec<_>>());
+        return list(out, &catalogue.variants().collect::<Vec<_>>(), platforms);
     }
     let sets: Vec<String> = args.sets.iter().map(|set| catalogue.address(set)).collect();
     let catalogue = catalogue.with_bases(&sets);
     let variants = into_anyhow(select(&catalogue, &requests(args, &docker)?))?;
     if args.list {
-        return list(out, &variants);
+        return list(out, &variants, platforms);
     }
-    platform::check(&variants, &args.destination.platforms)?;
+    platform::check(&variants, platforms)?;
     if args.locked {
         check_locked(&variants)?;
     }
@@ -136,15 +137,16 @@ fn run_to(out: &mut impl Write, args: &Args, root: &Path, engine: &impl Engine) 
 
 /// Refuses variants on a base without a digest.
 pub fn check_locked(variants: &[&Variant]) -> Result<()> {
-    let unlocked: BTreeSet<&str> = variants
-        .iter()
-        .map(|variant| variant.base.as_str())
-        .filter(|base| !base.contains("@sha256:"))
-        .collect();
+    let unlocked: Vec<_> = variants.iter().filter(|variant| !variant.base.contains("@sha256:")).collect();
+    if let Some(Variant { name, base, .. }) = unlocked.iter().find(|variant| variant.base_is_override) {
+        return Err(anyhow!("--set replaces the base of {name} by {base}, which is not a digest"))
+            .hint(|| format!("--locked accepts {base}@sha256:DIGEST, or leave --set or --locked out"));
+    }
     if unlocked.is_empty() {
         return Ok(());
     }
-    let bases = unlocked.into_iter().collect::<Vec<_>>().join(", ");
+    let bases: BTreeSet<_> = unlocked.iter().map(|variant| variant.base.as_str()).collect();
+    let bases = bases.into_iter().collect::<Vec<_>>().join(", ");
     Err(anyhow!("no digest in {LOCK_FILE} for {bases}")).hint(|| "run: cargo xtask images update".to_owned())
 }
 
@@ -178,7 +180,9 @@ pub fn print(docker: Command, groups: &[&str]) -> Result<String> {
     kit::cmd::stdout(bake.arg("--print").args(groups))
 }
 
-fn list(out: &mut impl Write, variants: &[&Variant]) -> Outcome {
+/// Prints the variants that exist for all of the platforms.
+fn list(out: &mut impl Write, variants: &[&Variant], platforms: &[Platform]) -> Outcome {
+    let variants: Vec<_> = variants.iter().filter(|variant| platform::has_all(variant, platforms)).collect();
     let width = variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0);
     for Variant { name, from, .. } in variants {
         writeln!(out, "{name:width$}  {from}")?;
@@ -346,8 +350,17 @@ esac
         let locked = |variants: &[&str]| Args { locked: true, ..asking(variants) };
         let error = bench.bake(&locked(&["cpu-22.04", "cpu-24.04"])).unwrap_err();
         assert_eq!(error.to_string(), "no digest in docker-bake.lock.hcl for ubuntu:24.04");
-        let sets = vec!["*.args.IMAGE_BASE=x:1".to_owned()];
-        assert!(bench.bake(&Args { sets, ..locked(&["cpu-22.04"]) }).is_err(), "the override has no digest");
+        let over = |base: &str| {
+            let sets = vec![format!("*.args.IMAGE_BASE={base}")];
+            bench.bake(&Args { sets, ..locked(&["cpu-22.04"]) })
+        };
+        assert_eq!(
+            over("ubuntu:22.04").unwrap_err().to_string(),
+            "--set replaces the base of cpu-22.04 by ubuntu:22.04, which is not a digest"
+        );
+        assert_eq!(bench.ran(), "");
+        over(&format!("ubuntu:22.04@{digest}")).unwrap();
+        fs::remove_file(bench.0.path().join("ran")).unwrap();
         bench.bake(&locked(&["cpu-22.04"])).unwrap();
         assert_eq!(bench.ran(), "buildx bake --file docker-bake.hcl cpu-22_04 --file docker-bake.lock.hcl\n");
         let listed = bench.said(&Args { list: true, ..locked(&["cpu-22.04"]) });
@@ -382,6 +395,12 @@ esac
             bench.said(&Args { list: true, ..asking(&["CPU", "cpu-22.04"]) }).lines().collect::<Vec<_>>(),
             ["cpu-22.04      ubuntu:22.04", "cpu-24.04      ubuntu:24.04", "cpu-debian-12  debian:12-slim"]
         );
+        let arm = |variants: &[&str]| {
+            let destination = Destination { platforms: vec![Platform::Arm64], ..Destination::default() };
+            bench.said(&Args { list: true, destination, ..asking(variants) })
+        };
+        assert_eq!(arm(&["rocm", "cpu-22.04"]), "cpu-22.04  ubuntu:22.04\n");
+        assert_eq!(arm(&[]).lines().count(), 77);
     }
 
     #[test]

@@ -51,12 +51,14 @@ impl Platform {
     }
 }
 
+/// True if the variant can be built for all of the platforms.
+pub fn has_all(variant: &Variant, platforms: &[Platform]) -> bool {
+    variant.parts.family != "rocm" || !platforms.contains(&Platform::Arm64)
+}
+
 /// Fails for a variant without an image for one of the platforms.
 pub fn check(variants: &[&Variant], platforms: &[Platform]) -> Result<()> {
-    let is_rocm = |variant: &&&Variant| variant.parts.family == "rocm";
-    if platforms.contains(&Platform::Arm64)
-        && let Some(variant) = variants.iter().find(is_rocm)
-    {
+    if let Some(variant) = variants.iter().find(|variant| !has_all(variant, platforms)) {
         bail!("{} does not exist for linux/arm64: AMD publishes packages for amd64 only", variant.name);
     }
     Ok(())

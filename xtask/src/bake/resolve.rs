@@ -2,14 +2,14 @@
 
 use super::catalogue::{Catalogue, Variant};
 use super::diagnosis::diagnose;
-use super::pattern;
 use super::request::Request;
 use super::request_error::RequestError;
+use super::{pattern, repository};
 
 /// Finds the one variant that a request means.
 ///
 /// A shortened version means its newest listed patch, a plain `cudnn` the cuDNN version available for it. Case does not
-/// matter, underscores count as dots, and of an image reference only the tag and the name of an extended image count. Other
+/// matter, underscores count as dots, and of an image reference only the tag and the last part of the repository count. Other
 /// parts may be left out if one candidate remains. The error lists the candidates.
 pub fn resolve<'c>(catalogue: &'c Catalogue, request: &str) -> Result<&'c Variant, RequestError> {
     let found = find(catalogue, request)?;
@@ -118,17 +118,28 @@ fn normalised(catalogue: &Catalogue, request: &str) -> Result<String, RequestErr
     let (repository, name) = match name.rsplit_once(':') {
         // A colon before a slash is that of a registry's port.
         Some((_, port)) if port.contains('/') => return refuse("the image reference has no tag"),
-        Some((repository, tag)) => (repository.rsplit('/').next().unwrap_or_default(), tag),
+        Some((repository, tag)) => (Some(repository::last_part(repository).to_lowercase()), tag),
         None if name.contains('/') => return refuse("the image reference has no tag"),
-        None => ("", name),
+        None => (None, name),
     };
     match name {
         "" => refuse("it is empty"),
         name if name.starts_with('-') => refuse("its tag begins with a dash"),
         name => {
             let name = name.to_lowercase().replace('_', ".");
-            let is_extended = catalogue.extended_images().contains(repository);
-            Ok(if is_extended { format!("{repository}-{name}") } else { name })
+            let Some(image) = repository else { return Ok(name) };
+            let images = catalogue.images();
+            if !images.contains(&*image) {
+                let known = images.into_iter().collect::<Vec<_>>().join(", ");
+                let reason = format!("the images are {known}, not {image}");
+                return Err(RequestError::Unknown {
+                    request: request.to_owned(),
+                    reason,
+                    candidates: vec![],
+                });
+            }
+            let is_extended = catalogue.extended_images().contains(&*image);
+            Ok(if is_extended { format!("{image}-{name}") } else { name })
         }
     }
 }

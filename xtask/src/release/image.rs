@@ -79,7 +79,7 @@ pub fn run(args: &Args, runner: Runner) -> Outcome {
         return Ok(Exit::Done);
     }
     let checked = if runner.dry_run { String::new() } else { built(&metadata, variant)?.configuration()? };
-    let repository = repository(variant)?;
+    let repository = variant.repository();
     bake("push", push(variant, repository, rewrite))?;
     if runner.dry_run {
         return Ok(Exit::Done);
@@ -142,11 +142,6 @@ fn output(attributes: &str, rewrite: bool) -> String {
     format!("output={attributes}{rewrite}")
 }
 
-fn repository(variant: &Variant) -> Result<&str> {
-    let repository = variant.image.strip_suffix(&format!(":{}", variant.tag));
-    repository.with_context(|| format!("{} has no tag", variant.image))
-}
-
 /// Bake's metadata of one target.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 struct Built {
@@ -186,7 +181,7 @@ mod tests {
     fn an_image_is_pushed_without_a_tag_and_with_its_attestations() {
         let catalogue = Catalogue::from_print_json(include_str!("../bake/fixtures/print.json")).unwrap();
         let variant = bake::resolve(&catalogue, "cuda-12.1-runtime-22.04").unwrap();
-        let repository = repository(variant).unwrap();
+        let repository = variant.repository();
         assert_eq!(repository, "leonardo/base-image");
         assert_eq!(
             push(variant, repository, true),

@@ -40,7 +40,7 @@ fn each_spelling_of_a_variant_finds_it() {
         ("cuda-12.9-cudnn-devel-24.04", "cuda-12.9.2-cudnn9-devel-24.04"),
         ("cuda-12.9-cudnn9-devel-24.04", "cuda-12.9.2-cudnn9-devel-24.04"),
         ("leonardo/base-image:rocm-7.2-core-24.04", "rocm-7.2.4-core-24.04"),
-        ("localhost:5000/team/image:cpu-24.04", "cpu-24.04"),
+        ("localhost:5000/team/base-image:cpu-24.04", "cpu-24.04"),
         ("cpu-debian-12", "cpu-debian-12"),
         (" cuda-13.3-base-26.04\n", "cuda-13.3.1-base-26.04"),
         ("cuda-12.1-runtime", "cuda-12.1.1-runtime-22.04"),
@@ -152,6 +152,16 @@ fn an_unknown_request_names_the_part_that_does_not_exist() {
             "no variant \"jupyter-cuda-12.1-runtime-22.04\": jupyter-cuda 12.1 is not listed\nhint: there is \
              jupyter-cuda-12.8.1-runtime-22.04",
         ),
+        (
+            "ghcr.io/nvidia/cuda:cpu-24.04",
+            "no variant \"ghcr.io/nvidia/cuda:cpu-24.04\": the images are base-image, comfyui, jupyter, not cuda\n\
+             hint: run: cargo xtask bake --list",
+        ),
+        (
+            "leonardo/jupiter:cpu",
+            "no variant \"leonardo/jupiter:cpu\": the images are base-image, comfyui, jupyter, not jupiter\n\
+             hint: run: cargo xtask bake --list",
+        ),
         ("cuda-99*", "no variant \"cuda-99*\": nothing fits the pattern\nhint: run: cargo xtask bake --list"),
     ]);
 }
@@ -206,7 +216,7 @@ fn the_newest_patch_is_found_by_number_and_a_full_tag_is_itself() {
     assert_eq!(answer(&catalogue, "cuda-12.1-base-22.04"), "cuda-12.1.10-base-22.04");
     assert_eq!(answer(&catalogue, "cuda-12.1.9-base-22.04"), "cuda-12.1.9-base-22.04");
     assert_eq!(answer(&catalogue, "rocm-7.2-core-24.04"), "rocm-7.2-core-24.04", "AMD's name of 7.2.0");
-    assert_eq!(answer(&catalogue, "rocm-7-core-24.04"), "rocm-7.2.4-core-24.04");
+    assert_eq!(answer(&catalogue, "image:rocm-7-core-24.04"), "rocm-7.2.4-core-24.04");
 }
 
 #[test]
