@@ -21,6 +21,7 @@ mod lint;
 mod nextest;
 mod python_tools;
 pub mod release;
+mod repository;
 pub mod screenshots;
 pub mod step;
 mod system_packages;

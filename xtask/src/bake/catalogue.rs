@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use super::pattern;
 use super::tag_parts::Parts;
-use super::{pattern, repository};
 use crate::images::LockFile;
+use crate::repository;
 
 /// One image that can be built.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,6 @@ mod diagnosis;
 mod outputs;
 mod pattern;
 mod platform;
-mod repository;
 mod request;
 mod request_error;
 mod resolve;

@@ -2,9 +2,10 @@
 
 use super::catalogue::{Catalogue, Variant};
 use super::diagnosis::diagnose;
+use super::pattern;
 use super::request::Request;
 use super::request_error::RequestError;
-use super::{pattern, repository};
+use crate::repository;
 
 /// Finds the one variant that a request means.
 ///

@@ -31,9 +31,34 @@ pub fn mirrored(image: &str, mirror: Option<&str>) -> String {
     }
 }
 
+/// True if a registry's refusal means that it does not have the image, and not that it could not be asked.
+#[must_use]
+pub fn means_missing(error: &str) -> bool {
+    // Docker Hub refuses access to repositories that do not exist.
+    let texts =
+        ["not found", "manifest unknown", "name unknown", "repository does not exist", "insufficient_scope"];
+    texts.iter().any(|text| error.contains(text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_and_a_dead_network_are_different() {
+        for missing in [
+            "ERROR: docker.io/nvidia/cuda:9-base: not found",
+            "ERROR: unexpected status: manifest unknown",
+            "pull access denied, repository does not exist or may require authorization: insufficient_scope",
+        ] {
+            assert!(means_missing(missing), "{missing}");
+        }
+        for failed in
+            ["dial tcp: i/o timeout", "429 Too Many Requests: toomanyrequests", "503 Service Unavailable"]
+        {
+            assert!(!means_missing(failed), "{failed}");
+        }
+    }
 
     #[test]
     fn a_mirror_has_the_official_images_below_library() {

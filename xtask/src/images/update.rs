@@ -12,6 +12,7 @@ use super::registry;
 use crate::bake;
 use crate::checkout::Checkout;
 use crate::engine;
+use crate::repository;
 
 const EPILOGUE: &str = "\
 Examples:
@@ -27,11 +28,11 @@ pub struct Args {
     #[arg(long)]
     check: bool,
     /// Ask this mirror of Docker Hub, such as mirror.example:5000
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = repository::mirror)]
     mirror: Option<String>,
 }
 
-/// Images without an answer after which no registry counts as reachable, unless one has answered.
+/// Failed requests after which no registry counts as reachable, unless one has answered.
 const UNREACHABLE_AFTER: usize = 3;
 
 /// Runs the task; exit code 1 also if the registry did not answer for every image.
@@ -47,27 +48,33 @@ pub fn run(args: &Args) -> Outcome {
     let used = bake::source_images(&bake::print(docker(), bake::EVERYTHING)?)?;
     let mut answers = BTreeMap::new();
     let mut failures = Vec::new();
+    let mut failed_requests = 0;
     for image in &used {
         match registry::digest(&docker, &registry::mirrored(image, args.mirror.as_deref())) {
             Ok(digest) => drop(answers.insert(image.clone(), digest)),
-            Err(error) => failures.push(format!("{image}: {}", reason(&format!("{error:#}")))),
+            Err(error) => {
+                let error = format!("{error:#}");
+                failed_requests += usize::from(!registry::means_missing(&error));
+                failures.push(format!("{image}: {}", reason(&error)));
+            }
         }
-        if answers.is_empty() && failures.len() == UNREACHABLE_AFTER {
+        if answers.is_empty() && failed_requests == UNREACHABLE_AFTER {
             break;
         }
     }
     if answers.is_empty() {
-        return Err(anyhow!("no container registry answers: {}", failures.first().map_or("", |line| line)))
-            .hint(|| {
-                "behind a proxy, set HTTPS_PROXY; a mirror of Docker Hub is given with --mirror".to_owned()
-            });
+        return Err(anyhow!(
+            "no digest of any image; the first failure: {}",
+            failures.first().map_or("", |line| line)
+        ))
+        .hint(|| "--mirror names a mirror of Docker Hub; behind a proxy, set HTTPS_PROXY".to_owned());
     }
     let (new, changes) = old.updated(&used, &answers);
     for line in &changes {
         writeln!(io::stdout(), "{line}")?;
     }
     for failure in &failures {
-        log::warn!("no answer for {failure}");
+        log::warn!("no digest of {failure}");
     }
     if !args.check {
         atomic::write_if_changed(

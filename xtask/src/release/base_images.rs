@@ -47,14 +47,6 @@ pub fn is_end_of_life(image: &Value) -> bool {
     announces(image) || image.as_object().is_some_and(|platforms| platforms.values().any(announces))
 }
 
-/// True if a registry's refusal means that it does not have the image, and not that it could not be asked.
-pub fn means_missing(error: &str) -> bool {
-    // Docker Hub refuses access to repositories that do not exist.
-    let texts =
-        ["not found", "manifest unknown", "name unknown", "repository does not exist", "insufficient_scope"];
-    texts.iter().any(|text| error.contains(text))
-}
-
 /// Bases whose version changes together: those of one row of the bake file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -125,22 +117,6 @@ mod tests {
         assert!(is_end_of_life(&old));
         assert!(!is_end_of_life(&json!({ "linux/amd64": image("A=b") })));
         assert!(!is_end_of_life(&json!({ "config": {} })) && !is_end_of_life(&json!(null)));
-    }
-
-    #[test]
-    fn a_refusal_and_a_dead_network_are_different() {
-        for missing in [
-            "ERROR: docker.io/nvidia/cuda:9-base: not found",
-            "ERROR: unexpected status: manifest unknown",
-            "pull access denied, repository does not exist or may require authorization: insufficient_scope",
-        ] {
-            assert!(means_missing(missing), "{missing}");
-        }
-        for failed in
-            ["dial tcp: i/o timeout", "429 Too Many Requests: toomanyrequests", "503 Service Unavailable"]
-        {
-            assert!(!means_missing(failed), "{failed}");
-        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::base_images::{self, Finding, Row};
 use super::{Runner, github};
 use crate::checkout::Checkout;
-use crate::images::registry::mirrored;
+use crate::images::registry::{self, mirrored};
+use crate::repository;
 use crate::step;
 
 /// Later patches that are looked for.
@@ -24,7 +25,7 @@ const TITLE: &str = "Base images need attention";
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Ask this mirror of Docker Hub, such as mirror.example:5000
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = repository::mirror)]
     mirror: Option<String>,
     /// Open, update or close one issue on GitHub; exit with 1 only if a request failed
     #[arg(long)]
@@ -108,7 +109,7 @@ impl Registry<'_> {
             Ok(text) => serde_json::from_str(&text)
                 .map(Some)
                 .with_context(|| format!("the configuration of {base} is not JSON")),
-            Err(error) if base_images::means_missing(&error.to_string()) => Ok(None),
+            Err(error) if registry::means_missing(&error.to_string()) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::base_images;
+use crate::images::registry;
 
 /// `docker buildx imagetools inspect --raw`.
 fn inspect_raw(docker: &dyn Fn() -> Command, reference: &str) -> Result<String> {
@@ -18,7 +18,7 @@ pub fn version(docker: &dyn Fn() -> Command, reference: &str) -> Result<Option<S
     let mut inspect = docker();
     inspect.args(["buildx", "imagetools", "inspect", "--format", "{{json .Image}}", reference]);
     let text = match kit::cmd::stdout(&mut inspect) {
-        Err(error) if base_images::means_missing(&error.to_string()) => return Ok(None),
+        Err(error) if registry::means_missing(&error.to_string()) => return Ok(None),
         text => text?,
     };
     let image: Value = serde_json::from_str(&text)

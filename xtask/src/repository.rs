@@ -1,4 +1,4 @@
-//! Names of repositories, which `LEONARDO_IMAGE` sets.
+//! Names of repositories and registries.
 
 use anyhow::{Result, anyhow};
 use kit::HintExt;
@@ -21,9 +21,23 @@ pub fn last_part(repository: &str) -> &str {
     repository.rsplit('/').next().unwrap_or(repository)
 }
 
+/// Returns the value of `--mirror` if it names a registry: a host that no one takes for a user of Docker Hub, with or without a
+/// path.
+pub fn mirror(text: &str) -> Result<String, String> {
+    let is_mirror = match text.split_once('/') {
+        None => is_registry(text) && is_host(text),
+        Some((host, _)) => is_registry(host) && is_repository(text),
+    };
+    if is_mirror {
+        Ok(text.to_owned())
+    } else {
+        Err("not a registry, such as mirror.example:5000".to_owned())
+    }
+}
+
 fn is_repository(name: &str) -> bool {
     let path = match name.split_once('/') {
-        Some((host, path)) if host == "localhost" || host.contains(['.', ':']) => {
+        Some((host, path)) if is_registry(host) => {
             if !is_host(host) {
                 return false;
             }
@@ -32,6 +46,11 @@ fn is_repository(name: &str) -> bool {
         _ => name,
     };
     path.split('/').all(is_path_part)
+}
+
+/// True if the first part of a name is that of a registry, and not of a user of Docker Hub.
+fn is_registry(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':'])
 }
 
 fn is_host(host: &str) -> bool {
@@ -91,6 +110,26 @@ mod tests {
             "é",
         ] {
             assert!(check(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_mirror_is_a_registry() {
+        for text in
+            ["mirror.example", "mirror.example:5000", "localhost", "127.0.0.1:5000", "r.example/hub/proxy"]
+        {
+            assert_eq!(mirror(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "mirror",
+            "http://127.0.0.1:1/",
+            "http://127.0.0.1:1",
+            "mirror.example/",
+            "a b.example",
+            "h.example:",
+        ] {
+            assert!(mirror(text).is_err(), "{text:?}");
         }
     }
 }
