@@ -14,18 +14,37 @@ static SECRETS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let expressions = [
         r#"(?i)(\bauthorization["']?\s*[:=]\s*)[^\r\n]+"#,
         r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{6,}",
-        // name=value, and name: value unless the value is a short word of a sentence or a small number.
-        r#"(?i)([a-z0-9_.-]*(?:pass|passwd|password|passphrase|token|secret|api[_-]?key|credentials?|private[_-]?key|cookie|signature)["']?\s*=\s*)(?:"[^"]*"|'[^']*'|[^\s,;&"']+)"#,
-        r#"(?i)([a-z0-9_.-]*(?:password|passwd|passphrase|token|secret|api[_-]?key|credentials?|private[_-]?key|cookie)["']?\s*:\s*)(?:"[^"]*"|'[^']*'|[^\s,;&"']{12,}|[^\s,;&"']*[a-z][^\s,;&"']*[0-9][^\s,;&"']*|[^\s,;&"']*[0-9][^\s,;&"']*[a-z][^\s,;&"']*|[0-9]{6,}[^\s,;&"']*|[^\s,;&"']*[!@#$%^*+~][^\s,;&"']+|(?-i:[^\s,;&"']*[a-z][^\s,;&"']*[A-Z][^\s,;&"']*))"#,
-        // Options with the value behind a blank.
-        r#"(?i)((?:^|[\s"'\[(`])--?[a-z0-9_-]*(?:password|passwd|passphrase|token|secret|api[_-]?key|credentials?|private[_-]?key|cookie)["']?,?[ \t]+)(?:"[^"]*"|'[^']*'|[^\s,;&"'-][^\s,;&"']*)"#,
-        // Logins and queries of addresses.
+        // Logins in options of curl and wget, passwords of sshpass and of MySQL's programs, keys without an option.
+        r#"((?:^|[\s"'\[(`])(?:-u|(?:-[A-Za-z]*[uU]|--user|--proxy-user)(?:["'],|=|[ \t])[ \t]*)[^\s:"'=]+:)[^\s"']+"#,
+        r#"((?:^|[\s"'\[(`])(?:-u|(?:-[A-Za-z]*[uU]|--user|--proxy-user)(?:["'],|=|[ \t])[ \t]*)["'][^\s:"']+:)[^"']+"#,
+        r#"(\bsshpass\s[^|;&]*?-p[ \t]*)(?:"[^"]*"|'[^']*'|\S+)"#,
+        r#"(\b(?:mysql|mariadb)[a-z-]*\s(?:[^|;&]*?\s)?-p)(?:"[^"]*"|'[^']*'|[^\s|;&]+)"#,
+        r"(\b(?:wandb[ \t]+login|ngrok[ \t]+authtoken|add-authtoken)[ \t]+(?:--?\S+[ \t]+)*)[^\s-]\S*",
+        // Logins, queries and fragments of addresses.
         r#"(://[^\s/:@"'?#]*:)[^\s/"'?#]+(?:@)"#,
         r#"(://)[^\s/:@"'?#]{6,}(?:@)"#,
-        r#"(://[^\s?"'<>]*\?)[^\s"'<>]+"#,
+        r#"(://[^\s?#"'<>]*[?#])[^\s"'<>]+"#,
         r"()\b(?:hf_|gh[pousr]_|github_pat_|glpat-|sk-|xox[abeprs]-|AKIA|AIza|eyJ|npm_|pypi-|r8_|dckr_pat_)[A-Za-z0-9_.=/+-]{10,}",
     ];
     expressions.iter().filter_map(|expression| Regex::new(expression).ok()).collect()
+});
+
+/// Names, as their first group, and the values behind them, which are masked if the name looks secret.
+static NAMED: LazyLock<Vec<(Regex, Regex)>> = LazyLock::new(|| {
+    const QUOTED: &str = r#""[^"]*"|'[^']*'"#;
+    let pairs = [
+        (r#"([A-Za-z0-9_.-]+)["']?\s*=+\s*"#, r#"[^\s,;&"']+"#),
+        // Not a short word of a sentence or a small number.
+        (
+            r#"([A-Za-z0-9_.-]+)["']?\s*:\s*"#,
+            r#"[^\s,;&"']{12,}|(?i:[^\s,;&"']*[a-z][^\s,;&"']*[0-9][^\s,;&"']*|[^\s,;&"']*[0-9][^\s,;&"']*[a-z][^\s,;&"']*)|[0-9]{6,}[^\s,;&"']*|[^\s,;&"']*[!@#$%^*+~][^\s,;&"']+|[^\s,;&"']*[a-z][^\s,;&"']*[A-Z][^\s,;&"']*"#,
+        ),
+        // Options with the value behind a blank, and commands such as `aws configure set NAME VALUE`.
+        (r#"(?:^|[\s"'\[(`])(--?[A-Za-z0-9_-]+)["']?,?[ \t]+"#, r#"[^\s,;&"'-][^\s,;&"']*"#),
+        (r#"\bset[ \t]+["']?([A-Za-z0-9_.:/-]+)["']?[ \t]+"#, r#"[^\s,;&"'-][^\s,;&"']*"#),
+    ];
+    let value = |plain: &str| Regex::new(&format!("^(?:{QUOTED}|{plain})"));
+    pairs.iter().filter_map(|(name, plain)| Some((Regex::new(name).ok()?, value(plain).ok()?))).collect()
 });
 
 static WORDS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[A-Za-z0-9+/=_-]{32,}").ok());
@@ -74,7 +93,8 @@ fn line_masked(line: &str) -> String {
         };
         expression.replace_all(&text, mask).into_owned()
     };
-    let text = SECRETS.iter().fold(line.to_owned(), replaced);
+    let text = NAMED.iter().fold(line.to_owned(), |text, (name, value)| named_masked(&text, name, value));
+    let text = SECRETS.iter().fold(text, replaced);
     let Some(words) = WORDS.as_ref() else { return text };
     let random = |found: &Captures<'_>| {
         let parts = found[0]
@@ -85,13 +105,38 @@ fn line_masked(line: &str) -> String {
     words.replace_all(&text, random).into_owned()
 }
 
+/// Masks each value behind a name that looks secret.
+fn named_masked(text: &str, name: &Regex, value: &Regex) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let (mut shown, mut next) = (0, 0);
+    while let Some(found) = name.captures_at(text, next) {
+        let end = found.get(0).map_or(text.len(), |whole| whole.end());
+        next = end;
+        let Some(value) = value.find(&text[end..]) else { continue };
+        if names_secret(&found[1], value.as_str()) {
+            masked.push_str(&text[shown..end]);
+            masked.push_str(MASK);
+            shown = end + value.end();
+            next = shown;
+        }
+    }
+    masked.push_str(&text[shown..]);
+    masked
+}
+
+fn names_secret(name: &str, value: &str) -> bool {
+    // The shell's directory, or the password in the connection string of a database.
+    let is_password = name.eq_ignore_ascii_case("pwd") && !value.starts_with('/');
+    is_password || (env_store::looks_secret(name) && !name.eq_ignore_ascii_case("pwd"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_expression_is_valid() {
-        assert_eq!((SECRETS.len(), WORDS.is_some()), (9, true));
+        assert_eq!((SECRETS.len(), NAMED.len(), WORDS.is_some()), (11, 4, true));
     }
 
     #[test]
@@ -118,7 +163,33 @@ mod tests {
             ("git+https://ada:p@ss@host/x", "git+https://ada:********@host/x"),
             ("https://token-1@host/x", "https://********@host/x"),
             ("https://h/x.sh?sig=abc&y=1 done", "https://h/x.sh?******** done"),
+            ("https://h/x.sh#abc done", "https://h/x.sh#******** done"),
             ("https://h:8080/plain/path", "https://h:8080/plain/path"),
+            ("curl -u ada:sesame https://h", "curl -u ada:******** https://h"),
+            ("curl -sSu 'ada:open sesame'", "curl -sSu 'ada:********'"),
+            ("['curl', '-u', 'ada:pw']", "['curl', '-u', 'ada:********']"),
+            ("sort -u x, chown -R user: /w", "sort -u x, chown -R user: /w"),
+            ("wget --user=ada:pw x", "wget --user=ada:******** x"),
+            ("sshpass -p sesame ssh h -p 22", "sshpass -p ******** ssh h -p 22"),
+            ("mysql -u ada -psesame -h db", "mysql -u ada -p******** -h db"),
+            ("mysql -p'open sesame' x", "mysql -p******** x"),
+            ("mysql -u ada -p < dump.sql", "mysql -u ada -p < dump.sql"),
+            ("Server=db;UID=sa;PWD=ab1;x=1", "Server=db;UID=sa;PWD=********;x=1"),
+            ("PWD=/workspace OLDPWD=/root pwd=/tmp", "PWD=/workspace OLDPWD=/root pwd=/tmp"),
+            ("pwd=ab1 key=cd2, x=key=ef3", "pwd=******** key=********, x=key=********"),
+            ("+ export OPENAI_KEY=ab MYSQL_PWD=cd", "+ export OPENAI_KEY=******** MYSQL_PWD=********"),
+            (
+                "aws configure set aws_secret_access_key ab1",
+                "aws configure set aws_secret_access_key ********",
+            ),
+            (
+                "npm config set //registry.example/:_authToken ab1",
+                "npm config set //registry.example/:_authToken ********",
+            ),
+            ("wandb login --relogin ab1", "wandb login --relogin ********"),
+            ("AccountName=ada;AccountKey=ab1==;x", "AccountName=ada;AccountKey=********;x"),
+            ("SSH_PUBKEY=ssh-ed25519 x, KEYMAP=us", "SSH_PUBKEY=ssh-ed25519 x, KEYMAP=us"),
+            ("KeyError: 'a1', set -x; max_tokens=42", "KeyError: 'a1', set -x; max_tokens=42"),
             ("key ghp_0123456789abcdef in use", "key ******** in use"),
             ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "jwt ********"),
             ("id AbCdEfGh0123456789AbCdEfGh0123456789 x", "id ******** x"),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use env_store::{Store, find_url_credentials, looks_secret};
 use journal::Timeline;
+use kit::variables::Kind;
 use kit::{Env, ReadPolicy, variables};
 use redact::login_secrets;
 use web_login::Login;
@@ -84,7 +85,15 @@ fn of_variable(name: &str, value: &[u8]) -> Vec<Vec<u8>> {
     if looks_secret(name) {
         return vec![value.to_vec()];
     }
-    find_url_credentials(value).into_iter().flat_map(|login| login_secrets(&value[login])).collect()
+    let is_url = documented.is_some_and(|variable| variable.kind == Kind::Url);
+    let parts = value.split(|byte| b"/?#".contains(byte)).filter(|part| is_url && is_identifier(part));
+    let logins = find_url_credentials(value).into_iter().flat_map(|login| login_secrets(&value[login]));
+    logins.chain(parts.map(<[u8]>::to_vec)).collect()
+}
+
+/// True for a part of a path that nobody guesses: who knows the address of a secret gist, or a signed one, can read the script.
+fn is_identifier(part: &[u8]) -> bool {
+    part.len() >= 20 && part.iter().any(u8::is_ascii_digit)
 }
 
 /// Returns the values of rclone's options whose names look secret.
@@ -119,6 +128,11 @@ mod tests {
             ("USER_PASSWORD", "other", vec!["other"]),
             ("PIP_INDEX_URL", "https://a:b%20c@h/", vec!["b%20c", "b c"]),
             ("WEB_USER", "ada", vec![]),
+            (
+                "PROVISIONING_SCRIPT",
+                "https://gist.example/ada/0123456789abcdef0123456789abcdef/raw/setup.sh",
+                vec!["0123456789abcdef0123456789abcdef"],
+            ),
         ] {
             let found = of_variable(name, value.as_bytes());
             let expected: Vec<Vec<u8>> = expected.into_iter().map(|text| text.as_bytes().to_vec()).collect();

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
-use env_store::looks_secret;
 use kit::units::format_bytes;
 use kit::variables::{self, Kind};
 use kit::{Env, cmd, mounts};
@@ -18,6 +17,19 @@ use crate::context::Context;
 
 /// Sections in the order of the report.
 pub const SECTIONS: [&str; 6] = ["boot", "versions", "variables", "programs", "mounts", "resources"];
+
+/// Variables without secrets that are not in the documented table: `init`'s facts, and devices.
+const HARMLESS: [&str; 9] = [
+    "CUDA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "LEONARDO_SERVICE",
+    "NVIDIA_VISIBLE_DEVICES",
+    "PATH",
+    "ROCR_VISIBLE_DEVICES",
+    "WORKSPACE_GID",
+    "WORKSPACE_MOUNTED",
+    "WORKSPACE_UID",
+];
 
 /// Returns the text of a section.
 pub fn section(name: &str, context: &Context) -> Result<String> {
@@ -69,16 +81,13 @@ fn versions(context: &Context) -> String {
     table(rows.iter().map(|(name, value)| (*name, value.as_str())))
 }
 
-/// Returns all variables by name; values of those alone whose kind is known to be harmless.
+/// Returns all variables by name; only switches, and values of those whose kind is known to be harmless.
 fn variables(env: &Env) -> String {
     let shown = |name: &str, value: &str| {
         let variable = variables::ALL.iter().find(|variable| variable.name == name);
         let is_harmless =
             variable.is_some_and(|variable| !matches!(variable.kind, Kind::Secret | Kind::Keys));
-        let is_ours = name.starts_with("LEONARDO_")
-            || name.starts_with("WORKSPACE_")
-            || name.ends_with("_VISIBLE_DEVICES");
-        match (is_harmless || is_ours || name == "PATH") && !looks_secret(name) {
+        match is_harmless || HARMLESS.contains(&name) || ["true", "false"].contains(&value) {
             true => value.to_owned(),
             false if value.is_empty() => "(empty)".to_owned(),
             false => MASK.to_owned(),
@@ -168,6 +177,10 @@ mod tests {
             ("SSH_PUBKEY", "ssh-ed25519 AAAA me@home"),
             ("WEB_PASSWORD", "x"),
             ("EMPTY", ""),
+            ("LEONARDO_AUTOSTART_SSHD", "false"),
+            ("LEONARDO_LICENSE", "x"),
+            ("WORKSPACE_KEY", "x"),
+            ("WORKSPACE_UID", "1000"),
         ]
         .into_iter()
         .collect();
@@ -179,10 +192,14 @@ mod tests {
         let expected = [
             ("EMPTY", "(empty)"),
             ("HF_TOKEN", MASK),
+            ("LEONARDO_AUTOSTART_SSHD", "false"),
+            ("LEONARDO_LICENSE", MASK),
             ("MY_NOTE", MASK),
             ("SSH_PORT", "2222"),
             ("SSH_PUBKEY", MASK),
             ("WEB_PASSWORD", MASK),
+            ("WORKSPACE_KEY", MASK),
+            ("WORKSPACE_UID", "1000"),
         ];
         assert_eq!(names_and_values, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
