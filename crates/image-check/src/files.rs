@@ -96,14 +96,15 @@ impl FileScan {
             self.privileged.insert(path.to_owned(), reason);
         }
         let text = path.to_string_lossy();
+        let size = u64::try_from(entry.stat.st_size).unwrap_or_default();
         if let Some(cache) = CACHES.iter().position(|(part, _)| text.contains(part)) {
-            *self.caches.entry(cache).or_default() += u64::try_from(entry.stat.st_size).unwrap_or_default();
+            *self.caches.entry(cache).or_default() += size;
         }
-        if let Some(suspect) = leaked_secrets::suspect(path)
+        if let Some(suspect) = leaked_secrets::suspect(path, size)
             && let Ok(content) = start_of(entry)
-            && suspect.holds_secret(&content)
+            && let Some(what) = suspect.find(&content)
         {
-            self.secrets.insert(path.to_owned(), suspect.what);
+            self.secrets.insert(path.to_owned(), what);
         }
     }
 

@@ -182,7 +182,8 @@ fn read_layer(stream: impl Read, number: &mut usize) -> Result<Vec<LayerEntry>> 
             Some(reserved) if reserved.starts_with(".wh.") => continue,
             Some(removed) => LayerEntry { path: parent.join(removed), change: Change::Remove },
             None if entry.header().entry_type() == EntryType::Regular => {
-                let change = read_file(&mut entry, &path)?;
+                let size = entry.size();
+                let change = read_file(&mut entry, &path, size)?;
                 LayerEntry { path, change }
             }
             None => LayerEntry { path, change: Change::Other },
@@ -198,14 +199,14 @@ pub fn absolute(path: &Path) -> PathBuf {
     Path::new("/").join(names.collect::<PathBuf>())
 }
 
-fn read_file(file: &mut impl Read, path: &Path) -> io::Result<Change> {
-    let suspect = leaked_secrets::suspect(path);
+fn read_file(file: &mut impl Read, path: &Path, size: u64) -> io::Result<Change> {
+    let suspect = leaked_secrets::suspect(path, size);
     let mut start = Vec::new();
     if suspect.is_some() {
         file.take(leaked_secrets::MAX_BYTES).read_to_end(&mut start)?;
     }
+    let secret = suspect.and_then(|suspect| suspect.find(&start));
     let (bytes, digest) = digest(start.chain(file))?;
-    let secret = suspect.filter(|suspect| suspect.holds_secret(&start)).map(|suspect| suspect.what);
     Ok(Change::File { bytes, digest, secret })
 }
 
