@@ -6,6 +6,7 @@ mod registry;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -212,6 +213,22 @@ fn only_the_image_that_was_checked_gets_a_record() {
     built("loaded", &another);
     failed(&image(), "is not the one that was checked");
     assert!(!record.exists(), "an earlier record is not published either");
+}
+
+#[test]
+fn an_interrupted_smoke_test_leaves_no_container() {
+    const DOCKER: &str = "#!/bin/sh\n# A stand-in for the engine: its container becomes ready only after the test has ended.\n\
+        case \"$1\" in\n\
+        version) echo 26.0.0;;\n\
+        exec) echo $$ >waiting; kill -TERM $PPID; exec sleep 600;;\n\
+        rm) echo \"$*\" >>removed; kill \"$(cat waiting)\" || :;;\nesac\n";
+    let release = Release::new();
+    release.put_before("docker", DOCKER);
+    let smoke = release.release(&["smoke", "an-image"]);
+    assert_eq!(smoke.status.signal(), Some(15), "{smoke:?}");
+    let removed = fs::read_to_string(release.path("removed")).unwrap();
+    assert!(removed.starts_with("rm --force --volumes leonardo-smoke-"), "{removed}");
+    assert_eq!(removed.lines().count(), 1);
 }
 
 /// Variants on bases with a problem each.
