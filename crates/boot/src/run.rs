@@ -1,6 +1,5 @@
 //! One run of late boot, from the first stage to ready.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -8,7 +7,7 @@ use env_store::Store;
 use journal::{Event, Journal, SettingProblem, Stage, StageResult, Timeline};
 use kit::duration::seconds;
 use kit::lock::Lock;
-use kit::{Env, Exit, HintExt, Outcome};
+use kit::{Env, Exit, HintExt, Outcome, process_limit, threads};
 
 use crate::boot_state::BootState;
 use crate::cli::Run;
@@ -48,10 +47,9 @@ impl Boot<'_> {
     /// Runs sync and permissions beside the other stages and waits for all.
     fn stages(&self) -> Exit {
         let (permissions, sync) = (self.start_stage(Stage::Permissions), self.start_stage(Stage::Sync));
-        let failed = thread::scope(|scope| {
-            let background = scope.spawn(|| self.run_background(permissions, sync));
-            self.run_in_order() | background.join().unwrap_or(true)
-        });
+        let (background, in_order) =
+            threads::beside(|| self.run_background(permissions, sync), || self.run_in_order());
+        let failed = in_order | background.unwrap_or(true);
         if shutdown::is_requested() {
             log::warn!("stopped before it finished");
         }
@@ -86,18 +84,18 @@ impl Boot<'_> {
         let recorded = sync::snapshot(&sync_log).unwrap_or_else(|error| internal_failure(&error));
         let correct =
             |part| permissions::run(part, &permissions_log).unwrap_or_else(|error| internal_failure(&error));
-        thread::scope(|scope| {
-            let corrected = scope.spawn(|| self.end_stage(permissions, correct(None)));
+        let copy = || {
             let (ending, copied) =
                 sync::run(&sync_log).unwrap_or_else(|error| (internal_failure(&error), false));
             let ending = ending.or_failure(recorded);
-            if !copied {
-                return self.end_stage(sync, ending) | corrected.join().unwrap_or(true);
-            }
-            // New copies need ACLs too, but two runs of fix-perms would interfere with each other.
-            let failed = corrected.join().unwrap_or(true);
-            self.end_stage(sync, ending.or_failure(correct(Some("workspace")))) | failed
-        })
+            if copied { (false, Some(ending)) } else { (self.end_stage(sync, ending), None) }
+        };
+        let (corrected, (failed, copied)) =
+            threads::beside(|| self.end_stage(permissions, correct(None)), copy);
+        let failed = failed | corrected.unwrap_or(true);
+        // New copies need ACLs too, but two runs of fix-perms would interfere with each other.
+        let correct_copies = |ending: StageOutcome| ending.or_failure(correct(Some("workspace")));
+        copied.map(correct_copies).is_some_and(|ending| self.end_stage(sync, ending)) | failed
     }
 
     /// Prints the summary at the end of a start.
@@ -194,7 +192,13 @@ fn log_failure(done: Result<()>) {
 
 /// Returns the outcome of a stage that could not run at all.
 fn internal_failure(error: &anyhow::Error) -> StageOutcome {
-    let hint = kit::exit::hint(error).unwrap_or_else(|| "run: supervisorctl restart boot".to_owned());
+    let hint = match kit::exit::hint(error) {
+        Some(hint) if hint == process_limit::REMEDY => {
+            format!("{hint}; then run: supervisorctl restart boot")
+        }
+        Some(hint) => hint,
+        None => "run: supervisorctl restart boot".to_owned(),
+    };
     StageOutcome::failed(format!("{error:#}"), hint)
 }
 

@@ -7,10 +7,10 @@
 use std::io;
 use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use anyhow::{Context, Result};
 use journal::{Event, Journal};
+use kit::threads;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{getpgrp, getpid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -40,8 +40,7 @@ pub fn install_handler(journal: Journal) -> Result<()> {
             }
         }
     };
-    thread::Builder::new().spawn(listen).context("cannot start a thread")?;
-    Ok(())
+    threads::start(listen)
 }
 
 /// Forwards the signal to the process group, which supervisord created for late boot. The group of a terminal has other

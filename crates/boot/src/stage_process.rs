@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
-use kit::{cmd, rotating_log};
+use kit::{cmd, process_limit, rotating_log};
 
 use crate::shutdown;
 
@@ -16,7 +16,8 @@ use crate::shutdown;
 pub fn spawn_logged(command: &mut Command, log: &Path) -> Result<Child> {
     let diagnostics = open_log(log)?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(diagnostics);
-    shutdown::spawn(command).with_context(|| format!("cannot run {}", cmd::describe(command)))
+    let child = shutdown::spawn(command).map_err(process_limit::explain);
+    child.with_context(|| format!("cannot run {}", cmd::describe(command)))
 }
 
 /// Opens a log for appending. A link or a FIFO in its place is reported, and the output goes to this program's own log.

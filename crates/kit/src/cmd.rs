@@ -8,7 +8,7 @@ use std::process::{self, Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{Exit, exec_limit};
+use crate::{Exit, exec_limit, process_limit};
 
 /// Bytes of a failed program's stderr that an error repeats.
 const MAX_STDERR_BYTES: usize = 2_000;
@@ -63,7 +63,8 @@ pub fn stdout_with_input(command: &mut Command, input: &[u8]) -> Result<String> 
 
 fn output_with_input(command: &mut Command, input: &[u8]) -> Result<Output> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("cannot run {}", describe(command)))?;
+    let child = command.spawn().map_err(process_limit::explain);
+    let mut child = child.with_context(|| format!("cannot run {}", describe(command)))?;
     if let Some(mut stdin) = child.stdin.take() {
         match stdin.write_all(input) {
             // A program that exits without reading its input explains why on stderr, which is the better message.
@@ -86,8 +87,8 @@ pub fn exec(command: &mut Command) -> Exit {
 }
 
 fn output(command: &mut Command) -> Result<Output> {
-    let output =
-        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {}", describe(command)))?;
+    let output = command.stdin(Stdio::null()).output().map_err(process_limit::explain);
+    let output = output.with_context(|| format!("cannot run {}", describe(command)))?;
     check(command, output)
 }
 

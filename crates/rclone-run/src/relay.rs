@@ -8,7 +8,7 @@
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, Builder};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -47,7 +47,9 @@ pub fn run() -> Outcome {
     let slots = Arc::new(());
     thread::scope(|scope| {
         for listener in &listeners {
-            scope.spawn(|| serve(listener, target, &slots));
+            if let Err(error) = Builder::new().spawn_scoped(scope, || serve(listener, target, &slots)) {
+                log::error!("cannot start a thread for port {}: {error}", ports::RCLONE);
+            }
         }
     });
     Ok(Exit::Done)
@@ -83,8 +85,8 @@ fn serve(listener: &TcpListener, target: SocketAddr, slots: &Arc<()>) {
         let Ok(visitor) = visitor else { continue };
         let slot = Arc::clone(slots);
         if Arc::strong_count(&slot) <= MAX_CONNECTIONS + 1 {
-            thread::spawn(move || {
-                // A visitor who leaves is no event.
+            // A visitor who leaves is no event; without a thread, the connection ends.
+            let _ = Builder::new().spawn(move || {
                 let _ = relay(&visitor, target);
                 drop(slot);
             });
@@ -100,8 +102,9 @@ fn relay(visitor: &TcpStream, target: SocketAddr) -> io::Result<()> {
     rclone.set_read_timeout(Some(IDLE_TIMEOUT))?;
     rclone.set_write_timeout(Some(IDLE_TIMEOUT))?;
     thread::scope(|scope| {
-        scope.spawn(|| pass(visitor, &rclone));
-        pass(&rclone, visitor);
+        if Builder::new().spawn_scoped(scope, || pass(visitor, &rclone)).is_ok() {
+            pass(&rclone, visitor);
+        }
     });
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use kit::threads;
 use nix::sys::signal::{SigSet, Signal};
 
 /// True once one of the signals has arrived.
@@ -18,12 +19,12 @@ impl StopSignal {
         signals.thread_block().context("cannot install the signal handler")?;
         let (received, waiting) = (Arc::new(AtomicBool::new(false)), thread::current());
         let flag = Arc::clone(&received);
-        thread::spawn(move || {
+        threads::start(move || {
             if signals.wait().is_ok() {
                 flag.store(true, Ordering::Relaxed);
                 waiting.unpark();
             }
-        });
+        })?;
         Ok(Self(received))
     }
 

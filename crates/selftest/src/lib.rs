@@ -16,6 +16,7 @@ mod hung_mounts;
 mod output;
 mod report;
 mod runner;
+mod shortage;
 
 use std::io::{self, Write};
 

@@ -29,14 +29,13 @@ mod times;
 mod wanted;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use kit::account_db::AccountDb;
 use kit::lock::Lock;
-use kit::{Env, Exit, HintExt, Outcome, wait};
+use kit::{Env, Exit, HintExt, Outcome, threads, wait};
 use nix::sys::signal::{SigSet, Signal};
 use tunnels::{Cause, Kind, Status};
 
@@ -107,7 +106,7 @@ fn signals() -> Result<Receiver<()>> {
     let set = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
     set.thread_block().context("cannot install the signal handler")?;
     let (sender, receiver) = channel();
-    thread::spawn(move || while set.wait().is_ok() && sender.send(()).is_ok() {});
+    threads::start(move || while set.wait().is_ok() && sender.send(()).is_ok() {})?;
     Ok(receiver)
 }
 

@@ -3,11 +3,10 @@
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use kit::{Secret, SettingsReader, cmd, variables, wait};
+use kit::{Secret, SettingsReader, cmd, threads, variables, wait};
 use ports::{PORTAL, Registry};
 use web_login::Login;
 
@@ -15,7 +14,7 @@ use crate::context::{Context, stored};
 use crate::finding::Finding;
 
 /// Requests at the same time.
-const PARALLEL: usize = 16;
+const PARALLEL: usize = 8;
 /// Time in which Caddy reads a new entry of the registry.
 const RELOAD: Duration = Duration::from_secs(3);
 /// Services that are asked at most.
@@ -60,14 +59,8 @@ pub fn check(context: &Context) -> Result<Vec<Finding>> {
     let secure = services.iter().filter(|service| service.proxy_secure).map(|service| service.proxy_port);
     let ports: Vec<u16> = [PORTAL].into_iter().chain(secure).take(MAX_SERVICES).collect();
     let token = token();
-    let mut findings = Vec::new();
-    for some in ports.chunks(PARALLEL) {
-        thread::scope(|scope| {
-            let asked: Vec<_> =
-                some.iter().map(|port| scope.spawn(|| asked(scheme, *port, token.as_ref()))).collect();
-            findings.extend(asked.into_iter().filter_map(|asked| asked.join().ok().flatten()));
-        });
-    }
+    let asked = threads::map(ports.clone(), PARALLEL, |port| asked(scheme, port, token.as_ref()));
+    let mut findings: Vec<Finding> = asked.into_iter().flatten().collect();
     if findings.is_empty() {
         let list = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
         let noun = if ports.len() == 1 { "port" } else { "ports" };
