@@ -63,7 +63,7 @@ use kit::{Env, Exit, Outcome};
 pub use amd::AmdGpu;
 pub use devices::{Device, devices};
 pub use kernel_files::KernelRoot;
-pub use limit::{Limit, limit};
+pub use limit::{Limit, limit, setting_problem};
 pub use nvidia::{Mig, MigInstance, NvidiaGpu};
 pub use pci::PciAddress;
 

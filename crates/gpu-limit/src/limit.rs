@@ -56,6 +56,14 @@ pub fn limit(env: &Env, gpus: &Gpus) -> Limit {
     Limit { count, variables: builder.variables, problems: builder.problems }
 }
 
+/// Returns the problem of a `GPU_COUNT` that is no number of GPUs, whatever the machine has.
+#[must_use]
+pub fn setting_problem(env: &Env) -> Option<Problem> {
+    let mut reader = SettingsReader::new(env);
+    wanted(&mut reader);
+    reader.into_problems().pop()
+}
+
 /// Returns the requested number; `None` without a limit or with an invalid one.
 fn wanted(reader: &mut SettingsReader<'_>) -> Option<usize> {
     let value = reader.text(COUNT)?;

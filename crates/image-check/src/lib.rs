@@ -14,7 +14,7 @@
 //! | trees | `workspace-sync` |
 //! | permissions | `fix-perms` |
 //! | privileges, secrets, caches | one walk over all files, compared with the record of the base image |
-//! | name | `IMAGE_SLUG` |
+//! | name, variables | `init` |
 //!
 //! Each finding has a place, an effect and a fix. A failure makes the exit code 1, and so ends the build; a warning does not.
 //!

@@ -62,6 +62,14 @@ use web_login::Login;
 
 pub use cli::command;
 pub use exec_supervisord::{CONFIGURATION, SUPERVISORD};
+pub use misspelling::problems as misspelled_variables;
+
+/// Returns the problems that each start with these variables reports, for checks of an image; not those of keys and
+/// `OPT_SYNC`.
+#[must_use]
+pub fn invalid_variables(env: &Env) -> Vec<Problem> {
+    settings::Settings::read(env).1.into_iter().chain(gpu_limit::setting_problem(env)).collect()
+}
 
 /// Runs the command line; returns only if supervisord is already running or cannot be started.
 pub fn run() -> Outcome {
@@ -142,6 +150,7 @@ fn prepare(env: &mut Env, detach: bool, problems: &mut Vec<Problem>) -> Result<(
     search_path::complete(env);
     let (mut settings, invalid) = settings::Settings::read(env);
     problems.extend(invalid);
+    problems.extend(misspelling::problems(env));
     accounts::resolve_name(&mut settings, problems);
     let leonardo = accounts::group_id("leonardo")?;
     let rights = capabilities::Rights::of_process()?;

@@ -5,6 +5,7 @@ use kit::{Env, Problem};
 
 /// Reports each variable whose name is one mistake away from a documented one: a letter added, missing or replaced, two
 /// letters swapped, or a different case.
+#[must_use]
 pub fn problems(env: &Env) -> Vec<Problem> {
     let names = env.iter().filter_map(|(name, _)| name.to_str());
     let documented: Vec<String> = variables::ALL

@@ -6,7 +6,6 @@ use kit::variables::{self, Variable};
 use kit::{Env, Problem, Secret, SettingsReader};
 use sshd_run::key_splitting::split_keys;
 
-use crate::misspelling;
 use crate::secrets::{report_invisible, secret, user_password, web_secret};
 
 /// Default name of the system user.
@@ -88,7 +87,6 @@ impl Settings {
         problems.extend(cloud::trusted_proxies(env).1);
         problems.extend(cloud::allowed_hosts(env).1);
         problems.extend(cloud::port_problems(env));
-        problems.extend(misspelling::problems(env));
         (settings, problems)
     }
 }

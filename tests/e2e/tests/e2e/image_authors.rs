@@ -27,13 +27,14 @@ fn each_fault_of_an_image_is_named_with_its_effect_and_its_fix() {
     container.sh("test -d /opt/earlier && test ! -e /opt/.image/earlier").text();
     container.sh("rm -r /opt/earlier /opt/large").text();
     container.sh(FAULTS).text();
-    let checked =
-        container.exec(&["env", "OPT_SYNC=real:absent:a/b", "IMAGE_SLUG=base-image", "image-check"]);
+    let variables =
+        ["OPT_SYNC=real:absent:a/b", "IMAGE_SLUG=base-image", "SSH_PORT=abc", "WORKSPACE_SYNCH=true"];
+    let checked = container.exec(&[&["env"], &variables[..], &["image-check"]].concat());
     assert_eq!(checked.code, Some(1), "{checked:?}");
     let text = String::from_utf8_lossy(&checked.stdout);
     let (findings, summary) = text.trim_end().rsplit_once('\n').unwrap();
     assert_eq!(findings, FINDINGS.trim_end());
-    assert!(summary.starts_with("40 failed, 4 warned; checked: "), "{summary}");
+    assert!(summary.starts_with("41 failed, 5 warned; checked: "), "{summary}");
 
     let lint = Command::new(env!("CARGO"))
         .args([
