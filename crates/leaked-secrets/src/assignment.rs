@@ -3,6 +3,9 @@
 use crate::url_password::has_url_password;
 use crate::variable::is_secret;
 
+/// Maximum length of a value that is judged, in bytes.
+const MAX_VALUE: usize = 1_024;
+
 /// True if a line that is no comment has a password in a URL, or assigns a secret.
 pub fn has_secret_setting(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
@@ -17,8 +20,8 @@ pub fn has_secret_setting(text: &[u8]) -> bool {
 fn assignments(line: &str) -> impl Iterator<Item = (&str, &str)> {
     line.match_indices(['=', ':']).filter_map(|(index, sign)| {
         let (before, after) = (line[..index].trim_end(), &line[index + 1..]);
-        let name = before.trim_end_matches(['"', '\'']);
-        let name = &name[name.rfind(|character| !is_of_name(character)).map_or(0, |end| end + 1)..];
+        let quoted = before.trim_end_matches(['"', '\'']);
+        let name = quoted.rsplit(|character| !is_of_name(character)).next().unwrap_or_default();
         // A comparison, or a colon inside of a value.
         let is_assignment = match sign {
             "=" => !after.starts_with('=') && !before.ends_with(['=', '!', '<', '>', '~']),
@@ -28,8 +31,10 @@ fn assignments(line: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Returns a value up to its closing quote, or else up to a blank or a separator.
+/// Returns the start of a value, up to its closing quote, or else up to a blank or a separator.
 fn value_of(text: &str) -> &str {
+    // A line of an untrusted image can have a value behind each of its characters.
+    let text = &text[..text.floor_char_boundary(MAX_VALUE)];
     for quote in ['"', '\''] {
         if let Some(quoted) = text.strip_prefix(quote) {
             return quoted.split(quote).next().unwrap_or_default();
@@ -65,6 +70,8 @@ mod tests {
             ("token: abc", true),
             ("{\"user\":\"ada\",\"clientSecret\":\"abc\"}", true),
             ("index-url = https://ada:sesame@h/simple", true),
+            ("größe™ API_KEY=x", true),
+            ("™=x ™ = ", false),
             ("# API_KEY=x", false),
             ("; password=x", false),
             ("OMP_NUM_THREADS='4'", false),

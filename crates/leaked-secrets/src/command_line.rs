@@ -3,7 +3,7 @@
 use crate::assignment::is_expansion;
 use crate::token::has_token;
 use crate::url_password::has_url_password;
-use crate::variable::{is_secret, names_secret};
+use crate::variable::{is_random, is_secret, names_secret};
 
 /// Returns the secrets in an instruction: names of variables and options, or descriptions; never a value.
 #[must_use]
@@ -34,7 +34,7 @@ pub fn find_in_line(line: &str) -> Option<String> {
         }
     }
     let others = [
-        (has_token(line.as_bytes()), "a token"),
+        (has_token(line.as_bytes()) || sends_token(&words), "a token"),
         (has_url_password(line.as_bytes()), "a password in a URL"),
         (sets_password(&words), "a password of an account"),
     ];
@@ -43,6 +43,13 @@ pub fn find_in_line(line: &str) -> Option<String> {
     }
     found.dedup();
     (!found.is_empty()).then(|| found.join(", "))
+}
+
+/// True for `Authorization: Bearer TOKEN`.
+fn sends_token(words: &[&str]) -> bool {
+    words
+        .windows(2)
+        .any(|pair| pair[0].eq_ignore_ascii_case("bearer") && !is_expression(pair[1]) && is_random(pair[1]))
 }
 
 /// True for `echo user:password | chpasswd`.
@@ -87,10 +94,12 @@ mod tests {
             ("ARG WEB_PASSWORD=/sesame", Some("WEB_PASSWORD")),
             ("RUN login --token=abc", Some("token")),
             ("RUN login --hf-token abc", Some("hf-token")),
+            ("RUN curl -H 'Authorization: Bearer 0123456789abcd' h", Some("a token")),
             ("RUN git clone https://ada:sesame@git.example/x", Some("a password in a URL")),
             ("RUN echo 'root:sesame' | chpasswd", Some("a password of an account")),
             (token.as_str(), Some("a token")),
             ("RUN login --token=$token --password \"$password\"", None),
+            ("RUN curl -H \"Authorization: Bearer $long_token_0\" h", None),
             ("RUN login --password-stdin --token --x", None),
             ("RUN --mount=type=secret,id=token x --secret id=token", None),
             ("RUN git clone https://ada:$(cat /run/secrets/t)@h/x", None),

@@ -10,6 +10,9 @@ use crate::variable::names_secret;
 /// Number of bytes that [`Suspect::find`] needs of a file.
 pub const MAX_BYTES: u64 = 256 << 10;
 
+/// Bytes in which a binary file has a zero.
+const BINARY_BYTES: usize = 1_024;
+
 /// A file that may hold a secret.
 #[derive(Debug, Clone)]
 pub struct Suspect {
@@ -27,7 +30,7 @@ impl Suspect {
     #[must_use]
     pub fn find(&self, content: &[u8]) -> Option<&'static str> {
         let named = self.named.filter(|(.., has_secret)| has_secret(content)).map(|(_, what, _)| *what);
-        if named.is_some() || content.contains(&0) {
+        if named.is_some() || content.iter().take(BINARY_BYTES).any(|byte| *byte == 0) {
             return named;
         }
         match () {
@@ -57,7 +60,7 @@ const BY_PATH: &[PathRule] = &[
     ("/.git/config", "a password of git", |text| has_secret_setting(text) || has(text, &["authorization:"])),
     ("/.netrc", "a password", |text| has(text, &["password"])),
     ("/etc/apt/auth.conf", "a password", |text| has(text, &["password"])),
-    ("/.npmrc", "a token of npm", |text| has(text, &["_authtoken=", "_password=", "_auth="])),
+    ("/.npmrc", "a token of npm", |text| has_secret_setting(text) || has(text, &["_auth="])),
     ("/.pypirc", "a password of PyPI", |text| has(text, &["password"])),
     ("/.docker/config.json", "a login of a registry", |text| has(text, &["\"auth\"", "identitytoken"])),
     ("/containers/auth.json", "a login of a registry", |text| has(text, &["\"auth\""])),
@@ -155,14 +158,19 @@ pub fn suspect(path: &Path, size: u64) -> Option<Suspect> {
         || of_git.is_some_and(|file| !file.starts_with("logs/") && !file.ends_with("config") && file != "FETCH_HEAD");
     let is_text = size <= MAX_BYTES && !is_example;
     let is_secret_named = is_text && names_secret(stem) && ["", "txt", "key"].contains(&extension);
-    let is_settings = is_text
-        && (is_env_file(name, extension)
-            || SETTINGS.contains(&name)
-            || SETTINGS_DIRECTORIES.iter().any(|part| text.contains(part))
-            || of_git.is_some()
-            || name.starts_with("requirements") && extension == "txt"
-            || names_secret(stem) && SETTINGS_EXTENSIONS.contains(&extension));
-    (named.is_some() || is_text).then_some(Suspect { named, is_settings, is_secret_named, is_text })
+    let is_settings = is_env_file(name, extension) && size <= MAX_BYTES
+        || is_text
+            && (SETTINGS.contains(&name)
+                || SETTINGS_DIRECTORIES.iter().any(|part| text.contains(part))
+                || of_git.is_some()
+                || name.starts_with("requirements") && extension == "txt"
+                || names_secret(stem) && SETTINGS_EXTENSIONS.contains(&extension));
+    (named.is_some() || is_text || is_settings).then_some(Suspect {
+        named,
+        is_settings,
+        is_secret_named,
+        is_text,
+    })
 }
 
 /// True for `.env`, `.env.local` and `prod.env`, unless it is an example.
@@ -252,7 +260,9 @@ mod tests {
             ("/opt/micromamba/lib/python3.12/site-packages/x/test.pem", key, None),
             ("/root/.netrc", "machine h login a PASSWORD b", Some("a password")),
             ("/root/.npmrc", "//registry/:_authToken=x", Some("a token of npm")),
-            ("/root/.npmrc", "registry=https://h/", None),
+            ("/root/.npmrc", "registry=https://h/\n//h/:_authToken=${NPM_TOKEN}\n", None),
+            ("/usr/share/nginx/html/.env", "API_KEY=x\n", Some("a password or a token")),
+            ("/opt/app/de.json", "{\"password\": \"Passwort\", \"token\": \"Ein Zugangsschluessel\"}", None),
             ("/root/.config/pip/pip.conf", "index-url = https://a:b@h/simple", Some("a password or a token")),
             ("/etc/pip.conf", "index-url = https://h/simple", None),
             ("/root/.cache/huggingface/token", "hf_x", Some("a token of Hugging Face")),

@@ -6,7 +6,7 @@ use crate::token::has_token;
 use crate::url_password::has_url_password;
 
 /// Minimum length of a value that makes a secret of a name such as `OPENAI_KEY`.
-const KEY_LENGTH: usize = 16;
+const KEY_LENGTH: usize = 12;
 
 /// Parts of names whose every value is a secret: a key may also be of a table or a keyboard.
 const PASSWORDS: [&str; 9] =
@@ -117,7 +117,8 @@ pub fn is_placeholder(value: &str) -> bool {
         || value.bytes().all(|byte| b"xX".contains(&byte)) && value.len() > 2
 }
 
-fn is_random(value: &str) -> bool {
+/// True for letters and digits of the length of a key, without blanks.
+pub fn is_random(value: &str) -> bool {
     value.len() >= KEY_LENGTH
         && value.bytes().all(|byte| byte.is_ascii_graphic())
         && value.bytes().any(|byte| byte.is_ascii_digit())
