@@ -5,12 +5,13 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use dirfd::FileType;
+use dirfd::xattr::Node;
 use kit::account_db::Ids;
 use kit::{Problem, missing_ok};
 use nix::sys::stat::{FileStat, fstat};
@@ -36,8 +37,7 @@ pub struct Account<'a> {
 pub fn ensure(workspace: &Workspace, account: &Account<'_>, problems: &mut Vec<Problem>) -> Result<PathBuf> {
     let (path, folder) = place(workspace, account, problems)?;
     let ids = account.ids;
-    let prepared =
-        copy_skeleton(&folder, Path::new(SKELETON), ids).and_then(|()| restrict_ssh(&folder, ids.uid));
+    let prepared = copy_skeleton(&folder, Path::new(SKELETON), ids).and_then(|()| prepare_ssh(&folder, ids));
     if let Err(error) = prepared {
         problems.push(Problem::new("home", format!("cannot set up {}: {error}", path.display())));
     }
@@ -198,15 +198,28 @@ fn copy_skeleton(home: &OwnedFd, skeleton: &Path, ids: Ids) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the user's SSH files private; ssh(1) refuses keys that others can read.
-fn restrict_ssh(home: &OwnedFd, uid: u32) -> io::Result<()> {
+/// Creates `.ssh`, or makes the files in it private; ssh(1) refuses keys that others can read.
+///
+/// A directory that ssh-keygen creates would inherit the volume's default ACL, with which the kernel ignores the umask, so
+/// its keys would be open. The permissions stage removes that ACL from existing ones.
+fn prepare_ssh(home: &OwnedFd, ids: Ids) -> io::Result<()> {
     let name = OsStr::new(".ssh");
-    if dirfd::stat(home, name)?.as_ref().map(dirfd::file_type) != Some(FileType::Directory) {
-        return Ok(());
+    match dirfd::stat(home, name)?.as_ref().map(dirfd::file_type) {
+        None => {
+            let ssh = owned_directory::make(home, name, ids, 0o700)?;
+            if let Err(error) = Node::Open(ssh.as_fd()).remove(c"system.posix_acl_default") {
+                log::debug!(".ssh has no default ACL: {error}");
+            }
+            Ok(())
+        }
+        Some(FileType::Directory) => {
+            make_private(home, name, ids.uid)?;
+            let ssh = dirfd::open_beneath(home, Path::new(name))?;
+            dirfd::names(&ssh)?.iter().try_for_each(|file| make_private(&ssh, file, ids.uid))
+        }
+        // The user's choice.
+        Some(_) => Ok(()),
     }
-    make_private(home, name, uid)?;
-    let ssh = dirfd::open_beneath(home, Path::new(name))?;
-    dirfd::names(&ssh)?.iter().try_for_each(|file| make_private(&ssh, file, uid))
 }
 
 #[cfg(test)]
@@ -345,8 +358,14 @@ mod tests {
             fs::set_permissions(path, fs::Permissions::from_mode(0o664)).unwrap();
         }
         symlink(&outside, ssh.join("link")).unwrap();
-        restrict_ssh(&dirfd::open_root(dir.path()).unwrap(), own_ids().uid).unwrap();
+        prepare_ssh(&dirfd::open_root(dir.path()).unwrap(), own_ids()).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!([mode(&ssh), mode(&ssh.join("id_rsa")), mode(&outside)], [0o700, 0o600, 0o664]);
+        fs::remove_dir_all(&ssh).unwrap();
+        fix_perms::grant_access(dir.path(), own_ids().uid).unwrap();
+        prepare_ssh(&dirfd::open_root(dir.path()).unwrap(), own_ids()).unwrap();
+        let made = dirfd::open_root(&ssh).unwrap();
+        let inherited = Node::Open(made.as_fd()).get(c"system.posix_acl_default");
+        assert_eq!((mode(&ssh), inherited), (0o700, Err(nix::errno::Errno::ENODATA)), "made for ssh-keygen");
     }
 }

@@ -83,9 +83,9 @@ fn the_home_is_on_the_workspace_and_survives_the_container() {
     {
         let container = start();
         container.wait_until("sshd", || key.ssh(&container, "user", &[], &["true"], "").code == Some(0));
-        let script = "pwd; echo mine > .bashrc; mkdir -m 777 .ssh; echo k > .ssh/id_rsa; chmod 666 .ssh/id_rsa; rm \
-                      .profile";
-        assert_eq!(key.ssh(&container, "user", &[], &[script], "").text(), "/workspace/home/user");
+        let script = "pwd; echo mine > .bashrc; ssh-keygen -q -t ed25519 -N '' -f .ssh/id_new; rm .profile; cd .ssh; stat -c %a \
+                      id_new; chmod 777 .; echo k > id_rsa; chmod 666 id_rsa";
+        assert_eq!(key.ssh(&container, "user", &[], &[script], "").text(), "/workspace/home/user\n600");
     }
     assert_eq!(place(&directory.path().join("home")), (4242, 4343, 0o755));
     assert_eq!(place(&home), (4242, 4343, 0o750));
