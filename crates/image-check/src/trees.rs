@@ -12,7 +12,8 @@ const OPT: &str = "/opt";
 
 /// Checks the trees that the image selects.
 pub fn check(env: &Env) -> Vec<Finding> {
-    let (names, problems) = workspace_sync::parse_opt_sync(env.text("OPT_SYNC"));
+    let selected = env.text("OPT_SYNC");
+    let (names, problems) = workspace_sync::parse_opt_sync(selected);
     let name_fault = |problem: &kit::Problem| {
         Finding::fault(
             CHECK,
@@ -26,7 +27,18 @@ pub fn check(env: &Env) -> Vec<Finding> {
         let path = Path::new(OPT).join(name);
         judge(name, &Entry::at(&path).unwrap_or(Entry::Other), path.is_dir())
     });
-    problems.iter().map(name_fault).chain(names).collect()
+    let prepared = sync_tree::trees(Path::new(OPT)).unwrap_or_default();
+    problems.iter().map(name_fault).chain(names).chain(unselected(selected, &prepared)).collect()
+}
+
+/// Returns the warning about trees that `sync-tree` has laid out and `OPT_SYNC` does not select.
+fn unselected(selected: Option<&str>, prepared: &[String]) -> Option<Finding> {
+    let line = sync_tree::missing_line(selected, prepared)?;
+    let (names, _) = workspace_sync::parse_opt_sync(selected);
+    let missing: Vec<_> = prepared.iter().filter(|tree| !names.contains(tree)).map(String::as_str).collect();
+    let problem = format!("it does not select what sync-tree laid out: {}", missing.join(", "));
+    let effect = "users do not keep it on their volume, unless they set OPT_SYNC themselves";
+    Some(Finding::fault(CHECK, "OPT_SYNC", problem, effect, format!("use the line: {line}")).as_warning())
 }
 
 /// Judges the entry at `/opt/NAME`, which may be a link that leads to nothing.
@@ -61,6 +73,18 @@ fn judge(name: &str, entry: &Entry, is_directory: bool) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tree_that_is_laid_out_for_nothing_is_a_warning_with_the_line() {
+        let prepared = ["app".to_owned(), "other".to_owned()];
+        let found = unselected(Some("other"), &prepared).unwrap();
+        assert_eq!(
+            found.to_string(),
+            "warn  OPT_SYNC: it does not select what sync-tree laid out: app\n      effect: users do not keep it on their \
+             volume, unless they set OPT_SYNC themselves\n      fix: use the line: ENV OPT_SYNC=other:app"
+        );
+        assert_eq!(unselected(Some("app:other"), &prepared), None);
+    }
 
     #[test]
     fn only_a_link_to_the_images_tree_can_be_switched() {

@@ -2,7 +2,7 @@
 //!
 //! `RUN sync-tree add NAME` in a Dockerfile makes `/opt/NAME` a link to `/opt/.image/NAME`. A container then switches the
 //! tree to the user's copy with one rename of the link (`workspace-sync`). `ENV OPT_SYNC=NAME` selects the tree for every
-//! container with `WORKSPACE_SYNC=true`.
+//! container with `WORKSPACE_SYNC=true`. The line that is printed has all trees, because another line replaces it.
 //!
 //! A directory that already exists is moved, which works in the step that created it. The kernel does not rename a directory of
 //! an earlier step (overlayfs answers EXDEV), and a copy would be stored in the image a second time: it is refused, with
@@ -12,6 +12,7 @@
 
 mod cli;
 mod layout;
+mod selection;
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
@@ -25,6 +26,7 @@ pub use cli::command;
 use cli::{Cli, Task};
 pub use layout::Entry;
 use layout::Layout;
+pub use selection::{missing_line, trees};
 
 /// Socket of a container's supervisord.
 const SUPERVISORD: &str = "/run/supervisor.sock";
@@ -48,7 +50,8 @@ pub fn run() -> Outcome {
         layout.apply(step, gid)?;
     }
     writeln!(io::stdout(), "{} -> {}", layout.link.display(), layout.tree.display())?;
-    if let Some(line) = missing_selection(&Env::from_process(), name) {
+    let selected = Env::from_process();
+    if let Some(line) = missing_line(selected.text("OPT_SYNC"), &trees(&cli.opt)?) {
         log::info!("to select it in every container with WORKSPACE_SYNC=true, add the line: {line}");
     }
     Ok(Exit::Done)
@@ -60,41 +63,9 @@ pub fn is_running_container() -> bool {
     UnixStream::connect(SUPERVISORD).is_ok()
 }
 
-/// Returns the line of a Dockerfile that adds the tree to those that `OPT_SYNC` selects, unless it is one of them.
-fn missing_selection(env: &Env, name: &str) -> Option<String> {
-    let selected = env.text("OPT_SYNC").unwrap_or_default();
-    let names: Vec<&str> = selected.split(':').map(str::trim).filter(|name| !name.is_empty()).collect();
-    (!names.contains(&name)).then(|| {
-        let value = [names, vec![name]].concat().join(":");
-        if value.contains(char::is_whitespace) {
-            format!("ENV OPT_SYNC=\"{value}\"")
-        } else {
-            format!("ENV OPT_SYNC={value}")
-        }
-    })
-}
-
 fn group(name: &str) -> Result<u32> {
     let group = uzers::get_group_by_name(name).with_context(|| format!("group {name} does not exist"));
     group
         .map(|group| group.gid())
         .hint(|| "sync-tree runs in the build of an image made from the base image".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_line_for_the_dockerfile_keeps_what_the_image_selects() {
-        for (selected, line) in [
-            (None, Some("ENV OPT_SYNC=app")),
-            (Some("webui:"), Some("ENV OPT_SYNC=webui:app")),
-            (Some("web ui"), Some("ENV OPT_SYNC=\"web ui:app\"")),
-            (Some("webui: app"), None),
-        ] {
-            let env: Env = selected.map(|value| ("OPT_SYNC", value)).into_iter().collect();
-            assert_eq!(missing_selection(&env, "app").as_deref(), line, "{selected:?}");
-        }
-    }
 }

@@ -25,8 +25,8 @@ fn a_tree_is_laid_out_once_and_a_directory_is_moved() {
     fs::write(opt.join("webui/main.py"), "print()").unwrap();
     let select =
         "sync-tree: to select it in every container with WORKSPACE_SYNC=true, add the line: ENV OPT_SYNC=";
-    for name in ["app", "app", "webui", "webui"] {
-        let expected = (0, format!("/opt/{name} -> /opt/.image/{name}\n"), format!("{select}{name}\n"));
+    for (name, all) in [("app", "app"), ("app", "app"), ("webui", "app:webui"), ("webui", "app:webui")] {
+        let expected = (0, format!("/opt/{name} -> /opt/.image/{name}\n"), format!("{select}{all}\n"));
         assert_eq!(add(opt, name), expected);
     }
     for name in ["app", "webui"] {

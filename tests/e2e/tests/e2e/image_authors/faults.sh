@@ -45,7 +45,7 @@ printf 'storage_map["a"]="/opt/absent/models"\nfalse\nstorage_map["b"]="/opt/sto
 echo '# mine' >> /opt/caddy/share/service_config
 echo true > /opt/leonardo/bin/preflight.d/10-open.sh; chmod 666 /opt/leonardo/bin/preflight.d/10-open.sh
 echo 'if true; then' > /opt/leonardo/bin/preflight.d/20-torn.sh
-mkdir /opt/real; touch /opt/real/x; (umask 077; touch /opt/real/private)
+sync-tree add unselected; mkdir /opt/real; touch /opt/real/x; (umask 077; touch /opt/real/private)
 cp /bin/cat /usr/local/bin/helper; chmod 4755 /usr/local/bin/helper
 cp /bin/cat /usr/local/bin/probe; python3 -c 'import os;os.setxattr("/usr/local/bin/probe","security.capability",bytes.fromhex("0100000200200000000000000000000000000000"))'
 ssh-keygen -q -t ed25519 -N "" -f /etc/ssh/ssh_host_ed25519_key; echo 0123456789abcdef > /etc/machine-id
