@@ -364,8 +364,8 @@ mod tests {
         fs::remove_dir_all(&ssh).unwrap();
         fix_perms::grant_access(dir.path(), own_ids().uid).unwrap();
         prepare_ssh(&dirfd::open_root(dir.path()).unwrap(), own_ids()).unwrap();
-        let made = dirfd::open_root(&ssh).unwrap();
-        let inherited = Node::Open(made.as_fd()).get(c"system.posix_acl_default");
+        let created = dirfd::open_root(&ssh).unwrap();
+        let inherited = Node::Open(created.as_fd()).get(c"system.posix_acl_default");
         assert_eq!((mode(&ssh), inherited), (0o700, Err(nix::errno::Errno::ENODATA)), "made for ssh-keygen");
     }
 }
