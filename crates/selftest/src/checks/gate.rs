@@ -1,22 +1,33 @@
 //! Web ports refuse visitors without the login and admit those with the token.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use kit::capabilities::{CapabilitySet, effective};
 use kit::{Secret, SettingsReader, cmd, threads, variables, wait};
+use nix::unistd::geteuid;
 use ports::{PORTAL, Registry};
 use web_login::Login;
 
+use super::{login, ssh};
 use crate::context::{Context, stored};
 use crate::finding::Finding;
 
+const RESTART_CADDY: &str = "supervisorctl restart caddy";
+const RESTART_PORTAL: &str = "supervisorctl restart serviceportal";
 /// Requests at the same time.
 const PARALLEL: usize = 8;
 /// Time in which Caddy reads a new entry of the registry.
 const RELOAD: Duration = Duration::from_secs(3);
+/// Socket of the portal, which only Caddy and root reach.
+const PORTAL_SOCKET: &str = "/run/portal/portal.sock";
+/// Time in which the portal answers; it only looks into its memory.
+const PORTAL_LIMIT: Duration = Duration::from_secs(2);
 /// Services that are asked at most.
 const MAX_SERVICES: usize = 64;
 /// Options of curl; `--disable` only works as the first one. The header is read from stdin: arguments are visible to all.
@@ -90,10 +101,34 @@ fn asked(scheme: &str, port: u16, token: Option<&Secret>) -> Option<Finding> {
     let first = || ask("Accept: */*");
     // Without Caddy, no port will answer.
     let has_caddy = TcpStream::connect(("127.0.0.1", PORTAL)).is_ok();
-    without_login(port, &if has_caddy { settled(first) } else { first() }).or_else(|| {
+    let answer = if has_caddy { settled(first) } else { first() };
+    let finding = without_login(port, &answer, portal_is_silent).or_else(|| {
         let token = token?;
         with_token(port, &ask(&format!("Authorization: Bearer {}", token.expose())))
-    })
+    })?;
+    Some(Finding { remedy: obstacle().or(finding.remedy), ..finding })
+}
+
+/// Returns the remedy for what keeps the portal or Caddy from starting again, so that a restart does not help.
+fn obstacle() -> Option<String> {
+    let accounts = CapabilitySet::SETUID.union(CapabilitySet::SETGID);
+    // Those of another user say nothing about the container.
+    let missing = accounts.difference(if geteuid().is_root() { effective().ok()? } else { accounts });
+    if !missing.is_empty() {
+        return Some(ssh::capability_remedy(missing));
+    }
+    login::unreadable(web_login::path())?.remedy
+}
+
+/// True if the portal accepts a connection and does not answer. A user without access to its socket cannot ask.
+fn portal_is_silent() -> bool {
+    let Ok(mut portal) = UnixStream::connect(PORTAL_SOCKET) else { return false };
+    let request = b"GET /leonardo/health-check HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answer = portal
+        .set_read_timeout(Some(PORTAL_LIMIT))
+        .and_then(|()| portal.write_all(request))
+        .and_then(|()| portal.read(&mut [0; 16]));
+    !matches!(answer, Ok(count) if count > 0)
 }
 
 /// Asks again while nothing listens: Caddy notices a new service a moment after it was registered.
@@ -123,25 +158,28 @@ fn parse(headers: &str) -> Option<Answer> {
 }
 
 /// Returns what is wrong with the answer to a visitor without the login.
-fn without_login(port: u16, answer: &Answer) -> Option<Finding> {
+fn without_login(port: u16, answer: &Answer, portal_is_silent: impl Fn() -> bool) -> Option<Finding> {
     Some(match answer {
         Answer::Refused => return None,
         Answer::Nothing(why) => {
             // Exit codes of curl(1): not connected, timed out.
-            let short = match why.rsplit("curl: ").next().unwrap_or(why) {
-                short if short.starts_with("(7)") => "nothing listens",
-                short if short.starts_with("(28)") => "it is silent for 4 seconds",
-                short => short,
+            let (short, remedy) = match why.rsplit("curl: ").next().unwrap_or(why) {
+                short if short.starts_with("(7)") => ("nothing listens", RESTART_CADDY),
+                short if short.starts_with("(28)") && portal_is_silent() => {
+                    ("the portal is silent", RESTART_PORTAL)
+                }
+                short if short.starts_with("(28)") => ("it is silent for 4 seconds", RESTART_CADDY),
+                short => (short, RESTART_CADDY),
             };
-            Finding::fail(format!("port {port} does not answer: {short}"), "supervisorctl restart caddy")
+            Finding::fail(format!("port {port} does not answer: {short}"), remedy)
         }
         Answer::Status(status @ 500..) => Finding::fail(
             format!("port {port} is closed to everyone: the portal does not decide (status {status})"),
-            "supervisorctl restart serviceportal",
+            RESTART_PORTAL,
         ),
         Answer::Status(status) => Finding::fail(
             format!("port {port} admits visitors without the login (status {status})"),
-            "supervisorctl restart caddy",
+            RESTART_CADDY,
         ),
     })
 }
@@ -158,7 +196,7 @@ fn with_token(port: u16, answer: &Answer) -> Option<Finding> {
         Answer::Nothing(_) => "does not answer to the token".to_owned(),
         Answer::Status(status) => format!("answers to the token with status {status}"),
     };
-    is_wrong.then(|| Finding::fail(format!("port {port} {what}"), "supervisorctl restart serviceportal"))
+    is_wrong.then(|| Finding::fail(format!("port {port} {what}"), RESTART_PORTAL))
 }
 
 #[cfg(test)]
@@ -190,8 +228,7 @@ mod tests {
 
     #[test]
     fn each_answer_is_judged_by_who_asked() {
-        let caddy = "supervisorctl restart caddy";
-        let portal = "supervisorctl restart serviceportal";
+        let (caddy, portal) = (RESTART_CADDY, RESTART_PORTAL);
         let nothing = Answer::Nothing("\"/usr/bin/curl\" failed (exit status: 7): curl: (7) refused".into());
         for (port, answer, anonymous, known) in [
             (1111, Answer::Refused, None, Some(Finding::fail("port 1111 refuses the token", portal))),
@@ -219,10 +256,17 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                (without_login(port, &answer), with_token(port, &answer)),
+                (without_login(port, &answer, || false), with_token(port, &answer)),
                 (anonymous, known),
                 "{answer:?}"
             );
+        }
+        let silent = Answer::Nothing("curl: (28) Operation timed out".into());
+        for (of_portal, seen, remedy) in
+            [(true, "the portal is silent", portal), (false, "it is silent for 4 seconds", caddy)]
+        {
+            let expected = Finding::fail(format!("port 1111 does not answer: {seen}"), remedy);
+            assert_eq!(without_login(1111, &silent, || of_portal), Some(expected));
         }
     }
 }

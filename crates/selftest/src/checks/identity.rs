@@ -1,6 +1,7 @@
 //! Host keys and state are this container's own.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -20,7 +21,8 @@ pub fn check(_: &Context) -> Result<Vec<Finding>> {
         let public = key(&public);
         let mut keygen = Command::new("/usr/bin/ssh-keygen");
         let private = cmd::stdout(keygen.args(["-y", "-P", "", "-f", path])).ok();
-        findings.push(host_key(kind, path, public.as_deref(), private.as_deref()));
+        let mode = fs::metadata(path).map_or(0, |meta| meta.mode());
+        findings.push(host_key(kind, path, public.as_deref(), private.as_deref(), mode));
     }
     Ok(findings)
 }
@@ -40,7 +42,14 @@ fn owner(container: Option<&str>, record: Option<&str>) -> Finding {
 }
 
 /// Compares both halves of a host key.
-fn host_key(kind: &str, path: &str, public: Option<&str>, private: Option<&str>) -> Finding {
+fn host_key(kind: &str, path: &str, public: Option<&str>, private: Option<&str>, mode: u32) -> Finding {
+    if mode & 0o077 != 0 {
+        // ssh-keygen and sshd refuse it, and its clients know it.
+        return Finding::fail(
+            format!("{path} is open to other accounts (mode {:04o}): sshd refuses it", mode & 0o7777),
+            format!("chmod 0600 {path}; supervisorctl restart sshd"),
+        );
+    }
     let anew = format!("rm {path}*; supervisorctl restart sshd");
     let Some(public) = public else {
         return Finding::fail(format!("{path}.pub is not a public key"), anew);
@@ -79,13 +88,22 @@ mod tests {
     fn both_halves_are_one_key() {
         let anew = "rm /k*; supervisorctl restart sshd";
         let (public, private) = (Some("ssh-ed25519 AA"), Some("ssh-ed25519 AA leonardo\n"));
-        for (public, private, expected) in [
-            (None, private, Finding::fail("/k.pub is not a public key", anew)),
-            (public, None, Finding::fail("/k cannot be read by ssh-keygen", anew)),
-            (public, Some("ssh-ed25519 BB"), Finding::fail("/k and /k.pub are not one key", anew)),
-            (public, private, Finding::pass("the ed25519 host key is whole")),
+        for (public, private, mode, expected) in [
+            (None, private, 0o100_600, Finding::fail("/k.pub is not a public key", anew)),
+            (public, None, 0o100_600, Finding::fail("/k cannot be read by ssh-keygen", anew)),
+            (public, Some("ssh-ed25519 BB"), 0o100_600, Finding::fail("/k and /k.pub are not one key", anew)),
+            (public, private, 0o100_600, Finding::pass("the ed25519 host key is whole")),
+            (
+                public,
+                None,
+                0o100_666,
+                Finding::fail(
+                    "/k is open to other accounts (mode 0666): sshd refuses it",
+                    "chmod 0600 /k; supervisorctl restart sshd",
+                ),
+            ),
         ] {
-            assert_eq!(host_key("ed25519", "/k", public, private), expected);
+            assert_eq!(host_key("ed25519", "/k", public, private, mode), expected);
         }
     }
 }

@@ -1,9 +1,12 @@
 //! The login of the web services: its file, and the variables that sessions have of it.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::Result;
 use kit::{SettingsReader, variables};
+use uzers::get_user_by_name;
 use web_login::Login;
 
 use crate::context::{Context, stored};
@@ -26,11 +29,23 @@ pub fn check(context: &Context) -> Result<Vec<Finding>> {
         }]);
     }
     let path = web_login::path();
+    if let Some(finding) = unreadable(path) {
+        return Ok(vec![finding]);
+    }
     Ok(vec![match Login::read(Path::new(path)) {
         Ok(Some(login)) => in_step(&login, stored),
         Ok(None) => Finding::fail(format!("{path} is missing: no one can log in"), REMEDY),
         Err(error) => Finding::fail(format!("no one can log in: {error:#}"), REMEDY),
     }])
+}
+
+/// Returns the fault of a login that the portal cannot read, which root can.
+pub fn unreadable(path: &str) -> Option<Finding> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    let portal = get_user_by_name("portal")?;
+    let is_readable = meta.uid() == portal.uid() && meta.mode() & 0o400 != 0;
+    let seen = format!("the portal cannot read {path}: from its next start on, no one can log in");
+    (!is_readable).then(|| Finding::fail(seen, format!("sudo chown portal {path}; sudo chmod 0600 {path}")))
 }
 
 /// Compares the login with the variables that new sessions get.

@@ -1,6 +1,9 @@
-//! `/opt` is shared with the group, and has no programs that give their rights away.
+//! `/opt` is shared with the group, has no programs that give their rights away, and none of root's that others can change.
 
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -14,10 +17,23 @@ use crate::finding::Finding;
 
 const OPT: &str = "/opt";
 const SET_USER_ID: u32 = 0o4000;
+/// Directories with programs and configuration of root's services.
+const OF_ROOT: [&str; 7] = [
+    "/opt/caddy/bin",
+    "/opt/caddy/share",
+    "/opt/leonardo",
+    "/opt/supervisor",
+    "/etc/supervisor",
+    "/usr/lib/leonardo",
+    "/usr/local/bin",
+];
 
 /// Runs the check.
 pub fn check(context: &Context) -> Result<Vec<Finding>> {
     let mut findings = set_user_id_programs(Path::new(OPT))?;
+    for directory in OF_ROOT {
+        findings.extend(writable_by_all(Path::new(directory))?);
+    }
     let gid = get_group_by_name("leonardo").context("group leonardo does not exist")?.gid();
     let tree = Tree::Container { path: OPT.into(), gid };
     let summary = fix_tree(&tree, true, &|_| Ok(()))?;
@@ -46,6 +62,48 @@ fn shared(summary: &Summary, is_root: bool) -> Finding {
             "sudo fix-perms --only container",
         ),
     }
+}
+
+/// Returns the finding about files and directories that every account can change, and with them what root runs.
+fn writable_by_all(directory: &Path) -> Result<Option<Finding>> {
+    let cannot = || format!("cannot read {}", directory.display());
+    let is_open = |mode: u32, kind: dirfd::FileType| {
+        mode & 0o002 != 0 && mode & 0o1000 == 0 && kind != dirfd::FileType::Symlink
+    };
+    let top = match fs::metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        meta => meta.with_context(cannot)?,
+    };
+    let mut open: Vec<PathBuf> = Vec::new();
+    if is_open(top.mode(), dirfd::FileType::Directory) {
+        open.push(directory.to_owned());
+    }
+    let root = dirfd::open_root(directory).with_context(cannot)?;
+    let walked: Result<(), Errno> = walk_tree(root, &mut |entry| {
+        if is_open(entry.stat.st_mode, entry.kind()) {
+            open.push(directory.join(entry.name));
+        }
+        Ok(Descend::Enter)
+    });
+    match walked {
+        Err(Errno::EACCES) => {}
+        walked => walked.with_context(cannot)?,
+    }
+    let fault = |path: &Path, more: &str, option: &str, target: &Path| {
+        Finding::fail(
+            format!("every account can change {}{more}, which root runs or reads", path.display()),
+            format!("sudo chmod {option}o-w {}", target.display()),
+        )
+    };
+    Ok(match &open[..] {
+        [] => None,
+        [path] => Some(fault(path, "", "", path)),
+        [first, others @ ..] => {
+            let is_above = others.iter().all(|other| other.starts_with(first));
+            let target = if is_above { first } else { directory };
+            Some(fault(first, &format!(" and {} more", others.len()), "-R ", target))
+        }
+    })
 }
 
 /// Returns a finding for each program that runs as another user than its caller.
@@ -86,7 +144,6 @@ fn set_user_id_programs(opt: &Path) -> Result<Vec<Finding>> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -107,5 +164,29 @@ mod tests {
                 format!("sudo chmod u-s {path}")
             )]
         );
+    }
+
+    #[test]
+    fn what_every_account_can_change_has_its_exact_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |name: &str, mode| {
+            fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        fs::create_dir(dir.path().join("bin")).unwrap();
+        fs::write(dir.path().join("bin/tool"), "").unwrap();
+        std::os::unix::fs::symlink("tool", dir.path().join("bin/link")).unwrap();
+        mode("bin/tool", 0o775);
+        let found = || writable_by_all(dir.path()).unwrap();
+        assert_eq!((found(), writable_by_all(Path::new("/no/such")).unwrap()), (None, None));
+        mode("bin/tool", 0o777);
+        let at = dir.path().display().to_string();
+        let seen = |path: &str| format!("every account can change {at}{path}, which root runs or reads");
+        let one = Finding::fail(seen("/bin/tool"), format!("sudo chmod o-w {at}/bin/tool"));
+        assert_eq!(found(), Some(one));
+        mode("bin", 0o777);
+        let both = Finding::fail(seen("/bin and 1 more"), format!("sudo chmod -R o-w {at}/bin"));
+        assert_eq!(found(), Some(both));
+        mode("bin", 0o1777);
+        assert!(found().is_some_and(|finding| finding.seen == seen("/bin/tool")), "a sticky directory");
     }
 }

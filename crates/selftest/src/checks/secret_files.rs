@@ -89,6 +89,8 @@ fn fault(
         format!("{path} has mode {mode:04o}, at most {allowed:04o} is safe: {others} can use it")
     } else if wrong_owner || wrong_group {
         format!("{path} belongs to {uid}:{gid}")
+    } else if !matches!(owner_name, "root" | "") && (owner != Some(uid) || mode & 0o400 == 0) {
+        format!("{path} belongs to {uid}:{gid} and has mode {mode:04o}: {owner_name} cannot use it")
     } else {
         return None;
     };
@@ -126,6 +128,13 @@ mod tests {
                 expected,
                 "{uid} {gid} {found:o}"
             );
+        }
+        let file = private("/p", "portal");
+        let of_portal = |uid, mode| fault(&file, (Some(7), None), uid, 7, mode).map(|finding| finding.seen);
+        assert_eq!(of_portal(7, 0o600), None);
+        for (uid, mode) in [(7, 0), (0, 0o600)] {
+            let expected = format!("/p belongs to {uid}:7 and has mode {mode:04o}: portal cannot use it");
+            assert_eq!(of_portal(uid, mode), Some(expected));
         }
     }
 }
