@@ -73,6 +73,7 @@ const BY_PATH: &[PathRule] = &[
     ("/huggingface/stored_tokens", "a token of Hugging Face", has_text),
     ("/.huggingface/token", "a token of Hugging Face", has_text),
     ("/rclone/rclone.conf", "logins of rclone", has_text),
+    ("/.vnc/passwd", "a password of VNC", has_text),
     ("/.cloudflared/cert.pem", "a key of Cloudflare", has_text),
     ("/.vault-token", "a token of Vault", has_text),
     ("/.pgpass", "a password of PostgreSQL", has_text),
@@ -89,7 +90,7 @@ const BY_DIRECTORY: &[PathRule] = &[
 ];
 
 /// Names of settings of programs that log in somewhere, and of shells.
-const SETTINGS: [&str; 24] = [
+const SETTINGS: [&str; 25] = [
     "pip.conf",
     "pip.ini",
     "uv.toml",
@@ -114,15 +115,24 @@ const SETTINGS: [&str; 24] = [
     ".s3cfg",
     ".boto",
     "environment",
+    "rclone.conf",
 ];
 /// Parts of paths whose files are settings.
-const SETTINGS_DIRECTORIES: [&str; 5] =
-    ["/etc/apt/", "/etc/profile.d/", "/etc/supervisor/", "/.streamlit/", "/preflight.d/"];
+const SETTINGS_DIRECTORIES: [&str; 8] = [
+    "/.aws/",
+    "/.cloudflared/",
+    "/.config/",
+    "/.streamlit/",
+    "/etc/apt/",
+    "/etc/profile.d/",
+    "/etc/supervisor/",
+    "/preflight.d/",
+];
 /// Parts of the names of examples, as in `.env.example`.
 const EXAMPLES: [&str; 5] = ["example", "sample", "template", "dist", "test"];
 /// Extensions of settings that can have the name of a secret, as in `client_secret.json`.
-const SETTINGS_EXTENSIONS: [&str; 9] =
-    ["json", "toml", "yaml", "yml", "ini", "cfg", "conf", "properties", "env"];
+const SETTINGS_EXTENSIONS: [&str; 11] =
+    ["", "txt", "json", "toml", "yaml", "yml", "ini", "cfg", "conf", "properties", "env"];
 
 /// Parts of the paths of what packages bring: also keys and tokens of their tests.
 const PACKAGES: [&str; 11] = [
@@ -164,6 +174,7 @@ pub fn suspect(path: &Path, size: u64) -> Option<Suspect> {
                 || SETTINGS_DIRECTORIES.iter().any(|part| text.contains(part))
                 || of_git.is_some()
                 || name.starts_with("requirements") && extension == "txt"
+                || name.starts_with("jupyter_") && stem.ends_with("_config")
                 || names_secret(stem) && SETTINGS_EXTENSIONS.contains(&extension));
     (named.is_some() || is_text || is_settings).then_some(Suspect {
         named,
@@ -252,6 +263,18 @@ mod tests {
             ("/etc/shadow", "root:*:1::\nada:$y$j9T$x:1::\n", Some("the password of an account")),
             ("/etc/shadow", "root:*:1::\nada:!:1::\n", None),
             ("/opt/app/db_password", "sesame12\n", Some("a secret")),
+            (
+                "/opt/app/credentials",
+                "[default]\naws_secret_access_key = abc\n",
+                Some("a password or a token"),
+            ),
+            (
+                "/etc/jupyter/jupyter_server_config.py",
+                "c.ServerApp.token = 'abc'\n",
+                Some("a password or a token"),
+            ),
+            ("/etc/jupyter/jupyter_server_config.py", "c.ServerApp.token = ''\n", None),
+            ("/root/.config/git/config", "[url \"https://ada:sesame@h/\"]\n", Some("a password or a token")),
             ("/root/.token", "sesame12\n", Some("a secret")),
             ("/etc/pam.d/common-password", "# x\npassword required pam_unix.so\n", None),
             ("/opt/models/special_tokens_map.json", "{\"eos_token\": \"</s>\"}", None),
