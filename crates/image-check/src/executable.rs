@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use kit::Env;
@@ -77,6 +77,15 @@ pub fn check_directory(directory: &Path, env: &Env) -> Result<(), Unusable> {
     }
     let problem = format!("the directory {} does not exist", directory.display());
     Err(Unusable::new(problem, "create it, or correct directory="))
+}
+
+/// True if only root can read a file or directory, or enter one above it.
+pub fn is_private(path: &Path) -> bool {
+    // No bit for the group and others.
+    let is_closed = |path: &Path| {
+        fs::metadata(path).is_ok_and(|meta| meta.uid() == 0 && meta.mode().trailing_zeros() >= 6)
+    };
+    fs::canonicalize(path).is_ok_and(|path| path.ancestors().any(is_closed))
 }
 
 fn file(path: &Path) -> Result<(), Unusable> {

@@ -96,7 +96,8 @@ fn check(cli: &Cli, env: &Env) -> Report {
     let (found, commands) =
         programs::check(env).unwrap_or_else(|error| (vec![unknown("programs", &error)], Vec::new()));
     findings.extend(found);
-    let (found, services) = services::check(&commands, &|program| executable::find(program, env).err());
+    let (found, services) =
+        services::check(&commands, &|program| executable::find(program, env).err(), &executable::is_private);
     findings.extend(found);
     let (found, mappings) = mappings::check(env);
     findings.extend(found);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
 
+use kit::quote::quoted;
 use service_run::Declaration;
 
 use crate::executable::Unusable;
@@ -13,10 +14,12 @@ use crate::programs::RegisteredCommand;
 const CHECK: &str = "services";
 const SERVICE_RUN: &str = "service-run";
 
-/// Checks all commands; `find` returns the problem of a program that cannot be run. Also returns the number of services.
+/// Checks all commands; `find` returns the problem of a program that cannot be run, `is_private` is true for a path that only
+/// root can read. Also returns the number of services.
 pub fn check(
     commands: &[RegisteredCommand],
     find: &dyn Fn(&str) -> Option<Unusable>,
+    is_private: &dyn Fn(&Path) -> bool,
 ) -> (Vec<Finding>, usize) {
     let mut findings = Vec::new();
     let mut ports: BTreeMap<u16, String> = BTreeMap::new();
@@ -69,6 +72,17 @@ pub fn check(
         if let Some(Unusable { problem, fix }) = program.and_then(|program| find(&program)) {
             fault(problem, "the service fails at each start", &fix);
         }
+        let paths = declared.command.iter().map(Path::new).filter(|path| path.is_absolute());
+        if let Some(path) =
+            paths.filter(|_| declared.user.as_deref() != Some("root")).find(|path| is_private(path))
+        {
+            let path = quoted(path);
+            fault(
+                format!("only root can read {path}"),
+                "the service, which does not run as root, cannot use it",
+                "in the step that creates it: chmod -R g+rX on its tree && fix-perms --only container",
+            );
+        }
     }
     (findings, services)
 }
@@ -101,6 +115,8 @@ mod tests {
             ("open", "service-run --name D --port 8190 -- main --host=0.0.0.0 --port {listen}"),
             ("missing", "service-run --name E --port 8191 -- absent {listen}"),
             ("fixed", "service-run --name F --port 8192 -- main"),
+            ("closed", "service-run --name G --port 8193 -- main /opt/app/key {listen}"),
+            ("root", "service-run --name H --port 8194 --user root -- main /opt/app/key {listen}"),
             ("bare", "jupyter lab --ip 0.0.0.0"),
             ("quiet", "main --version 10.0.0.0"),
         ]
@@ -113,7 +129,7 @@ mod tests {
                 fix: "install it".to_owned(),
             })
         };
-        let (findings, services) = check(&commands, &find);
+        let (findings, services) = check(&commands, &find, &|path| path == Path::new("/opt/app/key"));
         let texts: Vec<_> = findings
             .iter()
             .map(|found| format!("{} > {} > {}", found.problem, found.effect, found.remedy))
@@ -130,11 +146,14 @@ mod tests {
                  install it",
                 "[program:fixed]: service-run: the command does not contain {listen} > the service does not start > \
                  correct the line: service-run --help",
+                "[program:closed]: only root can read \"/opt/app/key\" > \
+                 the service, which does not run as root, cannot use it > \
+                 in the step that creates it: chmod -R g+rX on its tree && fix-perms --only container",
                 "[program:bare]: the program listens on all addresses > \
                  its port needs no login, also from other containers > \
                  use service-run, with 127.0.0.1 as the program's address",
             ]
         );
-        assert_eq!(services, 6);
+        assert_eq!(services, 8);
     }
 }

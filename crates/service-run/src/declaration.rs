@@ -16,6 +16,8 @@ pub struct Declaration {
     pub port: u16,
     /// Fixed port on 127.0.0.1, if it has one.
     pub listen_port: Option<u16>,
+    /// Account of the program, if it is not the system user.
+    pub user: Option<String>,
     /// Program and arguments.
     pub command: Vec<OsString>,
 }
@@ -28,7 +30,7 @@ impl Declaration {
         // Any port on loopback that differs from the public one.
         let listen_port = cli.listen_port.unwrap_or(if cli.port == 1 { 2 } else { 1 });
         Service { listen_port, ..registration::service(&cli) }.check()?;
-        Ok(Self { port: cli.port, listen_port: cli.listen_port, command: cli.command })
+        Ok(Self { port: cli.port, listen_port: cli.listen_port, user: cli.user, command: cli.command })
     }
 }
 
@@ -44,7 +46,7 @@ mod tests {
         };
         let declared = parse("service-run --name x --port 8188 -- main.py --port {listen}").unwrap();
         let command = ["main.py", "--port", "{listen}"].map(OsString::from).to_vec();
-        assert_eq!(declared, Declaration { port: 8188, listen_port: None, command });
+        assert_eq!(declared, Declaration { port: 8188, listen_port: None, user: None, command });
         for (line, reason) in [
             ("service-run --name x --port 22 -- x {listen}", "port 22 is reserved"),
             ("service-run --name x --port 8188 -- x", "the command does not contain {listen}"),
