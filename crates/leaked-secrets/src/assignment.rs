@@ -12,11 +12,15 @@ pub fn has_secret_setting(text: &[u8]) -> bool {
     let is_comment = |line: &str| line.trim_start().starts_with(['#', ';']);
     text.lines().filter(|line| !is_comment(line)).any(|line| {
         has_url_password(line.as_bytes())
-            || assignments(line).any(|(name, value)| is_secret(name, value) && !is_expansion(value))
+            || assignments(line).any(|(name, value)| {
+                let is_literal = value.starts_with('\'');
+                let value = unquoted(value);
+                is_secret(name, value) && (is_literal || !is_expansion(value))
+            })
     })
 }
 
-/// Returns the names and values that a line assigns.
+/// Returns the names that a line assigns, each with the text behind.
 fn assignments(line: &str) -> impl Iterator<Item = (&str, &str)> {
     line.match_indices(['=', ':']).filter_map(|(index, sign)| {
         let (before, after) = (line[..index].trim_end(), &line[index + 1..]);
@@ -27,12 +31,12 @@ fn assignments(line: &str) -> impl Iterator<Item = (&str, &str)> {
             "=" => !after.starts_with('=') && !before.ends_with(['=', '!', '<', '>', '~']),
             _ => after.starts_with([' ', '"', '\'']),
         };
-        (is_assignment && !name.is_empty()).then(|| (name, value_of(after.trim_start())))
+        (is_assignment && !name.is_empty()).then(|| (name, after.trim_start()))
     })
 }
 
 /// Returns the start of a value, up to its closing quote, or else up to a blank or a separator.
-fn value_of(text: &str) -> &str {
+fn unquoted(text: &str) -> &str {
     // A line of an untrusted image can have a value behind each of its characters.
     let text = &text[..text.floor_char_boundary(MAX_VALUE)];
     for quote in ['"', '\''] {
@@ -76,6 +80,7 @@ mod tests {
             ("; password=x", false),
             ("OMP_NUM_THREADS='4'", false),
             ("WEB_PASSWORD=$password", false),
+            ("export WEB_PASSWORD='$ecret99'", true),
             ("export HF_TOKEN=$(cat /run/secrets/token)", false),
             ("WEB_PASSWORD=\"${WEB_PASSWORD:-}\"", false),
             ("environment=HF_TOKEN=\"%(ENV_HF_TOKEN)s\"", false),
