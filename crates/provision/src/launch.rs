@@ -39,10 +39,11 @@ pub fn environment(env: &Env, account: &Account) -> Env {
 pub fn run(launch: &Launch) -> Outcome {
     become_user(launch)?;
     let mut shell = Command::new(SHELL);
-    // The login shell becomes another one for the script: `exit` in a login shell runs ~/.bash_logout, whose output and trace
-    // would be the script's last.
-    let command = if launch.own_interpreter { "exec \"$0\"" } else { "exec \"$BASH\" \"$0\"" };
-    let error = shell.args(["--login", "-c", command]).arg(&launch.script).exec();
+    shell.arg("--login");
+    if launch.own_interpreter {
+        shell.args(["-c", "exec \"$0\""]);
+    }
+    let error = shell.arg(&launch.script).exec();
     log::error!("cannot run {SHELL}: {error}");
     Ok(Exit::Code(CANNOT_RUN))
 }

@@ -2,7 +2,7 @@
 //!
 //! The script is the one at the URL in `PROVISIONING_SCRIPT`, or else the file mounted at
 //! `/opt/leonardo/bin/provisioning.sh`. `provision run`, which late boot calls at every start, fetches it, checks that it is
-//! a script, and runs it as the system user with the environment of a login, unless the same script has already run successfully.
+//! a script, and runs it as the system user in a login shell, unless the same script has already run successfully.
 //! `provision status` shows the last run and its result. `docs/provisioning.md` is the manual.
 //!
 //! # What happens when something is killed

@@ -11,8 +11,8 @@ use crate::failure::Failure;
 
 /// Length in bytes at which the kernel cuts the line.
 const MAX_LENGTH: usize = 255;
-/// Without an argument, bash is started as for a script without a first line.
-const BASH: [&[u8]; 2] = [b"/bin/bash", b"/usr/bin/bash"];
+/// Without an argument, they are the login shell itself.
+const LOGIN_SHELLS: [&[u8]; 2] = [b"/bin/bash", b"/usr/bin/bash"];
 /// They take an argument with blanks as one option or file.
 const SHELLS: [&str; 5] = ["bash", "sh", "dash", "ksh", "zsh"];
 /// Interpreters of files that bash should read, and that are not run directly.
@@ -25,7 +25,7 @@ struct Interpreter<'a> {
     argument: Option<&'a [u8]>,
 }
 
-/// Returns true if the kernel runs the script, false if bash reads it; an error if the kernel would refuse it.
+/// Returns true if the kernel runs the script, false if the login shell reads it; an error if the kernel would refuse it.
 pub fn has_interpreter(script: &[u8]) -> Result<bool, Failure> {
     let Some(line) = script.strip_prefix(b"#!") else { return Ok(false) };
     let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -41,7 +41,7 @@ pub fn has_interpreter(script: &[u8]) -> Result<bool, Failure> {
     }
     let Some(interpreter) = parse(line) else { return Err(rejected("it names no interpreter")) };
     if FALSE.contains(&interpreter.path)
-        || (BASH.contains(&interpreter.path) && interpreter.argument.is_none())
+        || (LOGIN_SHELLS.contains(&interpreter.path) && interpreter.argument.is_none())
     {
         return Ok(false);
     }

@@ -44,18 +44,18 @@ fn nothing_asked_for_is_nothing_done() {
 }
 
 #[test]
-fn a_script_runs_as_the_user_with_the_environment_of_a_login_and_no_logout() {
+fn a_script_runs_as_the_user_in_a_login_shell_with_the_stored_environment() {
     let mut machine = Machine::new();
     machine.set("GIVEN", "given").set("USER_PASSWORD", "hidden").set("SUPERVISOR_ENABLED", "1");
     fs::write(machine.path("environment.sh"), "export STORED='a \"b\"'\nexport GIVEN='stored'\n").unwrap();
     machine.mount(
-        "echo $(id -un) $USER $LOGNAME $HOME\necho $STORED $GIVEN [$USER_PASSWORD$SUPERVISOR_ENABLED]\npwd\nshopt -q login_shell || echo no logout\n",
+        "echo $(id -un) $USER $LOGNAME $HOME\necho $STORED $GIVEN [$USER_PASSWORD$SUPERVISOR_ENABLED]\npwd\nshopt -q login_shell && echo login\n",
     );
     let result = machine.run();
     assert_eq!((result.report.outcome, result.code, result.report.exit_code), (Ran, Some(0), Some(0)));
     let home = "nobody nobody nobody /nonexistent".to_owned();
     let workspace = machine.path("work").display().to_string();
-    assert_eq!(machine.output(), [home, "a \"b\" given []".into(), workspace, "no logout".into()]);
+    assert_eq!(machine.output(), [home, "a \"b\" given []".into(), workspace, "login".into()]);
     assert_eq!(machine.notes(), ["running"]);
     let steps: Vec<String> =
         machine.log().into_iter().filter(|line| line.starts_with("provision: ")).collect();
@@ -63,7 +63,7 @@ fn a_script_runs_as_the_user_with_the_environment_of_a_login_and_no_logout() {
     assert_eq!(
         steps,
         [
-            format!("provision: {}: 135 bytes, sha256 {digest}", script.display()),
+            format!("provision: {}: 131 bytes, sha256 {digest}", script.display()),
             "provision: running, for the first time".into(),
             format!(
                 "provision: exited successfully after {} s (exit status: 0)",
