@@ -123,9 +123,11 @@ fn write_line(mut line: &[u8], stamp: &Stamp, text: &mut Vec<u8>) {
     }
 }
 
-/// Returns the last line of a block that is not blank; only its last 20 lines are searched.
+/// Returns the last line of a block that is not blank; only its last 20 lines are searched. Traces (`set -x`) of what the script
+/// does not do itself do not count, such as those of `~/.bash_logout` after its end.
 fn last_line(block: &[u8]) -> Option<&[u8]> {
-    block.rsplit(|&byte| byte == b'\n').take(20).find(|line| !line.trim_ascii().is_empty())
+    let counts = |line: &&[u8]| !line.trim_ascii().is_empty() && !line.starts_with(b"++");
+    block.rsplit(|&byte| byte == b'\n').take(20).find(counts)
 }
 
 #[cfg(test)]
@@ -252,6 +254,7 @@ mod tests {
             lines.last()
         };
         assert_eq!(say(&mut lines, "\x1b[1mone\x1b[0m\n\n"), "one");
+        assert_eq!(say(&mut lines, "+ exit 3\n++ '[' 1 = 1 ']'\n++ clear_console -q\n"), "+ exit 3");
         assert_eq!(say(&mut lines, "10%\r20%\r"), "20%");
         assert_eq!(say(&mut lines, "done corr"), "done", "it may become a secret");
         assert_eq!(say(&mut lines, "ect horse"), "done ********");
