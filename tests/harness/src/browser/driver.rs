@@ -4,17 +4,15 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 use serde_json::Value;
 
 /// Starts chromedriver on a free port. It chooses one for IPv4 and ends if another program has it for IPv6.
 pub fn start() -> (Child, u16) {
     let started = (0..10).find_map(|_| {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver (package chromium-driver)");
+        let mut driver = std::thread::spawn(spawn).join().expect("a started chromedriver");
         if let Some(port) = port_of(&mut driver) {
             return Some((driver, port));
         }
@@ -22,6 +20,25 @@ pub fn start() -> (Child, u16) {
         None
     });
     started.expect("a started chromedriver")
+}
+
+/// Starts chromedriver without a view of the machine's network interfaces: Chromium interrupts each page, or never finishes it,
+/// when one comes or goes, as with every container. The thread ends with the filter, which its child keeps.
+fn spawn() -> Child {
+    let family = u64::from(nix::libc::AF_NETLINK.unsigned_abs());
+    let is_netlink = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family);
+    let rule = SeccompRule::new(vec![is_netlink.expect("a condition")]).expect("a rule");
+    let filter = SeccompFilter::new(
+        [(nix::libc::SYS_socket, vec![rule])].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(nix::libc::EAFNOSUPPORT.unsigned_abs()),
+        std::env::consts::ARCH.try_into().expect("an architecture of seccomp"),
+    );
+    let program: BpfProgram = filter.expect("a filter").try_into().expect("a program");
+    seccompiler::apply_filter(&program).expect("a filtered thread");
+    let mut driver = Command::new("chromedriver");
+    driver.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null());
+    driver.spawn().expect("chromedriver (package chromium-driver)")
 }
 
 /// Reads the port from chromedriver's output.

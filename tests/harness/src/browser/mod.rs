@@ -84,16 +84,18 @@ impl Browser {
 
     /// Visible text of an element; waits while the page is loading.
     ///
-    /// One script, so that a reload between finding and reading does not matter. Chromium interrupts pages when a network
-    /// interface of the machine comes or goes, as with each container; those are loaded again.
+    /// One script, so that a reload between finding and reading does not matter.
     #[track_caller]
     pub fn text(&self, css: &str) -> String {
-        let script = "if (document.querySelector('.error-code')?.innerText === 'ERR_NETWORK_CHANGED') location.reload(); \
-                      return document.querySelector(arguments[0])?.innerText";
+        let script = "return document.querySelector(arguments[0])?.innerText";
         let read = json!({"script": script, "args": [css]});
         let text =
             kit::wait::until(DEADLINE, css, || self.post("execute/sync", &read).as_str().map(str::to_owned));
-        text.unwrap_or_else(|error| panic!("{error} at {}", self.url()))
+        text.unwrap_or_else(|error| panic!("{error} at {}, which shows {}", self.url(), self.page_text()))
+    }
+
+    fn page_text(&self) -> Value {
+        self.run("return document.body?.innerText ?? document.readyState")
     }
 
     /// Waits until an element shows exactly this text.
@@ -112,7 +114,12 @@ impl Browser {
     fn shows_what(&self, css: &str, what: &str, fits: impl Fn(&str) -> bool) {
         let shown = kit::wait::until(DEADLINE, what, || fits(&self.text(css)).then_some(()));
         shown.unwrap_or_else(|error| {
-            panic!("{error} in {css}, which shows {:?} at {}", self.text(css), self.url())
+            panic!(
+                "{error} in {css}, which shows {:?} at {}: {}",
+                self.text(css),
+                self.url(),
+                self.page_text()
+            )
         });
     }
 

@@ -29,10 +29,8 @@ impl Browser {
         let entries = self.log("browser");
         let severe = entries.iter().filter(|entry| entry["level"] == "SEVERE");
         let messages = severe.map(|entry| entry["message"].as_str().expect("a text").to_owned());
-        // Not those of the browser's own first page, nor about another test's container, which comes or goes.
-        let is_ours =
-            |message: &String| !message.starts_with("chrome") && !message.contains("ERR_NETWORK_CHANGED");
-        messages.filter(is_ours).collect()
+        // Not those of the browser's own first page.
+        messages.filter(|message| !message.starts_with("chrome")).collect()
     }
 
     #[track_caller]
