@@ -4,12 +4,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kit::lock::Lock;
-use kit::{HintExt, cmd, wait};
+use kit::{HintExt, cmd, threads, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -117,6 +116,6 @@ fn wait_for(mut child: Child, events: &Events) -> Result<Receiver<std::io::Resul
         let _ = sender.send(child.wait());
         let _ = sender_of_events.send(ProxyEvent::Exited);
     };
-    thread::Builder::new().spawn(wait).context("cannot start a thread")?;
+    threads::start(wait)?;
     Ok(status)
 }

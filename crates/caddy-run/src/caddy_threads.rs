@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kit::wait;
+use kit::{threads, wait};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
@@ -26,8 +26,8 @@ const STACK_BYTES: usize = 64 << 10;
 /// Makes Caddy start its threads, on a thread of its own. Without them Caddy works, but may exit at the limit.
 pub fn start_in_background(caddy: Pid) {
     let start = move || start(caddy).unwrap_or_else(|error| log::debug!("Caddy's threads: {error:#}"));
-    if let Err(error) = thread::Builder::new().spawn(start) {
-        log::debug!("Caddy's threads: {error}");
+    if let Err(error) = threads::start(start) {
+        log::debug!("Caddy's threads: {error:#}");
     }
 }
 

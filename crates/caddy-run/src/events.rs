@@ -2,10 +2,10 @@
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use kit::threads;
 use nix::sys::signal::{SigSet, Signal};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
@@ -98,6 +98,5 @@ fn forward_signals(sender: Sender<ProxyEvent>) -> Result<()> {
             }
         }
     };
-    thread::Builder::new().spawn(forward).context("cannot start a thread")?;
-    Ok(())
+    threads::start(forward)
 }
