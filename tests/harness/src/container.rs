@@ -265,6 +265,14 @@ impl Container {
         self.wait_until("ready", || web.get("/leonardo/ready").ok_text().is_some());
     }
 
+    /// Waits until the log of a program contains a text, and returns it: supervisord writes it after the program.
+    #[track_caller]
+    pub fn log_with(&self, program: &str, text: &str) -> String {
+        let log = || self.sh(&format!("cat /var/log/supervisor/{program}.log")).text();
+        self.wait_until(&format!("{text:?} in the log of {program}"), || log().contains(text));
+        log()
+    }
+
     /// Waits for a condition; panics with the container's log at the timeout.
     #[track_caller]
     pub fn wait_until(&self, what: &str, mut ask: impl FnMut() -> bool) {

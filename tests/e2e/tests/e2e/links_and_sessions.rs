@@ -141,7 +141,7 @@ fn a_share_link_opens_one_service_and_nothing_else() {
     assert!(header("guess").contains("Bearer guess") && header(&token).contains(&token));
     let as_long = "x".repeat(token.len());
     assert_eq!(guest(&echo).browser().get(&format!("/?token={as_long}")).status, 200);
-    assert!(container.sh("cat /var/log/supervisor/serviceportal.log").text().contains("refused way=address"));
+    container.log_with("serviceportal", "refused way=address");
     let renamed = cookie.replacen("_8080=", "=", 1);
     assert_eq!(echo.with("cookie", &renamed).get("/").status, 401, "a guest's cookie is no owner's");
 

@@ -122,9 +122,8 @@ fn programs_are_started_stopped_and_restarted_by_names_of_supervisords_list_alon
     // supervisord takes this name for a group, so no request is sent with it.
     assert_eq!(act(&container, "restart", "*")["refusal"]["kind"], "protected");
     assert_eq!(program(&container, "*")["state"], "RUNNING");
-    let log = container.sh("cat /var/log/supervisor/processcontrol.log").text();
+    let log = container.log_with("processcontrol", "process-control: restart of \"mine\" for");
     assert!(!log.contains("\ntest: ") && log.contains(r"a\ntest: \u{202e}evil"), "{log}");
-    assert!(log.contains("process-control: restart of \"mine\" for"), "{log}");
 }
 
 #[test]
@@ -137,8 +136,7 @@ fn the_portal_and_root_are_served_and_no_other_account() {
     // The directory alone does not decide.
     container.sh("chmod 777 /run/process-control/control.sock; chmod 755 /run/process-control").text();
     assert_eq!(ask_as(&container, "caddy", list), Value::Null);
-    let refused = container.sh("cat /var/log/supervisor/processcontrol.log").text();
-    assert!(refused.contains("process-control: warning: refused user "), "{refused}");
+    container.log_with("processcontrol", "process-control: warning: refused user ");
     // What is no request, too large or not complete costs nothing else.
     for line in ["\n", "{}\n", "\u{1b}[2J\n", &format!("{}\n", "x".repeat(100_000))] {
         let answer = ask_as(&container, "portal", line);

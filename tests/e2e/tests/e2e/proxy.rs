@@ -19,10 +19,6 @@ fn log_in_through(container: &Container, forwarded_for: &str, password: &str) ->
     web.log_in("user", password)
 }
 
-fn portal_log(container: &Container) -> String {
-    container.sh("cat /var/log/supervisor/serviceportal.log").text()
-}
-
 #[test]
 fn a_trusted_proxy_may_say_who_the_visitor_is_and_that_he_came_by_https() {
     let container = RunOptions::new()
@@ -34,9 +30,7 @@ fn a_trusted_proxy_may_say_who_the_visitor_is_and_that_he_came_by_https() {
     assert!(cookie.header("set-cookie").is_some_and(|cookie| cookie.ends_with("; Secure")), "{cookie:?}");
     // What stands before the last address that no proxy has is the visitor's own invention.
     log_in_through(&container, "127.0.0.1, 203.0.113.10, 192.168.7.7", "wrong");
-    // supervisord writes the log.
-    container.wait_until("the refusal", || portal_log(&container).contains("from=203.0.113.10"));
-    let log = portal_log(&container);
+    let log = container.log_with("serviceportal", "from=203.0.113.10");
     assert!(log.contains("login accepted way=form who=\"user\" from=203.0.113.9"), "{log}");
     let problem = "WEB_TRUSTED_PROXIES: \"nonsense}\" is not an IP network such as 192.0.2.0/24; ignored";
     assert!(container.logs().contains(problem), "{}", container.logs());
@@ -54,14 +48,13 @@ fn headers_of_any_other_client_are_ignored() {
     let answer = log_in_through(&container, "203.0.113.9", &password);
     assert_eq!(answer.status, 303);
     assert!(answer.header("set-cookie").is_some_and(|cookie| !cookie.contains("Secure")), "{answer:?}");
-    container.wait_until("the login", || portal_log(&container).contains("login accepted"));
-    let log = portal_log(&container);
+    let log = container.log_with("serviceportal", "login accepted");
     assert!(!log.contains("203.0.113.9"), "{log}");
     // A program inside, such as a tunnel's, is believed.
     let inside = "curl -s -o /dev/null -H 'X-Forwarded-For: 203.0.113.11' -H 'Origin: http://127.0.0.1:1111' \
         -d username=x -d password=y http://127.0.0.1:1111/login";
     container.sh(inside).text();
-    container.wait_until("the refusal", || portal_log(&container).contains("from=203.0.113.11"));
+    container.log_with("serviceportal", "from=203.0.113.11");
 }
 
 /// A web server inside that answers every request with the same word.
@@ -119,8 +112,7 @@ fn a_broken_edit_keeps_the_last_good_configuration_and_reports_the_error() {
     let said = problem(&container);
     assert!(said.starts_with(&format!("{BASE}:{line}: unrecognized directive: nonsense\n")), "{said}");
     assert_eq!(container.sh(&format!("stat -c %a {PROBLEM}")).text(), "644");
-    let log = container.sh("cat /var/log/supervisor/caddy.log").text();
-    assert!(log.contains(&format!("{BASE}:{line}: unrecognized directive")), "{log}");
+    container.log_with("caddy", &format!("{BASE}:{line}: unrecognized directive"));
     assert_eq!((web.get("/").body.as_str(), edited().as_str()), ("works", "yes"));
 
     // Services still come and go, and a restart of the container changes nothing about it.

@@ -117,8 +117,8 @@ fn eight_gpus_are_one_address_and_a_killed_instance_is_replaced_alone() {
     for (index, (body, visitor)) in visitors.iter().enumerate().filter(|(index, _)| *index != 3) {
         assert_eq!(visitor.get("/").body, *body, "{index}");
     }
-    let log = container.sh("cat /var/log/supervisor/model.log").text();
     let line = format!("{}: killed by SIGKILL, often because memory was full", labels[3]);
+    let log = container.log_with("model", &line);
     assert_eq!(log.matches(&line).count(), 1, "{log}");
 
     container.sh("supervisorctl stop model").text();
@@ -194,11 +194,7 @@ fn a_service_that_cannot_run_is_on_the_page_with_its_cause() {
     wait_for_state(&container, 8001, "failed: exit code 3");
     wait_for_state(&container, 8002, "failed: cannot run \"no-such-program\": No such file or directory");
     wait_for_state(&container, 8003, "failed: exit code 4");
-    let log = container.sh("cat /var/log/supervisor/pinned.log").text();
-    assert!(
-        log.contains("no GPU is visible in this container, so one instance runs without a GPU\n"),
-        "{log}"
-    );
+    container.log_with("pinned", "no GPU is visible in this container, so one instance runs without a GPU\n");
     container.wait_until("a held port", || {
         let state = shown(&container, 8004)["state"].as_str().unwrap_or_default().to_owned();
         state.starts_with("failed: port 1023 is held by ")
